@@ -1,0 +1,183 @@
+"""What flows through a run: real frames, synthetic samples, estimates, and (in evaluation alone) labels.
+
+Units are millimetres, axes x right, y down, z away from the camera; `docs/geometry.md` is the law.
+Shapes use B frames, V views, N images or estimates, P ordered pairs of views, J points, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_T = TypeVar("_T", bound="_Moves")
+
+
+class State(IntEnum):
+    """What a pixel of a cropped depth map is."""
+
+    EMPTY = 0  # the ray meets nothing inside the cube: beyond it, or background
+    HIT = 1  # a surface inside the cube
+    UNKNOWN = 2  # the sensor returned nothing: a hole, the projector's shadow
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """A frozen record of tensors that can be moved as one."""
+
+    def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
+        """The same record with every tensor on `device`."""
+
+        def move(value: Any) -> Any:
+            if isinstance(value, Tensor | _Moves):
+                return value.to(device, non_blocking=non_blocking)
+            return value
+
+        return dataclasses.replace(
+            self, **{f.name: move(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+        )
+
+
+@dataclass(frozen=True)
+class ViewIndex(_Moves):
+    """Which images a batch of frames really holds, decided on the host so that a step has static shapes.
+
+    The network and the terms work on the N views that are present, packed in order of (frame, view);
+    absent views cost nothing.
+
+    Attributes:
+        rows: (N,) int64, flat index `frame * V + view` of each present view.
+        frame: (N,) int64, the frame of each row.
+        source: (P,) int64, row whose estimate is taken, over all ordered pairs (i, j) of present views of one frame.
+        target: (P,) int64, row whose depth map it is held against. The first N pairs are the own views (n, n).
+        frames: B.
+        views: V.
+    """
+
+    rows: Tensor
+    frame: Tensor
+    source: Tensor
+    target: Tensor
+    frames: int
+    views: int
+
+    @staticmethod
+    def of(present: np.ndarray) -> ViewIndex:
+        """From `present` (B, V) bool on the host."""
+        present = np.asarray(present, dtype=bool)
+        frames, views = present.shape
+        rows = np.flatnonzero(present.reshape(-1))
+        frame = rows // views
+        same = frame[:, None] == frame[None, :]
+        np.fill_diagonal(same, False)
+        source, target = np.nonzero(same)
+        own = np.arange(len(rows))
+        return ViewIndex(
+            rows=torch.from_numpy(rows.astype(np.int64)),
+            frame=torch.from_numpy(frame.astype(np.int64)),
+            source=torch.from_numpy(np.concatenate([own, source]).astype(np.int64)),
+            target=torch.from_numpy(np.concatenate([own, target]).astype(np.int64)),
+            frames=frames,
+            views=views,
+        )
+
+
+@dataclass(frozen=True)
+class RealFrames(_Moves):
+    """Depth maps of B moments seen by up to V cameras. It has no field in which a label could arrive.
+
+    Attributes:
+        depth: (B, V, H, W) float32 mm from the crop's centre, + away from the camera; where `state` is not HIT it
+            holds the far value, half of the cube.
+        state: (B, V, H, W) uint8, `State`.
+        present: (B, V) bool, False for views that a frame lacks.
+        to_rig: (B, V, 4, 4) float32, the full rigid map from each crop's frame to the rig's (mm), the crop's centre
+            and any turning of the crop in it. Identity where absent.
+        views: the packed index of `present`.
+        sequence: (B,) int64, which recording the frame is of.
+        time: (B,) float64 seconds, or the frame's number where the time is unknown.
+        index: (B,) int64, the frame's number in its dataset's split.
+        cube_mm: side of the crop's cube.
+    """
+
+    depth: Tensor
+    state: Tensor
+    present: Tensor
+    to_rig: Tensor
+    views: ViewIndex
+    sequence: Tensor
+    time: Tensor
+    index: Tensor
+    cube_mm: float = 300.0
+
+
+@dataclass(frozen=True)
+class SyntheticSamples(_Moves):
+    """Depth maps with the hand that made them.
+
+    Attributes:
+        depth: (N, H, W) float32 mm, far value (half of the cube) where not HIT.
+        state: (N, H, W) uint8, `State`.
+        points: (N, J, 3) mm in the crop's frame.
+        pose: (N, D) the hand model's pose parameters.
+        shape: (N, S) its shape parameters.
+        cube_mm: side of the crop's cube.
+    """
+
+    depth: Tensor
+    state: Tensor
+    points: Tensor
+    pose: Tensor
+    shape: Tensor
+    cube_mm: float = 300.0
+
+
+@dataclass(frozen=True)
+class Estimate(_Moves):
+    """What a backbone says of N images.
+
+    Attributes:
+        points: (N, J, 3) mm in the crop's frame, float32 also under autocast.
+        heatmaps: (N, J, h, w) dimensionless maps whose label peaks at 1, or None.
+        latent_depth: (N, J, h, w) mm, or None.
+        spread: (N, J) mm^2, the read-out weights' variance in x and y together, or None.
+        pose: (N, D) or None.
+        shape: (N, S) or None.
+    """
+
+    points: Tensor
+    heatmaps: Tensor | None = None
+    latent_depth: Tensor | None = None
+    spread: Tensor | None = None
+    pose: Tensor | None = None
+    shape: Tensor | None = None
+
+    def take(self, rows: slice) -> Estimate:
+        """The estimates of some of the images."""
+        cut = {
+            f.name: (None if getattr(self, f.name) is None else getattr(self, f.name)[rows])
+            for f in dataclasses.fields(self)
+        }
+        return Estimate(**cut)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The annotation of a split. Evaluation alone sees it.
+
+    Attributes:
+        joints: (F, K, 3) float64 mm, in the camera's frame of the evaluated view (x right, y down, z away).
+        names: K joint names.
+        subject: (F,) int, which person each frame shows.
+        subject_names: name of each subject number, e.g. {0: "training subject", 1: "new subject"}.
+    """
+
+    joints: np.ndarray
+    names: tuple[str, ...]
+    subject: np.ndarray
+    subject_names: dict[int, str]

@@ -1,0 +1,44 @@
+"""Cameras, cube crops, rigid transforms, Procrustes, the orthographic grid. `docs/geometry.md` is the law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The orthographic grid of a crop: `size` x `size` rays over a cube of `cube_mm`."""
+
+    size: int = 64
+    cube_mm: float = 300.0
+
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a pixel, mm."""
+        return self.cube_mm / self.size
+
+    @property
+    def far_mm(self) -> float:
+        """Depth of the cube's far side, mm: the value of a map where nothing is hit."""
+        return self.cube_mm / 2
+
+    def axis(self, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(size,) mm, the x of each column and the y of each row: (u + 0.5 - W/2) * cube_mm / W."""
+        steps = torch.arange(self.size, device=device, dtype=dtype)
+        return (steps + 0.5 - self.size / 2) * self.pixel_mm
+
+
+def apply_rigid(transform: Tensor, points: Tensor) -> Tensor:
+    """Points (..., K, 3) taken through rigid maps (..., 4, 4), column vectors."""
+    return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
+
+
+def invert_rigid(transform: Tensor) -> Tensor:
+    """Inverse of rigid maps (..., 4, 4) without a general matrix inverse."""
+    rotation = transform[..., :3, :3].transpose(-1, -2)
+    translation = -(rotation @ transform[..., :3, 3:])
+    top = torch.cat([rotation, translation], dim=-1)
+    return torch.cat([top, transform[..., 3:, :]], dim=-2)

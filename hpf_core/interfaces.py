@@ -1,0 +1,385 @@
+"""The kinds of plugin: what each must be. A page to read before writing one; `docs/plugins.md` is the tutorial.
+
+Everything that holds tensors is a `torch.nn.Module`, so that one `.to(device)` moves it. Nothing here depends on the
+global random state: what draws random numbers takes a `torch.Generator`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples
+from hpf_core.geometry import Grid
+
+if TYPE_CHECKING:
+    from hpf_core.fit import Fit
+
+INTERFACE_VERSION = (1, 0)
+"""Version of this page: the first number changes when a plugin written for it could break."""
+
+Kind = Literal["hand", "renderer", "backbone", "data_term", "prior", "dataset", "transform", "refiner", "observer"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Config(BaseModel):
+    """Base of every plugin's options: unknown keys are errors, values never change. Each field has a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class Progress(Protocol):
+    """How long work reports: a callable that is told what is done, of how much, and of what."""
+
+    def __call__(self, done: int, total: int, what: str) -> None: ...
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a factory may build from. Fields are None until the plugin of that kind is built (order: hand, renderer,
+    backbone, then the others)."""
+
+    grid: Grid
+    seed: int
+    cache: Path
+    hand: HandModel | None = None
+    renderer: Renderer | None = None
+
+    def need_hand(self) -> HandModel:
+        """The hand model; for plugins of every kind but `hand`."""
+        assert self.hand is not None, "the hand model is built first"
+        return self.hand
+
+    def need_renderer(self) -> Renderer:
+        """The renderer; for plugins built after it."""
+        assert self.renderer is not None, "the renderer is built before terms and datasets"
+        return self.renderer
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """What a plugin package yields from a hook, for each thing that it offers.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: lowercase, as recipes write it; `-` and `_` are the same.
+        config: pydantic model of its options (subclass of `Config`).
+        factory: called as `factory(config, build)`; returns an instance of the kind's interface.
+        summary: one line that `hpf plugins list` shows.
+        source: where it comes from: a paper with equation and page, a repository, or "own work".
+        aliases: other names, each with the options that it presets, e.g. {"multiview-median": {"average": "median"}}.
+        needs: what must be there for it to work: fields of `Estimate` ("heatmaps", "latent_depth", "spread", "pose",
+            "shape"), "real" or "synthetic" (images in the batch).
+        provides: fields of `Estimate` that a backbone fills beyond `points`.
+        default_weight: for data terms and priors, the weight in the total loss where a recipe gives none.
+        interface: the interface's version that it was written for.
+    """
+
+    kind: Kind
+    name: str
+    config: type[Config]
+    factory: Callable[[Any, Build], Any]
+    summary: str
+    source: str
+    aliases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+    default_weight: float = 1.0
+    interface: tuple[int, int] = INTERFACE_VERSION
+
+
+# --------------------------------------------------------------------------------------------------------------- hand
+
+
+class BoneRanges(NamedTuple):
+    """Pairs of points whose distance has a range: `first`, `second` (K,) int64; `shortest`, `longest` (K,) mm."""
+
+    first: Tensor
+    second: Tensor
+    shortest: Tensor
+    longest: Tensor
+
+
+class PointPairs(NamedTuple):
+    """Pairs of points: `first`, `second` (K,) int64."""
+
+    first: Tensor
+    second: Tensor
+
+
+class Spheres(NamedTuple):
+    """Spheres in mm: `centres` (N, E, 3), `radii` (N, E)."""
+
+    centres: Tensor
+    radii: Tensor
+
+
+class PoseSample(NamedTuple):
+    """`pose` (N, D) and `shape` (N, S) in the hand model's own parameters."""
+
+    pose: Tensor
+    shape: Tensor
+
+
+class HandModel(nn.Module, abc.ABC):
+    """Named points with radii, and a pose space that can be sampled and turned into points.
+
+    The pose begins with the global rotation (3, a rotation vector in radians: hand's own frame to the camera's) and the
+    translation (3, mm: the position of the hand's origin); the articulation follows.
+
+    Attributes:
+        names: J point names.
+        parts: J part names ("little", ..., "thumb", "palm").
+        links: pairs (a, b) of point indices that a surface runs between.
+        radii: (J,) mm buffer.
+        annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) float32 matrix that maps points to joints.
+        fingertips: indices of the points at the tips.
+        wrist: indices of the points on the wrist, where a forearm begins.
+        palm_centre: index of the palm's centre.
+        pose_names, shape_names: names of the D and S parameters.
+    """
+
+    names: tuple[str, ...]
+    parts: tuple[str, ...]
+    links: tuple[tuple[int, int], ...]
+    annotations: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
+    fingertips: tuple[int, ...]
+    wrist: tuple[int, ...]
+    palm_centre: int
+    pose_names: tuple[str, ...]
+    shape_names: tuple[str, ...]
+    radii: Tensor
+
+    @abc.abstractmethod
+    def bones(self) -> BoneRanges:
+        """The pairs that the bone-length prior keeps in range."""
+
+    @abc.abstractmethod
+    def collisions(self) -> PointPairs:
+        """The pairs that must not meet."""
+
+    @abc.abstractmethod
+    def sample(self, count: int, generator: torch.Generator) -> PoseSample:
+        """Draw `count` articulated poses and shapes on the generator's device, with the identity as global pose."""
+
+    @abc.abstractmethod
+    def points(self, pose: Tensor, shape: Tensor) -> Tensor:
+        """(N, J, 3) mm of poses (N, D) and shapes (N, S); differentiable, in the inputs' dtype."""
+
+    @abc.abstractmethod
+    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
+        """A finer surface of the posed, shaped hand, as many small spheres: what synthesis renders."""
+
+
+# ----------------------------------------------------------------------------------------------------------- renderer
+
+
+class Rendered(NamedTuple):
+    """Depth maps of a renderer.
+
+    Attributes:
+        depth: (N, H, W) mm; the far value where nothing is hit. Differentiable in the points.
+        hit: (N, H, W) bool.
+        element: (N, H, W) int64, the surface element (sphere) that is seen; 0 where nothing is hit.
+        anchor: (N, H, W, 2) mm, x and y of the surface point seen. Its value is the pixel's own ray; its gradient moves with the
+            element, so that a loss on it slides the element sideways.
+    """
+
+    depth: Tensor
+    hit: Tensor
+    element: Tensor
+    anchor: Tensor
+
+
+class SurfaceDistance(NamedTuple):
+    """`distance` (N, Q) mm >= 0 to the nearest surface element and its index `element` (N, Q) int64."""
+
+    distance: Tensor
+    element: Tensor
+
+
+class Renderer(nn.Module, abc.ABC):
+    """Turns points into a depth map and measures distances to the surface. Built with the hand model."""
+
+    @abc.abstractmethod
+    def depth(self, points: Tensor, grid: Grid) -> Rendered:
+        """Orthographic depth of points (N, J, 3) mm over the grid."""
+
+    @abc.abstractmethod
+    def distance(self, points: Tensor, queries: Tensor) -> SurfaceDistance:
+        """Distance of queries (N, Q, 3) mm to the surface of points (N, J, 3) mm."""
+
+
+# ----------------------------------------------------------------------------------------------------------- backbone
+
+
+class Backbone(nn.Module, abc.ABC):
+    """The network: depth maps to estimates, one for each stack, the last the best."""
+
+    @abc.abstractmethod
+    def forward(self, depth: Tensor) -> Sequence[Estimate]:
+        """Estimates of depth maps (N, H, W) mm (far value where nothing is hit)."""
+
+    @abc.abstractmethod
+    def labels(self, points: Tensor) -> Estimate:
+        """The ideal output for points (N, J, 3) mm: what the supervised term compares maps with."""
+
+
+# -------------------------------------------------------------------------------------------------------------- terms
+
+
+class TermValue(NamedTuple):
+    """What a term says, item by item; the engine reduces it: sum(values * weights) / sum(weights) over all processes.
+
+    Attributes:
+        values: (K,) the raw, unweighted loss of each item, in the term's unit.
+        weights: (K,) float, how much each counts; 0 for absent. Never a gradient.
+        frame: (K,) int64, the frame of each item, or None where items aren't frames.
+    """
+
+    values: Tensor
+    weights: Tensor
+    frame: Tensor | None = None
+
+
+class Term(nn.Module):
+    """What data terms and priors share.
+
+    Attributes:
+        unit: unit of the raw value, e.g. "mm".
+    """
+
+    unit: ClassVar[str] = "1"
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Train or fetch whatever must be there before the first step; cached by a hash of all that it depends on."""
+
+
+class DataTerm(Term, abc.ABC):
+    """Holds estimates against data, real or synthetic."""
+
+    @abc.abstractmethod
+    def forward(self, fit: Fit) -> TermValue:
+        """Value of each item of the fit."""
+
+
+class Prior(Term, abc.ABC):
+    """Says how unlikely points are by themselves."""
+
+    @abc.abstractmethod
+    def forward(self, points: Tensor) -> TermValue:
+        """Value of each estimate of points (N, J, 3) mm: values and weights (N,)."""
+
+
+# ----------------------------------------------------------------------------------------------------------- datasets
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """How a dataset is evaluated.
+
+    Attributes:
+        annotation: key of `HandModel.annotations` whose joints are scored.
+        view: the view that is scored.
+        fingertips: indices of the scored joints that are fingertips.
+        centre: how crops are centred: "annotated", "mass" or "refined".
+    """
+
+    annotation: str
+    view: int
+    fingertips: tuple[int, ...]
+    centre: str
+
+
+class RealDataset(abc.ABC):
+    """Unlabelled multi-view depth maps. Labels are reached by `labels` alone, which only evaluation calls."""
+
+    protocol: EvaluationProtocol
+    simulated: bool = False
+    """True where the data were made by software; every report says so."""
+
+    @abc.abstractmethod
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Make or check the cache. Calling it again costs nothing."""
+
+    @abc.abstractmethod
+    def splits(self) -> Mapping[str, int]:
+        """Number of frames of each split."""
+
+    @abc.abstractmethod
+    def frames(self, split: str, indices: np.ndarray) -> RealFrames:
+        """The frames with these numbers, on the host."""
+
+    @abc.abstractmethod
+    def labels(self, split: str) -> Labels:
+        """The annotation of all of a split's frames. For evaluation alone."""
+
+    @abc.abstractmethod
+    def to_camera(self, split: str) -> np.ndarray:
+        """(F, 4, 4) float64, from the evaluated view's crop frame to its camera's frame, of all frames."""
+
+
+class SyntheticDataset(abc.ABC):
+    """Labelled samples generated without end."""
+
+    @abc.abstractmethod
+    def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:
+        """Draw `count` samples on the generator's device."""
+
+
+# --------------------------------------------------------------------------------- transforms, refiners and observers
+
+
+class Transform(nn.Module, abc.ABC):
+    """Changes depth maps before the network, and undoes it on points after it."""
+
+    applies_to: ClassVar[frozenset[str]] = frozenset({"real", "synthetic"})
+
+    @abc.abstractmethod
+    def forward(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Depth (N, H, W) mm to depth (N, H, W) mm, and the map that takes points (N, J, 3) back."""
+
+
+class Refiner(nn.Module, abc.ABC):
+    """Improves points after the network, in evaluation and prediction only."""
+
+    @abc.abstractmethod
+    def forward(self, points: Tensor) -> Tensor:
+        """(N, J, 3) mm to (N, J, 3) mm."""
+
+
+class Observer:
+    """Watches a run and never steers it. Override what is of interest."""
+
+    def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+        """A run begins or resumes."""
+
+    def stage_started(self, stage: str, steps: int, done: int) -> None:
+        """A stage begins at step `done` of `steps`."""
+
+    def step_done(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Step `step` was made and logged."""
+
+    def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
+        """The network was evaluated after a stage."""
+
+    def checkpoint_written(self, stage: str, step: int, path: Path) -> None:
+        """A checkpoint stands on disk."""
+
+    def run_ended(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """The run is done."""
+
+    def run_failed(self, folder: Path, error: BaseException) -> None:
+        """The run ends with an error or was interrupted."""
