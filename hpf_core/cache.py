@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 def content_key(content: Mapping[str, Any]) -> str:
     """SHA-256, 64 hexadecimal digits, of a mapping that JSON can hold: the same content, the same name.
 
-    The order of keys doesn't matter, that of lists does. A tensor or array enters as its own `bytes_key`.
+    The order of keys doesn't matter, that of lists does. Put arrays in by the `bytes_key` of their bytes.
 
     Raises:
         InputError: something in it has no exact JSON form (a tensor, a path, a NaN).
@@ -44,8 +44,8 @@ def bytes_key(data: bytes) -> str:
 def write_atomic(path: Path, writer: Callable[[Path], None]) -> None:
     """Make `path` hold what `writer` writes, or leave it as it was.
 
-    `writer` is given the name of a new, empty file in the same folder (with the same suffix) and fills it; the file then takes
-    the place of `path` in one move. Two processes that write the same thing don't disturb each other.
+    `writer` is given the name of a new, empty file in the same folder (with the same suffix) and fills it; the file
+    then takes the place of `path` in one move. Two processes that write the same thing don't disturb each other.
 
     Raises:
         RunError: the disk is full, or the folder can't be written.
