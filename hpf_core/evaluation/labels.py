@@ -1,0 +1,173 @@
+"""The community's text format of labels and predictions: a frame a line, u v d of each joint, separated by blanks.
+
+u and v are pixels of the depth image, d is mm. The same files serve xinghaochen/awesome-hand-pose-estimation and most
+published methods. A file is read whole or refused with the line that is wrong; nothing is guessed or filled in.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from hpf_core.cache import write_atomic
+from hpf_core.errors import DataError
+from hpf_core.evaluation.protocols import PROTOCOLS, TextProtocol
+
+_LARGEST_FILE = 256 * 2**20  # a hundred times NYU's test set; more is no label file, and is not read into memory
+_LARGEST_VALUE = 1e6  # pixels or mm, far beyond every camera: keeps the arithmetic after it finite
+_SHOWN = 60  # characters of a wrong line that a message quotes
+
+
+def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
+    """(F, K, 3) float64 pixels, pixels and mm of a text file.
+
+    Blanks are spaces or tabs; Windows' line ends, a byte-order mark and empty lines at the end are accepted.
+
+    Raises:
+        DataError: the file is missing, empty, too large or not text, or a line has a wrong number of columns,
+            something that isn't a finite number, or a depth that isn't positive. Names file and line.
+    """
+    lines = _lines(path)
+    try:
+        flat = np.array([[float(token) for token in line.split()] for line in lines])
+        good = flat.ndim == 2 and flat.shape[1] == protocol.columns and not any("_" in line for line in lines)
+    except ValueError:
+        good = False
+    if good:
+        # NaN compares false, so it is refused here as well.
+        good = bool((np.abs(flat) <= _LARGEST_VALUE).all() and (flat[:, 2::3] > 0).all())
+    if not good:
+        raise _first_fault(path, lines, protocol)
+    return flat.reshape(len(lines), len(protocol.joints), 3)
+
+
+def read_pair(predictions: Path, labels: np.ndarray, labels_path: Path, protocol: TextProtocol) -> np.ndarray:
+    """(F, K, 3) of predictions that belong to labels (F, K, 3), which were read from `labels_path`.
+
+    Raises:
+        DataError: as `read_uvd`, or the two files don't have the same number of lines.
+    """
+    uvd = read_uvd(predictions, protocol)
+    if len(uvd) != len(labels):
+        missing = len(uvd) < len(labels)
+        line = len(uvd) + 1 if missing else len(labels) + 1
+        what = "is missing" if missing else "has no label"
+        raise DataError(
+            f"{predictions}:{line}: line {line:,} {what}: {predictions} has {len(uvd):,} lines, "
+            f"{labels_path} has {len(labels):,}. Both need a line for each frame, in the same order."
+        )
+    return uvd
+
+
+def write_uvd(path: Path, uvd: np.ndarray, protocol: TextProtocol) -> None:
+    """Write (F, K, 3) pixels, pixels and mm, to three decimals, so that `read_uvd` and other people's scripts read it.
+
+    Raises:
+        DataError: the shape isn't the protocol's, or a value isn't finite or positive where it must be.
+        RunError: the file can't be written.
+    """
+    uvd = np.asarray(uvd, dtype=np.float64)
+    if uvd.ndim != 3 or uvd.shape[1:] != (len(protocol.joints), 3) or not len(uvd):
+        raise DataError(f"Protocol {protocol.name} writes (frames, {len(protocol.joints)}, 3), not {uvd.shape}.")
+    # 0.0005 is the least depth that isn't written as 0.
+    bad = ~((np.abs(uvd) <= _LARGEST_VALUE).all(axis=-1) & (uvd[..., 2] >= 0.0005))
+    if bad.any():
+        frame, joint = (int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"Joint {protocol.joints[joint]} of frame {frame} (counted from 0) can't be written to {path}: "
+            f"u v d = {uvd[frame, joint].tolist()}; expected finite numbers and a positive depth."
+        )
+    text = "\n".join(" ".join(f"{value:.3f}" for value in row) for row in uvd.reshape(len(uvd), -1).tolist())
+    write_atomic(Path(path), lambda temporary: _write_text(temporary, text + "\n"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="ascii", newline="\n")
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text file without the empty ones at its end."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a text file with a line for each frame.")
+    if not path.exists():
+        raise DataError(f"{path} doesn't exist.{_neighbours(path)}")
+    if not path.is_file():
+        raise DataError(f"{path} isn't an ordinary file; expected a text file with a line for each frame.")
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise DataError(
+                f"{path} has {size / 2**20:,.0f} MiB; a file of labels or predictions has at most "
+                f"{_LARGEST_FILE // 2**20} MiB."
+            )
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: not a text file (byte {raw[error.start]:#04x}); expected UTF-8 text."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path}:{line}: not a text file (it holds zero bytes); expected UTF-8 text.")
+    # Not splitlines(), which also splits at form feeds and so would count other lines than an editor does.
+    lines = text.replace("\r\n", "\n").rstrip().split("\n")
+    if lines == [""]:
+        raise DataError(f"{path} is empty; expected a line for each frame.")
+    return lines
+
+
+def _neighbours(path: Path) -> str:
+    """What the folder of a missing file holds."""
+    if not path.parent.is_dir():
+        return f" Nor does its folder {path.parent}."
+    texts = sorted(p.name for p in path.parent.glob("*.txt"))
+    return f" Its folder holds {', '.join(texts[:8])}{', ...' if len(texts) > 8 else ''}." if texts else ""
+
+
+def _first_fault(path: Path, lines: list[str], protocol: TextProtocol) -> DataError:
+    """The error that names the first wrong line."""
+    for number, line in enumerate(lines, start=1):
+        tokens = line.split()
+        if len(tokens) != protocol.columns:
+            what = (
+                f"{len(tokens)} columns, expected {protocol.columns} (u v d of {len(protocol.joints)} joints, "
+                f"protocol {protocol.name}){_other_protocol(len(tokens))}"
+            )
+            return DataError(f"{path}:{number}: {what}. The line begins: {_quote(line)}")
+        for column, token in enumerate(tokens):
+            fault = _token_fault(token, is_depth=column % 3 == 2)
+            if fault:
+                where = f"column {column + 1} ({'uvd'[column % 3]} of {protocol.joints[column // 3]})"
+                return DataError(f"{path}:{number}: {where}: {_quote(token)} {fault}.")
+    raise AssertionError("the fast path refused a file in which the slow path finds no fault")
+
+
+def _token_fault(token: str, is_depth: bool) -> str:
+    try:
+        value = float(token) if "_" not in token else None
+    except ValueError:
+        value = None
+    if value is None:
+        return "isn't a number"
+    if not math.isfinite(value):
+        return "isn't a finite number"
+    if abs(value) > _LARGEST_VALUE:
+        return f"is beyond any camera; expected at most {_LARGEST_VALUE:,.0f}"
+    return "isn't a depth; expected mm above 0" if is_depth and value <= 0 else ""
+
+
+def _other_protocol(columns: int) -> str:
+    """A hint where the number of columns is right for another protocol."""
+    fitting = [name for name, protocol in PROTOCOLS.items() if protocol.columns == columns]
+    return f"; {columns} are those of protocol {' or '.join(fitting)}" if fitting else ""
+
+
+def _quote(text: str) -> str:
+    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return repr(cut)

@@ -1,0 +1,123 @@
+"""The evaluation protocols that the community's text files follow: joints, camera, subjects.
+
+They are data, not code, so that published predictions can be scored without the dataset itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from hpf_core.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class TextProtocol:
+    """How one dataset's label and prediction files are read and scored.
+
+    Attributes:
+        name: as `--protocol` takes it.
+        title: the dataset's name for people.
+        joints: K joint names, in the order of the file's columns.
+        fingertips: indices of the joints that are fingertips.
+        focal: (fx, fy) pixels.
+        centre: (cx, cy) pixels: the column and row where x and y are 0.
+        frames: number of frames of the whole test set.
+        subjects: (first frame counted from 1, name) of each run of frames that shows one subject; the first begins at 1.
+        source: where these figures come from.
+    """
+
+    name: str
+    title: str
+    joints: tuple[str, ...]
+    fingertips: tuple[int, ...]
+    focal: tuple[float, float]
+    centre: tuple[float, float]
+    frames: int
+    subjects: tuple[tuple[int, str], ...]
+    source: str
+
+    @property
+    def columns(self) -> int:
+        """Numbers in a line: u, v and d of each joint."""
+        return 3 * len(self.joints)
+
+    def to_xyz(self, uvd: np.ndarray) -> np.ndarray:
+        """(..., 3) mm in the camera's frame (x right, y down, z away) of (..., 3) pixels, pixels and mm.
+
+        x = (u - cx) d / fx, y = (v - cy) d / fy. The NYU files' own formula has +y up; a distance is the same in both.
+        """
+        uvd = np.asarray(uvd, dtype=np.float64)
+        depth = uvd[..., 2:]
+        return np.concatenate([(uvd[..., :2] - self.centre) * depth / self.focal, depth], axis=-1)
+
+    def to_uvd(self, xyz: np.ndarray) -> np.ndarray:
+        """(..., 3) pixels, pixels and mm of points (..., 3) mm in the camera's frame, z > 0: the inverse of `to_xyz`."""
+        xyz = np.asarray(xyz, dtype=np.float64)
+        depth = xyz[..., 2:]
+        return np.concatenate([xyz[..., :2] * self.focal / depth + self.centre, depth], axis=-1)
+
+    def subject_of(self, frames: int) -> np.ndarray | None:
+        """(frames,) int64, the index in `subjects` of each frame; None where it isn't the whole test set.
+
+        Which frame shows whom is known by its number alone, so a part of the test set can't be split.
+        """
+        if frames != self.frames:
+            return None
+        starts = [first - 1 for first, _ in self.subjects]
+        return np.searchsorted(starts, np.arange(frames), side="right") - 1
+
+    @property
+    def subject_names(self) -> dict[int, str]:
+        """Name of each number that `subject_of` gives."""
+        return {number: name for number, (_, name) in enumerate(self.subjects)}
+
+
+NYU = TextProtocol(
+    name="nyu",
+    title="NYU Hand Pose, test set, view 1",
+    # The 14 of NYU's 36 points that every paper scores: ids 0 3 6 9 12 15 18 21 24 25 27 30 31 32, by their names here.
+    joints=(
+        *("F1_KNU3_A", "F1_KNU2_B", "F2_KNU3_A", "F2_KNU2_B", "F3_KNU3_A", "F3_KNU2_B", "F4_KNU3_A", "F4_KNU2_B"),
+        *("TH_KNU3_A", "TH_KNU3_B", "TH_KNU2_B", "PALM_1", "PALM_2", "PALM_3"),
+    ),
+    fingertips=(0, 2, 4, 6, 8),
+    focal=(588.03, 587.07),
+    centre=(320.0, 240.0),
+    frames=8252,
+    subjects=((1, "training subject"), (2441, "new subject")),
+    source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tompson et al., ACM ToG 2014",
+)
+
+ICVL = TextProtocol(
+    name="icvl",
+    title="ICVL Hand Posture, test set",
+    joints=(
+        "palm",
+        *("thumb_root", "thumb_mid", "thumb_tip", "index_root", "index_mid", "index_tip"),
+        *("middle_root", "middle_mid", "middle_tip", "ring_root", "ring_mid", "ring_tip"),
+        *("little_root", "little_mid", "little_tip"),
+    ),
+    fingertips=(3, 6, 9, 12, 15),
+    focal=(240.99, 240.96),
+    centre=(160.0, 120.0),
+    frames=1596,
+    subjects=((1, "test sequence 1"), (703, "test sequence 2")),
+    source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tang et al., CVPR 2014",
+)
+
+PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL)})
+
+
+def text_protocol(name: str) -> TextProtocol:
+    """The protocol of that name, in whatever case.
+
+    Raises:
+        InputError: there is none; names the nearest.
+    """
+    try:
+        return PROTOCOLS[name.strip().lower()]
+    except KeyError:
+        raise InputError(f"There is no evaluation protocol {name!r}. {nearest(name.lower(), PROTOCOLS)}") from None
