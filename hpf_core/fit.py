@@ -6,3 +6,257 @@ A `Fit` belongs to one step and one stack. Terms read from it; what two of them 
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hpf_core.errors import InputError
+from hpf_core.frames import Estimate, RealFrames, State, SyntheticSamples, ViewIndex
+from hpf_core.geometry import Grid, apply_rigid, at_least_float32, invert_rigid, nearest_marked
+from hpf_core.interfaces import HandModel, Rendered, Renderer, SurfaceDistance
+
+_Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
+
+SURFACE_BUDGET = 768
+"""Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
+
+
+class Fit:
+    """Estimates of one step and one stack, held against the images they were made from.
+
+    N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`: pair p holds the
+    estimate of row `views.source[p]` against the depth map of row `views.target[p]`; the first N pairs are the own views.
+    Everything lies in the crop's frame of the pair's target, in mm, in float32 or better.
+
+    Args:
+        hand: the hand model.
+        renderer: the renderer of that hand.
+        grid: the crop's rays; its size is the depth maps'.
+        frames: B real frames, or None where the stage draws none.
+        samples: M synthetic samples, or None where the stage draws none.
+        real: estimates of the N present views, in the order of `frames.views.rows`.
+        synthetic: estimates of the M samples.
+        target: the ideal output for the samples' points, `backbone.labels(samples.points)`.
+
+    Raises:
+        InputError: images, estimates and the grid don't fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        hand: HandModel,
+        renderer: Renderer,
+        grid: Grid,
+        frames: RealFrames | None = None,
+        samples: SyntheticSamples | None = None,
+        real: Estimate | None = None,
+        synthetic: Estimate | None = None,
+        target: Estimate | None = None,
+    ) -> None:
+        self.hand = hand
+        self.renderer = renderer
+        self.grid = grid
+        self.frames = frames
+        self.samples = samples
+        self.real = real
+        self.synthetic = synthetic
+        self.target = target
+        self._made: dict[Hashable, Tensor | Rendered | SurfaceDistance] = {}
+        self._check()
+
+    # ------------------------------------------------------------------------------------------- what must be there
+
+    def need_frames(self) -> RealFrames:
+        """The real frames. Raises InputError where the stage draws none."""
+        if self.frames is None:
+            raise InputError("a term needs real frames, but none are drawn: set the stage's `draw: {real: ...}`")
+        return self.frames
+
+    def need_real(self) -> Estimate:
+        """Estimates of the N present real views. Raises InputError where there are none."""
+        self.need_frames()
+        if self.real is None:
+            raise InputError("a term needs estimates of the real frames, but the fit was made without them")
+        return self.real
+
+    def need_synthetic(self) -> tuple[SyntheticSamples, Estimate, Estimate]:
+        """The M samples, their estimates and the ideal output. Raises InputError where the stage draws none."""
+        if self.samples is None:
+            raise InputError("a term needs synthetic samples, but none are drawn: set the stage's `draw: {synthetic: ...}`")
+        if self.synthetic is None or self.target is None:
+            raise InputError("a term needs estimates and labels of the synthetic samples, but the fit was made without them")
+        return self.samples, self.synthetic, self.target
+
+    @property
+    def views(self) -> ViewIndex:
+        """The packed index of the present views and their pairs."""
+        return self.need_frames().views
+
+    # ------------------------------------------------------------------------------------------------- images, packed
+
+    @cached_property
+    def depth_maps(self) -> Tensor:
+        """(N, H, W) mm, the present views' depth maps."""
+        return self._packed(self.need_frames().depth)
+
+    @cached_property
+    def states(self) -> Tensor:
+        """(N, H, W) uint8, `State` of their pixels."""
+        return self._packed(self.need_frames().state)
+
+    @cached_property
+    def to_rig(self) -> Tensor:
+        """(N, 4, 4), from each crop's frame to the rig's."""
+        return self._packed(self.need_frames().to_rig)
+
+    @cached_property
+    def hit(self) -> Tensor:
+        """(N, H, W) bool, pixels that hold a surface."""
+        return self.states == State.HIT
+
+    @cached_property
+    def nearest_hit(self) -> Tensor:
+        """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
+        with torch.no_grad():
+            return self.grid.axis(self.depth_maps.device, self.depth_maps.dtype)[nearest_marked(self.hit)]
+
+    def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
+        """Points of the surface that each depth map shows, the same ones whenever the same map comes.
+
+        Args:
+            budget: how many at most, spread evenly over the map; None for all pixels.
+
+        Returns:
+            Points (N, Q, 3) mm and which of them are there, (N, Q) bool; Q is the budget or H x W.
+        """
+        key = ("surface", budget)
+        if key not in self._made:
+            with torch.no_grad():
+                points, there = self._sample_surface(budget)
+            self._made[key], self._made[(*key, "there")] = points, there
+        return self._made[key], self._made[(*key, "there")]  # type: ignore[return-value]
+
+    # --------------------------------------------------------------------------------------- estimates, across views
+
+    @cached_property
+    def rig_rows(self) -> Tensor:
+        """(N, J, 3) mm in the rig's frame, the estimates of the present views."""
+        return apply_rigid(self.to_rig, at_least_float32(self.need_real().points))
+
+    def rig_points(self) -> Tensor:
+        """(B, V, J, 3) mm in the rig's frame; 0 where `frames.present` is False."""
+        views, points = self.views, self.rig_rows
+        flat = points.new_zeros(views.frames * views.views, *points.shape[1:])
+        return flat.index_copy(0, views.rows, points).view(views.frames, views.views, *points.shape[1:])
+
+    def pair_target(self, cross: bool) -> Tensor:
+        """(P,) int64, the row whose depth map each pair is held against; (N,) without `cross`."""
+        return self._rows(cross, self.views.target)
+
+    def pair_frame(self, cross: bool) -> Tensor:
+        """(P,) int64, the frame of each pair; (N,) without `cross`."""
+        return self.views.frame[self.pair_target(cross)]
+
+    def points_across(self, cross: bool) -> Tensor:
+        """(P, J, 3) mm: the estimate of each pair's source in the crop's frame of its target; (N, J, 3) without `cross`."""
+
+        def taken(pairs: slice) -> Tensor:
+            source, target = self.views.source[pairs], self.views.target[pairs]
+            return apply_rigid(invert_rigid(self.to_rig[target]), self.rig_rows[source])
+
+        # Own views need no transform, and so lose nothing to its rounding.
+        return self._pairs("points", cross, taken, own=lambda: at_least_float32(self.need_real().points))
+
+    def rendered(self, cross: bool) -> Rendered:
+        """The pairs' estimates rendered, maps (P, H, W); (N, H, W) without `cross`."""
+        points = self.points_across(cross)
+        return self._pairs("rendered", cross, lambda pairs: self.renderer.depth(points[pairs], self.grid))
+
+    def distances(self, cross: bool, budget: int | None = SURFACE_BUDGET) -> SurfaceDistance:
+        """Distance (P, Q) mm of each target's `surface_points` to the estimated surface; (N, Q) without `cross`."""
+        points, (queries, _) = self.points_across(cross), self.surface_points(budget)
+        targets = self.views.target
+
+        def measured(pairs: slice) -> SurfaceDistance:
+            return self.renderer.distance(points[pairs], queries[targets[pairs]])
+
+        return self._pairs(("distances", budget), cross, measured)
+
+    # --------------------------------------------------------------------------------------------------------- inside
+
+    def _pairs(
+        self,
+        name: Hashable,
+        cross: bool,
+        make: Callable[[slice], _Made],
+        own: Callable[[], _Made] | None = None,
+    ) -> _Made:
+        """What `make` says of slices of the pairs: the own views and the rest are each made once, in any order."""
+        rows, pairs = self.views.rows.shape[0], self.views.target.shape[0]
+        if not cross or rows == pairs:
+            if (name, "own") not in self._made:
+                whole = self._made.get((name, "all"))
+                made = _cut(whole, slice(0, rows)) if whole is not None else own() if own else make(slice(0, rows))
+                self._made[name, "own"] = made
+            return self._made[name, "own"]  # type: ignore[return-value]
+        if (name, "all") not in self._made:
+            if own is None and (name, "own") not in self._made:
+                self._made[name, "all"] = make(slice(0, pairs))
+            else:
+                self._made[name, "all"] = _join(self._pairs(name, False, make, own), make(slice(rows, pairs)))
+        return self._made[name, "all"]  # type: ignore[return-value]
+
+    def _rows(self, cross: bool, values: Tensor) -> Tensor:
+        return values if cross else values[: self.views.rows.shape[0]]
+
+    def _packed(self, values: Tensor) -> Tensor:
+        """(B, V, ...) to the present views (N, ...)."""
+        return values.flatten(0, 1)[self.views.rows]
+
+    def _sample_surface(self, budget: int | None) -> tuple[Tensor, Tensor]:
+        size, depth, hit = self.grid.size, self.depth_maps.flatten(1), self.hit.flatten(1)
+        axis = self.grid.axis(depth.device, depth.dtype)
+        if budget is None or budget >= size**2:
+            x, y = axis.repeat(size), axis.repeat_interleave(size)
+            return torch.stack([x.expand_as(depth), y.expand_as(depth), depth], dim=-1), hit
+        # An additive recurrence in two dimensions (the R2 sequence's plastic number): the pixels above any threshold
+        # of it are spread evenly, so that a budget thins the surface and favours no part of it. No random state.
+        column = torch.arange(size, device=depth.device, dtype=torch.float32)
+        priority = (0.5 + 0.7548776662 * column + 0.5698402910 * column[:, None]).frac().flatten()
+        best = torch.where(hit, priority, -1.0).topk(budget, dim=-1, sorted=False)
+        x, y = axis[best.indices % size], axis[best.indices // size]
+        return torch.stack([x, y, depth.gather(1, best.indices)], dim=-1), best.values >= 0
+
+    def _check(self) -> None:
+        if self.frames is not None:
+            size, rows = self.frames.depth.shape[-2:], self.frames.views.rows.shape[0]
+            if tuple(size) != (self.grid.size, self.grid.size):
+                raise InputError(
+                    f"real depth maps are {size[0]} x {size[1]} pixels, but the grid is {self.grid.size} x {self.grid.size}"
+                )
+            if self.real is not None and self.real.points.shape[0] != rows:
+                raise InputError(
+                    f"{self.real.points.shape[0]} estimates for {rows} present views: the network works on the packed "
+                    "views, in the order of `frames.views.rows`"
+                )
+        if self.samples is not None and self.synthetic is not None:
+            estimates, samples = self.synthetic.points.shape[0], self.samples.depth.shape[0]
+            if estimates != samples:
+                raise InputError(f"{estimates} estimates for {samples} synthetic samples")
+
+
+def _cut(made: _Made, rows: slice) -> _Made:
+    """Some rows of a tensor, or of each of a record of tensors."""
+    return made[rows] if isinstance(made, Tensor) else type(made)(*(part[rows] for part in made))
+
+
+def _join(first: _Made, second: _Made) -> _Made:
+    """The rows of both."""
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    return type(first)(*(torch.cat([one, two]) for one, two in zip(first, second, strict=True)))
