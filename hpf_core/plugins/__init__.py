@@ -1,0 +1,7 @@
+"""The plugin host: finds plugins by entry point, checks what they offer, and says what is wrong with the rest."""
+
+from hpf_core.plugins.host import PluginHost
+from hpf_core.plugins.options import Option, describe_options
+from hpf_core.plugins.records import PluginRow, PluginWarning, Registered, normalise
+
+__all__ = ["Option", "PluginHost", "PluginRow", "PluginWarning", "Registered", "describe_options", "normalise"]

@@ -1,0 +1,112 @@
+"""Entry points on disk, found and imported one by one, so that none can stop another."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
+
+from hpf_core.hookspecs import GROUP
+from hpf_core.plugins.records import Origin, normalise
+
+BUNDLED = "hpf"
+"""The distribution whose plugins come first, and stay whatever a filter names."""
+
+REASON_LENGTH = 300
+
+
+class EntryPointError(Exception):
+    """An entry point that gives no plugin. Its message is the reason; its `__cause__` is what the import raised."""
+
+
+def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
+    """Every entry point of the group, those of HPF itself first, then by package and name.
+
+    Distributions are read one by one, since `importlib.metadata.entry_points()` raises for all of them when the
+    metadata of one, HPF's business or not, is damaged. As it does, the first on `sys.path` stands for all of its name.
+    """
+    found: list[tuple[Origin, EntryPoint | EntryPointError]] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        package, version = _identity(distribution)
+        if normalise(package) in seen:
+            continue
+        seen.add(normalise(package))
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if f"[{GROUP}]" not in text:
+                continue
+            points = [point for point in distribution.entry_points if point.group == GROUP]
+        except Exception as error:
+            # A file that cannot be read might not concern HPF; one that names its group does.
+            if isinstance(error, UnicodeDecodeError | OSError):
+                continue
+            found.append(
+                (Origin(package, version, "?"), _chained(f"its entry_points.txt is damaged: {said(error)}", error))
+            )
+            continue
+        found.extend((Origin(package, version, point.name), point) for point in points)
+    found.sort(
+        key=lambda item: (normalise(item[0].package) != BUNDLED, normalise(item[0].package), item[0].entry_point)
+    )
+    return found
+
+
+def load(point: EntryPoint) -> object:
+    """The module or object that an entry point names.
+
+    Raises:
+        EntryPointError: it is malformed, points to nothing, or its import fails in whatever way.
+    """
+    match = point.pattern.match(point.value)
+    if match is None:
+        raise EntryPointError(f"its value {point.value!r} is malformed: expected 'package.module' or 'module:object'")
+    name = match.group("module")
+    try:
+        plugin: object = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise EntryPointError(f"it points to nothing: there is no module {error.name!r}") from error
+        reason = f"importing {name} failed: {said(error)}"
+        if isinstance(error, ImportError) and (error.name or "").startswith("hpf_core"):
+            reason += " (is it built for another version of HPF?)"
+        raise EntryPointError(reason) from error
+    for attribute in (match.group("attr") or "").split("."):
+        if not attribute:
+            continue
+        try:
+            plugin = getattr(plugin, attribute)
+        except AttributeError as error:
+            raise EntryPointError(f"it points to nothing: {point.value!r} has no {attribute!r}") from error
+    return plugin
+
+
+def said(error: BaseException) -> str:
+    """An exception in one line, with the file and line that it came from."""
+    text = " ".join(str(error).split())
+    if len(text) > REASON_LENGTH:
+        text = text[:REASON_LENGTH] + "..."
+    frames = traceback.extract_tb(error.__traceback__)
+    where = ""
+    if frames and "importlib" not in frames[-1].filename and not isinstance(error, SyntaxError):
+        file = Path(frames[-1].filename)
+        where = f" ({file.parent.name}/{file.name}, line {frames[-1].lineno})"
+    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
+
+
+def _identity(distribution: Distribution) -> tuple[str, str]:
+    """Name and version, also of a distribution whose metadata is damaged."""
+    try:
+        metadata = distribution.metadata
+        name, version = metadata["Name"] or "", metadata["Version"] or ""
+    except Exception:  # whatever a damaged file makes of the parser
+        name = version = ""
+    folder = getattr(distribution, "_path", None)
+    return name or (folder.name.split("-")[0] if folder is not None else "?"), version or "?"
+
+
+def _chained(message: str, cause: BaseException) -> EntryPointError:
+    error = EntryPointError(message)
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,115 @@
+"""One plugin and pluggy: registered alone, its hooks called alone, and what is wrong with it said in words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+
+import pluggy
+
+from hpf_core.errors import nearest
+from hpf_core.hookspecs import GROUP, HOOKS
+from hpf_core.interfaces import PluginSpec
+from hpf_core.plugins.discovery import said
+
+
+class RegistrationError(Exception):
+    """A plugin that is refused. Its message is the reason; its `__cause__` is what was raised, if anything was."""
+
+
+def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
+    """Register a module or object, and leave no trace of it where it is refused.
+
+    Raises:
+        RegistrationError: it is registered already, implements no hook, or one that does not exist, takes arguments,
+            is a wrapper, or lacks its marker.
+    """
+    if manager.has_plugin(name):
+        raise RegistrationError(f"its package has another plugin that is called {name!r}")
+    try:
+        if manager.register(plugin, name) is None:
+            raise RegistrationError("it is None, or blocked")
+        manager.check_pending()
+        reason = _wrapper(manager, plugin) or _unmarked(manager, plugin)
+        if reason:
+            raise RegistrationError(reason)
+    except BaseException as error:
+        # pluggy before 1.7 also keeps the name of a plugin that it refuses itself.
+        if manager.has_plugin(name):
+            reason = _misspelt(manager, plugin)
+            manager.unregister(name=name)
+        else:
+            reason = ""
+        if isinstance(error, RegistrationError) or not isinstance(error, Exception):
+            raise
+        if isinstance(error, pluggy.PluginValidationError):
+            reason = reason or _arguments(plugin) or " ".join(str(error).split())
+        elif isinstance(error, ValueError):
+            reason = f"the same object is registered already, as {manager.get_name(plugin)!r}"
+        else:
+            reason = f"it could not be examined: {said(error)}"
+        raise RegistrationError(reason) from error
+
+
+def call(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[list[object]]:
+    """What one hook of one plugin gives: a list for each function that implements it.
+
+    Other plugins cannot take part: the functions are called directly, not through pluggy's relay.
+
+    Raises:
+        RegistrationError: the function raises, or returns what is no iterable of specifications.
+    """
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        if implementation.plugin is not plugin:
+            continue
+        try:
+            given = implementation.function()
+            if isinstance(given, str | Mapping | PluginSpec) or not isinstance(given, Iterable):
+                raise RegistrationError(f"{hook} must return an iterable of PluginSpec, not {type(given).__name__}")
+            specs = list(given)
+        except RegistrationError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise RegistrationError(f"calling {hook} failed: {said(error)}") from error
+        yield specs
+
+
+def _misspelt(manager: pluggy.PluginManager, plugin: object) -> str:
+    """The hooks of a plugin that do not exist, with the nearest that do."""
+    unknown = sorted(caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec())
+    return " ".join(f"there is no hook {name!r}. {nearest(name, HOOKS)}" for name in unknown)
+
+
+def _wrapper(manager: pluggy.PluginManager, plugin: object) -> str:
+    """A wrapper would change what other packages offer."""
+    for caller in manager.get_hookcallers(plugin) or []:
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin and (implementation.wrapper or implementation.hookwrapper):
+                return f"{caller.name} is a wrapper: a hook of HPF only offers plugins"
+    return ""
+
+
+def _unmarked(manager: pluggy.PluginManager, plugin: object) -> str:
+    """Functions that were meant as hooks, or none at all."""
+    unmarked = [
+        name
+        for name, value in inspect.getmembers_static(plugin)
+        if name in HOOKS and callable(value) and getattr(value, f"{GROUP}_impl", None) is None
+    ]
+    if unmarked:
+        return f"{', '.join(unmarked)} is not marked: put @hookimpl of hpf_core.hookspecs above it"
+    if not manager.get_hookcallers(plugin):
+        return "it implements no hook: mark functions such as hpf_priors with @hookimpl of hpf_core.hookspecs"
+    return ""
+
+
+def _arguments(plugin: object) -> str:
+    """Hooks that ask for arguments, of which there are none."""
+    for hook in HOOKS:
+        function = inspect.getattr_static(plugin, hook, None)
+        if inspect.isfunction(function):
+            asked = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+            asked = asked if inspect.ismodule(plugin) else asked[1:]
+            if asked:
+                return f"{hook} takes no arguments, and this one asks for {', '.join(asked)}"
+    return ""

@@ -1,0 +1,77 @@
+"""The bundled plugins, offered through the same entry point and hooks as a guest's.
+
+Each hook imports its modules itself: when one of them fails, the other kinds still load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hpf_core.hookspecs import hookimpl
+from hpf_core.interfaces import PluginSpec
+
+
+@hookimpl
+def hpf_hands() -> Iterable[PluginSpec]:
+    """The 41 spheres of the paper."""
+    from hpf_plugins.hands import spheres41
+
+    return (spheres41.SPEC,)
+
+
+@hookimpl
+def hpf_renderers() -> Iterable[PluginSpec]:
+    """Eq. 6-11."""
+    from hpf_plugins.renderers import spheres
+
+    return (spheres.SPEC,)
+
+
+@hookimpl
+def hpf_backbones() -> Iterable[PluginSpec]:
+    """The stacked hourglass of Sec. 3.2."""
+    from hpf_plugins.backbones import hourglass
+
+    return (hourglass.SPEC,)
+
+
+@hookimpl
+def hpf_data_terms() -> Iterable[PluginSpec]:
+    """Eq. 3, 5, 9 and 12."""
+    from hpf_plugins.data_terms import d2m, m2d, multiview, supervised
+
+    return (supervised.SPEC, m2d.SPEC, d2m.SPEC, multiview.SPEC)
+
+
+@hookimpl
+def hpf_priors() -> Iterable[PluginSpec]:
+    """Eq. 13-16."""
+    from hpf_plugins.priors import bone_length, collision, vae
+
+    return (vae.SPEC, bone_length.SPEC, collision.SPEC)
+
+
+@hookimpl
+def hpf_datasets() -> Iterable[PluginSpec]:
+    """Samples without end, a small simulated capture, and NYU."""
+    from hpf_plugins.datasets import nyu, simulated, synthetic
+
+    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC)
+
+
+@hookimpl
+def hpf_transforms() -> Iterable[PluginSpec]:
+    """None is bundled."""
+    return ()
+
+
+@hookimpl
+def hpf_refiners() -> Iterable[PluginSpec]:
+    """None is bundled."""
+    return ()
+
+
+@hookimpl
+def hpf_observers() -> Iterable[PluginSpec]:
+    """None is bundled."""
+    return ()
