@@ -56,7 +56,7 @@ class Measured:
     subjects: dict[str, Measured] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The fields that `summary.json` and `hpf eval --json` hold, as plain JSON values; lengths rounded to 1e-6 mm."""
+        """The fields that `summary.json` and `hpf eval --json` hold, as plain JSON values, rounded to 1e-6."""
         own = {"joints": len(self.joint_names), **self._figures()}
         return own | {"subjects": {name: subject._figures() for name, subject in self.subjects.items()}}
 
@@ -177,5 +177,5 @@ def _check_finite(
         frame, joint = (int(i) for i in np.argwhere(bad)[0])
         raise error(
             f"{what} of joint {names[joint]} in frame {frame} (counted from 0) isn't a finite number: "
-            f"{values[frame, joint].tolist()}. In all, {int(bad.any(axis=1).sum()):,} of {len(values):,} frames have one."
+            f"{values[frame, joint].tolist()}. Frames that have one: {int(bad.any(axis=1).sum()):,} of {len(values):,}."
         )

@@ -25,7 +25,7 @@ class TextProtocol:
         focal: (fx, fy) pixels.
         centre: (cx, cy) pixels: the column and row where x and y are 0.
         frames: number of frames of the whole test set.
-        subjects: (first frame counted from 1, name) of each run of frames that shows one subject; the first begins at 1.
+        subjects: (first frame counted from 1, name) of each stretch of frames that shows one subject; in order, from 1.
         source: where these figures come from.
     """
 
@@ -54,7 +54,7 @@ class TextProtocol:
         return np.concatenate([(uvd[..., :2] - self.centre) * depth / self.focal, depth], axis=-1)
 
     def to_uvd(self, xyz: np.ndarray) -> np.ndarray:
-        """(..., 3) pixels, pixels and mm of points (..., 3) mm in the camera's frame, z > 0: the inverse of `to_xyz`."""
+        """(..., 3) pixels, pixels and mm of points (..., 3) mm in the camera's frame, z > 0. Inverse of `to_xyz`."""
         xyz = np.asarray(xyz, dtype=np.float64)
         depth = xyz[..., 2:]
         return np.concatenate([xyz[..., :2] * self.focal / depth + self.centre, depth], axis=-1)
