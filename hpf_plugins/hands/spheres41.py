@@ -1,0 +1,196 @@
+"""The hand model of the paper: 41 spheres, 36 of them on NYU's annotation (Wan et al., CVPR 2019, section 3.2)."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, PluginSpec, PointPairs, PoseSample, Spheres
+from hpf_core.rotations import rotation_matrix
+from hpf_plugins.hands import anatomy
+from hpf_plugins.hands.kinematics import finger_joints, rest_frames
+from hpf_plugins.hands.sampler import PoseSampler
+from hpf_plugins.hands.tessellation import surface_weights
+
+_INDEX = {name: k for k, name in enumerate(anatomy.POINT_NAMES)}
+_PALM_FIRST = _INDEX["PALM_1"]
+_POINTS_OF_A_FINGER = len(anatomy.FINGER_POINTS)
+
+
+class Spheres41Config(Config):
+    """Who the sampled hands are. 1 is the neutral hand, a large adult's: wrist to middle fingertip 216 mm."""
+
+    size_range: tuple[float, float] = Field(
+        (0.80, 1.05), description="smallest and largest overall size, as a factor of the neutral hand"
+    )
+    finger_range: tuple[float, float] = Field(
+        (0.95, 1.05), description="shortest and longest finger, as a factor of what the overall size gives"
+    )
+    thickness_range: tuple[float, float] = Field(
+        (0.85, 1.10), description="thinnest and thickest surface, as a factor on the radii; rendering only"
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0.2 <= value[0] <= value[1] <= 5:
+            raise ValueError(f"needs 0.2 <= lowest <= highest <= 5, but is {value[0]:g} to {value[1]:g}")
+        return value
+
+
+class Spheres41(HandModel):
+    """41 spheres on a hand with 26 pose and 7 shape parameters.
+
+    Pose: rotation vector (3, radians), the palm's centre (3, mm), then 4 angles (radians) for each finger from the little
+    finger to the thumb. Shape, all factors of the neutral hand: overall size, the length of each finger, the thickness, which
+    changes `surface` alone (the priors' radii are fixed).
+    """
+
+    def __init__(self, config: Spheres41Config) -> None:
+        super().__init__()
+        self.names = anatomy.POINT_NAMES
+        self.parts = anatomy.PART_NAMES
+        self.links = _finger_links() + _palm_links()
+        self.annotations = {"nyu36": _selection(anatomy.NYU36), "nyu14": _selection(anatomy.NYU14)}
+        self.fingertips = tuple(k for k, name in enumerate(self.names) if name.endswith("KNU3_A"))
+        self.wrist = (_INDEX["PALM_1"], _INDEX["PALM_2"])
+        self.palm_centre = _INDEX["PALM_3"]
+        self.pose_names = (
+            *("rotation_x", "rotation_y", "rotation_z"),
+            *("translation_x", "translation_y", "translation_z"),
+            *anatomy.ANGLE_NAMES,
+        )
+        self.shape_names = ("size", *anatomy.FINGERS, "thickness")
+        self.sampler = PoseSampler(config.size_range, config.finger_range, config.thickness_range)
+
+        self.radii: Tensor
+        self._knuckles: Tensor
+        self._lengths: Tensor
+        self._frames: Tensor
+        self._palm: Tensor
+        self._placement: Tensor
+        self._surface: Tensor
+        self._surface_radii: Tensor
+        self.register_buffer("radii", _tensor([*np.ravel(anatomy.FINGER_RADII), *anatomy.PALM_RADII]))
+        self.register_buffer("_knuckles", _tensor(anatomy.KNUCKLES))
+        self.register_buffer("_lengths", _tensor(anatomy.LENGTHS))
+        self.register_buffer("_frames", rest_frames())
+        self.register_buffer("_palm", _tensor(anatomy.PALM))
+        self.register_buffer("_placement", _tensor(anatomy.PLACEMENT))
+        weights, thinning = surface_weights(
+            _finger_links(), _triangles(anatomy.PALM_TRIANGLES), _triangles(anatomy.WEB_TRIANGLES), len(self.names)
+        )
+        self.register_buffer("_surface", weights)
+        self.register_buffer("_surface_radii", (weights @ self.radii) * thinning)
+
+        first, second, shortest, longest = self._bone_ranges(config)
+        self._first: Tensor
+        self._second: Tensor
+        self._shortest: Tensor
+        self._longest: Tensor
+        self.register_buffer("_first", first)
+        self.register_buffer("_second", second)
+        self.register_buffer("_shortest", shortest)
+        self.register_buffer("_longest", longest)
+        self._one: Tensor
+        self._other: Tensor
+        pairs = torch.tensor(_collision_pairs())
+        self.register_buffer("_one", pairs[:, 0])
+        self.register_buffer("_other", pairs[:, 1])
+        neutral = self.points(torch.zeros(1, len(self.pose_names)), torch.ones(1, len(self.shape_names)))[0]
+        self.sampler.keep_apart(neutral, self.radii, pairs)
+
+    def bones(self) -> BoneRanges:
+        """Five rigid links of each finger, the palm's edges with the knuckles, and two braces, each with [min, max] mm."""
+        return BoneRanges(self._first, self._second, self._shortest, self._longest)
+
+    def collisions(self) -> PointPairs:
+        """All 690 pairs of points of two fingers, or of a finger and the palm."""
+        return PointPairs(self._one, self._other)
+
+    def sample(self, count: int, generator: torch.Generator) -> PoseSample:
+        """`count` poses (count, 26) and shapes (count, 7), float32, by the mixture of `sampler.py`."""
+        return self.sampler.draw(count, generator, self.points)
+
+    def points(self, pose: Tensor, shape: Tensor) -> Tensor:
+        """(N, 41, 3) mm of poses (N, 26) and shapes (N, 7)."""
+        angles = pose[:, 6:].unflatten(-1, (len(anatomy.FINGERS), 4))
+        size, fingers = shape[:, :1, None], shape[:, 1:6, None]
+        joints = finger_joints(angles, self._lengths.to(pose) * fingers, self._knuckles.to(pose), self._frames.to(pose))
+        on_fingers = (self._placement.to(pose) @ joints).flatten(1, 2)
+        palm = self._palm.to(pose).expand(len(pose), -1, -1)
+        own = torch.cat([on_fingers, palm], dim=1) * size
+        return own @ rotation_matrix(pose[:, :3]).transpose(-1, -2) + pose[:, None, 3:6]
+
+    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
+        """Spheres between the points along fingers and over the palm, and in the thumb's web: radii taper linearly."""
+        centres = self._surface.to(pose) @ self.points(pose, shape)
+        return Spheres(centres, self._surface_radii.to(pose) * shape[:, :1] * shape[:, 6:7])
+
+    def _bone_ranges(self, config: Spheres41Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pairs whose distance no pose changes, with the range that the sizes of `config` span."""
+        fingers, palm = _finger_links(), _palm_links()
+        braces = tuple((_INDEX[a], _INDEX[b]) for a, b in anatomy.PALM_BRACES)
+        pairs = torch.tensor(fingers + palm + braces)
+        neutral = self.points(torch.zeros(1, len(self.pose_names)), torch.ones(1, len(self.shape_names)))[0]
+        length = (neutral[pairs[:, 0]] - neutral[pairs[:, 1]]).norm(dim=-1)
+        scaled = torch.arange(len(pairs)) < len(fingers)
+        low, high = config.finger_range
+        shortest = length * config.size_range[0] * torch.where(scaled, low, 1.0)
+        longest = length * config.size_range[1] * torch.where(scaled, high, 1.0)
+        # A hand on the border stays inside: a hundredth of a millimetre is far above float32's rounding at 1 m.
+        return pairs[:, 0].clone(), pairs[:, 1].clone(), shortest - 0.01, longest + 0.01
+
+
+def _tensor(values: object) -> Tensor:
+    return torch.tensor(np.asarray(values, dtype=np.float32))
+
+
+def _finger_links() -> tuple[tuple[int, int], ...]:
+    """Links (nearer to the tip, nearer to the knuckle) along the fingers."""
+    starts = [finger * _POINTS_OF_A_FINGER for finger in range(len(anatomy.FINGERS))]
+    return tuple((start + k, start + k + 1) for start in starts for k in range(_POINTS_OF_A_FINGER - 1))
+
+
+def _triangles(named: tuple[tuple[str, str, str], ...]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((_INDEX[a], _INDEX[b], _INDEX[c]) for a, b, c in named)
+
+
+def _palm_links() -> tuple[tuple[int, int], ...]:
+    """The edges of the palm's triangles, each once."""
+    edges = {
+        (min(a, b), max(a, b)) for corners in _triangles(anatomy.PALM_TRIANGLES) for a, b in combinations(corners, 2)
+    }
+    return tuple(sorted(edges))
+
+
+def _selection(names: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """An annotation whose joints are points of the model: names and its (K, 41) matrix."""
+    matrix = np.zeros((len(names), len(anatomy.POINT_NAMES)), dtype=np.float32)
+    matrix[np.arange(len(names)), [_INDEX[name] for name in names]] = 1
+    return names, matrix
+
+
+def _collision_pairs() -> list[tuple[int, int]]:
+    """Finger-palm and finger-other-finger pairs."""
+    groups = [range(k * _POINTS_OF_A_FINGER, (k + 1) * _POINTS_OF_A_FINGER) for k in range(len(anatomy.FINGERS))]
+    groups.append(range(_PALM_FIRST, len(anatomy.POINT_NAMES)))
+    return [pair for one, other in combinations(groups, 2) for pair in product(one, other)]
+
+
+def _make(config: Spheres41Config, build: Build) -> Spheres41:
+    return Spheres41(config)
+
+
+SPEC = PluginSpec(
+    kind="hand",
+    name="spheres41",
+    config=Spheres41Config,
+    factory=_make,
+    summary="41 spheres on NYU's points, 26 pose and 7 shape parameters",
+    source="Wan et al., CVPR 2019, sections 3.2 and 3.3; pose mixture after Sharp et al., CHI 2015",
+)
