@@ -1,0 +1,1 @@
+"""A run: its folder, its stages, the one training loop, checkpoints."""

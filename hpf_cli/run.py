@@ -1,0 +1,97 @@
+"""`hpf run`: a recipe's stages, trained, evaluated and written down. Heavy imports belong inside the function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_EXAMPLES = """
+Examples:
+
+  hpf run recipes/quickstart.yaml
+
+  hpf run recipes/quickstart.yaml --without vae --set stages.fit.steps=400 --out runs/no-vae
+
+  hpf run recipes/quickstart.yaml --out runs/no-vae --resume
+"""
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: runs/NAME-1, -2, ...]", show_default=False)
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Switch a term off in every stage; can be repeated.", show_default=False)
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", help="Add a term to every stage that fits it, at its default weight.", show_default=False
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value: terms.m2d.weight=0.5; can be repeated.", show_default=False),
+    ] = None,
+    stages: Annotated[str | None, typer.Option(help="Only these stages, with commas.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.", show_default=False)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder (or the last one).")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show stages, images, memory and hours at the measured rate; train nothing."),
+    ] = False,
+    no_plugin: Annotated[
+        list[str] | None, typer.Option(help="Don't load this plugin package; can be repeated.", show_default=False)
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print summary.json to standard output.")] = False,
+) -> None:
+    """Run a recipe: all of its stages, with a table, figures and summary.json at the end."""
+    from hpf_cli import progress, show
+    from hpf_core import recipe as recipes
+    from hpf_core.engine.run import Run, last_folder, next_folder
+    from hpf_core.plugins import PluginHost
+
+    sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
+    resolved = recipes.load(
+        recipe,
+        sets=sets,
+        with_terms=with_ or [],
+        without_terms=without or [],
+        stages=[s.strip() for s in stages.split(",")] if stages else None,
+        seed=seed,
+        host=PluginHost.load(blocked=no_plugin or []),
+    )
+    for change in resolved.changes:
+        show.console.print(change, markup=False, style="yellow")
+    for note in resolved.notes:
+        show.console.print(f"note: {note}", markup=False, style="yellow")
+    if dry_run:
+        _dry_run(resolved, json_)
+        return
+    name = resolved.recipe.name or recipe.stem
+    folder = out or (last_folder(name) if resume else next_folder(name))
+    with progress.Live(show.console) as live:
+        summary = Run(resolved, folder, resume=resume, observers=[live], progress=live.progress).execute()
+    if json_:
+        show.emit_json(summary)
+    else:
+        progress.print_summary(show.console, folder, summary)
+
+
+def _dry_run(resolved: object, json_: bool) -> None:
+    from hpf_cli import progress, show
+    from hpf_core.engine.estimate import estimate
+
+    with progress.Live(show.console) as live:
+        rows = estimate(resolved, live.progress)  # type: ignore[arg-type]
+    if json_:
+        show.emit_json({"stages": [row.document() for row in rows]})
+    else:
+        progress.print_estimate(show.console, rows)
+
+
+run.__doc__ = f"{run.__doc__}\n{_EXAMPLES}"

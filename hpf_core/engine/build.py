@@ -1,0 +1,135 @@
+"""From a resolved recipe to its built parts, in the order in which they depend on each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpf_core.cache import cache_folder
+from hpf_core.energy import Energy, WeightedTerm
+from hpf_core.errors import InputError, PluginError
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import (
+    Backbone,
+    Build,
+    HandModel,
+    Observer,
+    Progress,
+    RealDataset,
+    Refiner,
+    Renderer,
+    SyntheticDataset,
+    Term,
+    Transform,
+    no_progress,
+)  # fmt: skip
+from hpf_core.recipe import Part, Resolved, StagePlan
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a recipe names, built.
+
+    `terms` holds the terms of all chosen stages by their names in the recipe; a term that no stage uses is not built.
+    """
+
+    grid: Grid
+    hand: HandModel
+    renderer: Renderer
+    backbone: Backbone
+    terms: dict[str, Term]
+    real: RealDataset | None
+    synthetic: SyntheticDataset | None
+    transforms: tuple[Transform, ...]
+    refiners: tuple[Refiner, ...]
+    observers: tuple[Observer, ...]
+
+    def energy(self, stage: StagePlan) -> Energy:
+        """The weighted terms of a stage."""
+        return Energy([WeightedTerm(t.name, t.weight, self.terms[t.name]) for t in stage.terms])
+
+    def to(self, device: torch.device | str) -> None:
+        """Move all that holds tensors."""
+        for module in (self.hand, self.renderer, self.backbone, *self.terms.values(), *self.transforms, *self.refiners):
+            module.to(device)
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Train or fetch what must be there before the first step: caches of datasets, frozen priors."""
+        for data in (self.real, self.synthetic):
+            prepare = getattr(data, "prepare", None)
+            if prepare is not None:
+                prepare(progress)
+        for term in self.terms.values():
+            term.prepare(progress)
+
+
+def _make(part: Part, build: Build, expected: type | tuple[type, ...]) -> Any:
+    made = part.spec.factory(part.config, build)
+    if not isinstance(made, expected):
+        names = " or ".join(t.__name__ for t in (expected if isinstance(expected, tuple) else (expected,)))
+        raise PluginError(
+            f"{part.spec.kind} '{part.name}' (package {part.package} {part.version}) built a {type(made).__name__}, not a {names}"
+        )
+    return made
+
+
+def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.device | str = "cpu") -> Parts:
+    """Build all that the recipe names; nothing is trained, downloaded or cached yet (see `Parts.prepare`).
+
+    Args:
+        resolved: from `hpf_core.recipe.load`.
+        cache: folder for what is made once; default `cache_folder()`.
+        device: where the parts go.
+
+    Raises:
+        PluginError, DataError: where a plugin refuses its options or its data are missing.
+    """
+    recipe = resolved.recipe
+    grid = Grid(recipe.grid.size, recipe.grid.cube_mm)
+    bare = Build(grid=grid, seed=recipe.seed, cache=cache or cache_folder())
+    hand: HandModel = _make(resolved.hand, bare, HandModel)
+    with_hand = Build(grid=grid, seed=recipe.seed, cache=bare.cache, hand=hand)
+    renderer: Renderer = _make(resolved.renderer, with_hand, Renderer)
+    full = Build(grid=grid, seed=recipe.seed, cache=bare.cache, hand=hand, renderer=renderer)
+    real = _make(resolved.real, full, RealDataset) if resolved.real else None
+    synthetic = _make(resolved.synthetic, full, SyntheticDataset) if resolved.synthetic else None
+    terms: dict[str, Term] = {}
+    for stage in resolved.stages:
+        for term in stage.terms:
+            if term.name not in terms:
+                terms[term.name] = _make(term, full, Term)
+    parts = Parts(
+        grid=grid,
+        hand=hand,
+        renderer=renderer,
+        backbone=_make(resolved.backbone, full, Backbone),
+        terms=terms,
+        real=real,
+        synthetic=synthetic,
+        transforms=tuple(_make(p, full, Transform) for p in resolved.transforms),
+        refiners=tuple(_make(p, full, Refiner) for p in resolved.refiners),
+        observers=tuple(_make(p, full, Observer) for p in resolved.observers),
+    )
+    parts.to(device)
+    return parts
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that a recipe or `--device` names; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: where it doesn't exist on this machine.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        have = "cpu, cuda" if torch.cuda.is_available() else "cpu (no CUDA device is seen here)"
+        raise InputError(f"device '{wanted}' can't be used: {reason}. Here there is: {have}.") from error
+    return device

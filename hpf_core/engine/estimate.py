@@ -1,0 +1,123 @@
+"""A dry run: what a recipe's stages will cost at the rate measured on this machine."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpf_core.engine.build import Parts, build_parts, choose_device
+from hpf_core.engine.draw import generator
+from hpf_core.engine.step import Batch, compute
+from hpf_core.frames import RealFrames, State, ViewIndex
+from hpf_core.interfaces import Progress, no_progress
+from hpf_core.recipe import Resolved, StagePlan
+
+_WARM_UP, _MEASURED = 1, 3
+_VIEWS = 3
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """What a stage will cost; the rate is measured over a few steps on stand-in frames of the same size.
+
+    Attributes:
+        memory_mib: highest use so far: of the GPU where there is one, else of the process.
+        hours: of the stage's steps alone, without caches and evaluation.
+    """
+
+    stage: str
+    steps: int
+    images_per_step: int
+    images_per_second: float
+    hours: float
+    memory_mib: float
+    terms: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[StageEstimate]:
+    """Build all parts, prepare the priors (which are cached), and time a few steps of each stage.
+
+    Real frames are stood in for by renders with three views, so that no dataset has to be decoded for it.
+    """
+    recipe = resolved.recipe
+    device = choose_device(recipe.runtime.device)
+    if recipe.runtime.threads is not None:
+        torch.set_num_threads(recipe.runtime.threads)
+    parts = build_parts(resolved)
+    for term in parts.terms.values():
+        term.prepare(progress)
+    parts.to(device)
+    return [_stage(plan, parts, recipe.seed, device) for plan in resolved.stages]
+
+
+def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device) -> StageEstimate:
+    energy = parts.energy(plan).to(device)
+    optimiser = torch.optim.Adam(parts.backbone.parameters(), lr=0.0)
+    seconds = 0.0
+    images = 0
+    for step in range(_WARM_UP + _MEASURED):
+        real = _stand_in(parts, plan.draw_real, seed, device) if plan.draw_real else None
+        began = time.perf_counter()
+        synthetic = None
+        if plan.draw_synthetic and parts.synthetic is not None:
+            synthetic = parts.synthetic.sample(plan.draw_synthetic, generator(device, seed, "dry", step))
+        batch = Batch(real, synthetic)
+        value = compute(parts, energy, batch, generator(device, seed, "dry", "transform", step))
+        optimiser.zero_grad(set_to_none=True)
+        value.energy.total.backward()
+        optimiser.step()
+        float(value.energy.total)
+        images = batch.images
+        if step >= _WARM_UP:
+            seconds += time.perf_counter() - began
+    rate = images * _MEASURED / max(seconds, 1e-9)
+    return StageEstimate(
+        stage=plan.name,
+        steps=plan.steps,
+        images_per_step=images,
+        images_per_second=round(rate, 1),
+        hours=round(plan.steps * images / rate / 3600, 3),
+        memory_mib=round(_memory(device), 1),
+        terms=tuple(t.name for t in plan.terms),
+    )
+
+
+def _stand_in(parts: Parts, frames: int, seed: int, device: torch.device) -> RealFrames:
+    """Frames of the recipe's size whose views all see the same hand from the same side."""
+    with torch.no_grad():
+        drawn = parts.hand.sample(frames, generator(device, seed, "dry", "frames"))
+        seen = parts.renderer.depth(parts.hand.points(drawn.pose, drawn.shape), parts.grid)
+    depth = seen.depth[:, None].repeat(1, _VIEWS, 1, 1)
+    state = torch.where(seen.hit, int(State.HIT), int(State.EMPTY)).to(torch.uint8)[:, None].repeat(1, _VIEWS, 1, 1)
+    numbers = torch.arange(frames, device=device)
+    present = np.ones((frames, _VIEWS), dtype=bool)
+    return RealFrames(
+        depth=depth,
+        state=state,
+        present=torch.from_numpy(present).to(device),
+        to_rig=torch.eye(4, device=device).expand(frames, _VIEWS, 4, 4).contiguous(),
+        views=ViewIndex.of(present).to(device),
+        sequence=torch.zeros_like(numbers),
+        time=numbers.double(),
+        index=numbers,
+        cube_mm=parts.grid.cube_mm,
+    )
+
+
+def _memory(device: torch.device) -> float:
+    """MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

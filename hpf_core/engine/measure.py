@@ -1,0 +1,106 @@
+"""Evaluation of a network on a dataset's split: the one place of a run where labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.engine.build import Parts
+from hpf_core.errors import DataError, nearest
+from hpf_core.evaluation.metrics import Measured, measure
+from hpf_core.interfaces import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split's predictions and what they measured.
+
+    Attributes:
+        points: (F, J, 3) float32 mm in the crops' frames of the evaluated view.
+        joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
+        truth: (F, K, 3) float64 mm, annotated.
+        measured: the errors.
+    """
+
+    points: np.ndarray
+    joints: np.ndarray
+    truth: np.ndarray
+    measured: Measured
+
+
+def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
+    """Number of frames of a split that are evaluated.
+
+    Raises:
+        DataError: the dataset has no such split, or it is empty.
+    """
+    assert parts.real is not None
+    sizes = parts.real.splits()
+    if split not in sizes:
+        raise DataError(f"the dataset has no split '{split}'. {nearest(split, sizes)}")
+    if sizes[split] == 0:
+        raise DataError(f"the dataset's split '{split}' is empty: there is nothing to evaluate on")
+    return min(sizes[split], limit) if limit else sizes[split]
+
+
+def predict(
+    parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
+) -> np.ndarray:
+    """(F, J, 3) float32 mm: points of the first `frames` frames in the crops of the evaluated view, refined."""
+    assert parts.real is not None
+    view = parts.real.protocol.view
+    parts.backbone.eval()
+    found = []
+    with torch.no_grad():
+        for first in range(0, frames, batch):
+            numbers = np.arange(first, min(first + batch, frames))
+            depth: Tensor = parts.real.frames(split, numbers).depth[:, view].to(device)
+            points = parts.backbone(depth)[-1].points
+            for refiner in parts.refiners:
+                points = refiner(points)
+            found.append(points.float().cpu().numpy())
+            progress(first + len(numbers), frames, f"evaluating on {split}")
+    return np.concatenate(found)
+
+
+def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
+    """(F, K, 3) float64 mm in the camera's frame: the annotation's joints from points (F, J, 3) in the crops' frames."""
+    assert parts.real is not None
+    _, matrix = parts.hand.annotations[parts.real.protocol.annotation]
+    joints = np.einsum("kj,fjc->fkc", np.asarray(matrix, dtype=np.float64), points.astype(np.float64))
+    camera = parts.real.to_camera(split)[: len(points)]
+    return joints @ camera[:, :3, :3].transpose(0, 2, 1) + camera[:, None, :3, 3]
+
+
+def evaluate(
+    parts: Parts,
+    split: str,
+    device: torch.device,
+    limit: int | None = None,
+    batch: int = 64,
+    progress: Progress = no_progress,
+) -> Evaluated:
+    """Predict a split and hold it against its labels."""
+    assert parts.real is not None
+    frames = split_size(parts, split, limit)
+    points = predict(parts, split, frames, device, batch, progress)
+    joints = to_joints(parts, split, points)
+    labels = parts.real.labels(split)
+    measured = measure(
+        joints,
+        labels.joints[:frames],
+        joint_names=labels.names,
+        fingertips=parts.real.protocol.fingertips,
+        subject=labels.subject[:frames],
+        subject_names=labels.subject_names,
+    )
+    return Evaluated(points, joints, labels.joints[:frames], measured)
+
+
+def some_frames(frames: int, count: int) -> Iterator[int]:
+    """Numbers of `count` frames spread over a split."""
+    yield from sorted({round(k) for k in np.linspace(0, frames - 1, min(count, frames))})

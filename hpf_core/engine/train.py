@@ -1,0 +1,170 @@
+"""One stage's training: the one loop for pretraining, fitting and controls, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hpf_core.engine import checkpoint as files
+from hpf_core.engine.build import Parts
+from hpf_core.engine.draw import frame_numbers, generator
+from hpf_core.engine.step import Batch, StepValue, compute
+from hpf_core.errors import DataError, RunError
+from hpf_core.recipe import StagePlan
+
+TRAIN_SPLIT = "train"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did. Tensors stay on the device; `read` brings them over at once.
+
+    Attributes:
+        step: number of steps made, this one included.
+        value: the computation.
+        images: number of depth maps that went through the network.
+        gradients: (T,) see `Energy.gradients`, in the steps that look at them.
+    """
+
+    step: int
+    value: StepValue
+    images: int
+    gradients: Tensor | None
+
+
+class StageTrainer:
+    """A stage: its energy, its optimiser, and what each step draws.
+
+    Args:
+        parts: the built recipe; `parts.backbone` is trained in place.
+        plan: the stage.
+        seed: of the run.
+        device: where everything is.
+    """
+
+    def __init__(self, parts: Parts, plan: StagePlan, seed: int, device: torch.device) -> None:
+        self.parts = parts
+        self.plan = plan
+        self.seed = seed
+        self.device = device
+        self.energy = parts.energy(plan).to(device)
+        self.optimiser = torch.optim.Adam(
+            parts.backbone.parameters(),
+            lr=plan.lr,
+            weight_decay=plan.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        # A control sees the same synthetic draw as the stage that it controls.
+        self.stream = plan.control_of or plan.name
+        self.frames = 0
+        if plan.draw_real:
+            assert parts.real is not None
+            self.frames = parts.real.splits().get(TRAIN_SPLIT, 0)
+            if self.frames == 0:
+                raise DataError(
+                    f"stage '{plan.name}' draws real frames, but the dataset's {TRAIN_SPLIT} split is empty"
+                )
+        # Which terms were non-finite so far, noted on the device and read now and then.
+        self._bad = torch.zeros(len(self.energy.names) + 1, dtype=torch.bool, device=device)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step `step`, counted from 0."""
+        plan = self.plan
+        rate = plan.lr
+        if plan.schedule == "steps":
+            rate *= 0.1 ** ((step >= plan.steps / 3) + (step >= plan.steps * 2 / 3))
+        elif plan.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+        return rate * min(1.0, (step + 1) / (plan.warmup + 1))
+
+    def batch(self, step: int) -> Batch:
+        """What step `step` sees: a function of the seed, the stage and the step alone."""
+        plan, parts = self.plan, self.parts
+        real = synthetic = None
+        if plan.draw_real:
+            assert parts.real is not None
+            numbers = frame_numbers(
+                self.seed, f"{self.stream}/real", step * plan.draw_real, plan.draw_real, self.frames
+            )
+            real = parts.real.frames(TRAIN_SPLIT, numbers).to(self.device, non_blocking=True)
+        if plan.draw_synthetic:
+            assert parts.synthetic is not None
+            synthetic = parts.synthetic.sample(
+                plan.draw_synthetic, generator(self.device, self.seed, self.stream, "synthetic", step)
+            )
+        return Batch(real, synthetic)
+
+    def step(self, step: int, look: bool = False) -> StepReport:
+        """Make step `step` (counted from 0); with `look`, also measure the gradient of each term on the points."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(step)
+        batch = self.batch(step)
+        value = compute(
+            self.parts, self.energy, batch, generator(self.device, self.seed, self.stream, "transform", step)
+        )
+        gradients = self.energy.gradients(value.energy, value.fits[-1]) if look else None
+        self.optimiser.zero_grad(set_to_none=True)
+        value.energy.total.backward()
+        if self.plan.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parts.backbone.parameters(), self.plan.clip_norm)
+        self._bad |= ~torch.isfinite(torch.cat([value.energy.raw, value.energy.total[None]]).detach())
+        if self.device.type == "cpu":
+            # Costs nothing here: stop before the step spoils the weights.
+            self.check_finite(step)
+        self.optimiser.step()
+        return StepReport(step + 1, value, batch.images, gradients)
+
+    def check_finite(self, step: int) -> None:
+        """Raises RunError with the terms' names where a loss was not finite since the stage began."""
+        bad = self._bad.tolist()
+        if any(bad):
+            named = [name for name, is_bad in zip(self.energy.names, bad, strict=False) if is_bad]
+            raise RunError(
+                f"the loss of {', '.join(named) or 'the sum of all terms'} isn't finite at step {step + 1} of stage "
+                f"'{self.plan.name}'; the last checkpoint is from before. A lower lr, a clip_norm, or a look at the frames of this "
+                "step may help"
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds."""
+        return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser)}
+
+    def restore(self, checkpoint: files.Checkpoint, path: object) -> None:
+        """Go on from a checkpoint."""
+        files.load_model(self.parts.backbone, checkpoint, path)  # type: ignore[arg-type]
+        files.load_optimiser(self.optimiser, checkpoint)
+
+    def steps(self, done: int, look_every: int) -> Iterator[StepReport]:
+        """Make the steps that are left."""
+        self.parts.backbone.train()
+        for step in range(done, self.plan.steps):
+            yield self.step(step, look=step % look_every == 0)
+
+
+def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: float) -> dict[str, object]:
+    """A step's row of metrics.jsonl, with one transfer from the device."""
+    energy = report.value.energy
+    peak = report.value.peak
+    columns = [energy.total.detach()[None], energy.raw.detach()]
+    columns.append(report.gradients if report.gradients is not None else energy.raw.detach() * torch.nan)
+    columns.append((peak if peak is not None else energy.total.detach() * torch.nan)[None])
+    numbers = torch.cat([c.double() for c in columns]).tolist()
+    count = len(names)
+    raw = dict(zip(names, numbers[1 : 1 + count], strict=True))
+    row: dict[str, object] = {
+        "step": report.step,
+        "loss": numbers[0],
+        "lr": rate,
+        "raw": raw,
+        "weighted": {n: raw[n] * w for n, w in zip(names, weights.tolist(), strict=True)},
+    }
+    if report.gradients is not None:
+        found = dict(zip(names, numbers[1 + count : 1 + 2 * count], strict=True))
+        row["gradient"] = {n: (None if math.isnan(g) else g) for n, g in found.items()}
+    if not math.isnan(numbers[-1]):
+        row["peak"] = numbers[-1]
+    return row

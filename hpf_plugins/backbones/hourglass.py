@@ -1,0 +1,191 @@
+"""Backbone `hourglass`: heatmaps and latent depth maps from a (stacked) hourglass, read out by Eq. 1-2 of the paper.
+
+The body follows Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (bottleneck
+residual blocks, recursion over two poolings by default, nearest upsampling), with GroupNorm in place of batch statistics, so that a
+batch that mixes real and synthetic images treats each alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hpf_core.errors import PluginError
+from hpf_core.frames import Estimate
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Backbone, Build, Config, PluginSpec
+from hpf_plugins.backbones.readout import Readout
+
+
+class HourglassConfig(Config):
+    """Options of `hourglass`."""
+
+    stacks: int = Field(1, ge=1, le=8, description="hourglasses one after the other; each is supervised")
+    width: int = Field(128, ge=8, le=1024, multiple_of=8, description="features in an hourglass")
+    stem: int = Field(
+        64, ge=8, le=512, multiple_of=8, description="features of the first convolution (5 x 5, stride 2)"
+    )
+    depth: int = Field(2, ge=1, le=5, description="poolings inside an hourglass")
+    heatmap_size: int = Field(
+        16, ge=8, le=256, description="side of the maps over the cube, pixels; divides the input's size"
+    )
+    margin: int = Field(
+        2,
+        ge=0,
+        le=8,
+        description="pixels that the maps reach beyond the cube on each side, so that a "
+        "point at its rim is read back whole",
+    )
+    sigma: float = Field(
+        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels of the map (authors' code: 1)"
+    )
+    alpha: float = Field(
+        10.0, gt=0, le=40, description="annealing factor of the softmax in Eq. 1-2 (authors' code: 20)"
+    )
+    background: Literal["subtract", "keep"] = Field(
+        "subtract",
+        description="subtract: weights are exp(alpha h) - 1, so that pixels where a map is 0 pull nothing; keep: the softmax over "
+        "the whole map as Eq. 1 prints it, which draws unsure points to the crop's centre",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _enough_pixels(self) -> HourglassConfig:
+        if self.heatmap_size % (2**self.depth):
+            raise ValueError(f"heatmap_size {self.heatmap_size} can't be halved {self.depth} times (depth)")
+        return self
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(channels, 8), channels)
+
+
+class _Residual(nn.Module):
+    """Pre-activation bottleneck: 1x1, 3x3 at half the width, 1x1, and the skip."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        middle = outside // 2
+        self.body = nn.Sequential(
+            _norm(inside), nn.ReLU(), nn.Conv2d(inside, middle, 1, bias=False),
+            _norm(middle), nn.ReLU(), nn.Conv2d(middle, middle, 3, padding=1, bias=False),
+            _norm(middle), nn.ReLU(), nn.Conv2d(middle, outside, 1),
+        )  # fmt: skip
+        self.skip: nn.Module = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.body(x)
+
+
+class _Hourglass(nn.Module):
+    """Down, inwards, up again, with a branch that stays at this resolution."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        self.stay = _Residual(width, width)
+        self.down = _Residual(width, width)
+        self.inner: nn.Module = _Hourglass(width, depth - 1) if depth > 1 else _Residual(width, width)
+        self.up = _Residual(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
+        return self.stay(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
+
+
+class _Head(nn.Module):
+    """Maps of all points from features; works on a border of `margin` pixels around the cube as well."""
+
+    def __init__(self, width: int, points: int, margin: int) -> None:
+        super().__init__()
+        self.margin = margin
+        self.body = nn.Sequential(_Residual(width, width), _norm(width), nn.ReLU(), nn.Conv2d(width, 2 * points, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.body(functional.pad(features, [self.margin] * 4))
+
+
+class Hourglass(Backbone):
+    """The network. Input (N, H, W) mm; one `Estimate` for each stack with points, heatmaps, latent depth and spread."""
+
+    def __init__(self, config: HourglassConfig, points: int, grid: Grid) -> None:
+        super().__init__()
+        self.points = points
+        self.readout = Readout.of(config, grid)
+        self.half_cube = grid.far_mm
+        width = config.width
+        layers: list[nn.Module] = [
+            nn.Conv2d(1, config.stem, 5, stride=2, padding=2), _norm(config.stem), nn.ReLU(),
+            _Residual(config.stem, width // 2 if config.heatmap_size * 2 < grid.size else width),
+        ]  # fmt: skip
+        for k in range(round(math.log2(grid.size / config.heatmap_size)) - 1):
+            layers += [nn.MaxPool2d(2), _Residual(width // 2 if k == 0 else width, width)]
+        self.stem = nn.Sequential(*layers)
+        self.glasses = nn.ModuleList(_Hourglass(width, config.depth) for _ in range(config.stacks))
+        self.heads = nn.ModuleList(_Head(width, points, config.margin) for _ in range(config.stacks))
+        between = config.stacks - 1
+        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(between))
+        self.merge_maps = nn.ModuleList(nn.Conv2d(2 * points, width, 1) for _ in range(between))
+        for head in self.heads:
+            # Begin with empty maps: the background is right from the first step on.
+            last = head.body[-1]
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            nn.init.normal_(last.weight, std=1e-3)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, depth: Tensor) -> list[Estimate]:
+        """(N, H, W) mm to an `Estimate` for each stack."""
+        features = self.stem((depth / self.half_cube).clamp(-1, 1).unsqueeze(1))
+        estimates = []
+        for k, (glass, head) in enumerate(zip(self.glasses, self.heads, strict=True)):
+            inner = glass(features)
+            maps = head(inner)
+            # The read-out is geometry: float32 or better also under autocast.
+            exact = maps if maps.dtype == torch.float64 else maps.float()
+            estimates.append(self.readout(exact[:, : self.points], exact[:, self.points :]))
+            if k + 1 < len(self.glasses):
+                m = head.margin
+                inside = maps[..., m : maps.shape[-2] - m, m : maps.shape[-1] - m]
+                features = features + self.merge_features[k](inner) + self.merge_maps[k](inside)
+        return estimates
+
+    def labels(self, points: Tensor) -> Estimate:
+        """The ideal maps of points (N, J, 3) mm; see `Readout.labels`."""
+        return self.readout.labels(points)
+
+
+def build(config: HourglassConfig, build: Build) -> Hourglass:
+    """Refuses sizes that don't fit the grid and read-outs that aren't true.
+
+    Raises:
+        PluginError: with the figure, where an ideal label would be read back more than 1 mm off somewhere in the cube.
+    """
+    grid = build.grid
+    ratio = grid.size / config.heatmap_size
+    if ratio not in (2, 4, 8, 16):
+        valid = [grid.size // r for r in (2, 4, 8, 16) if grid.size // r >= 8]
+        raise PluginError(
+            f"hourglass: heatmap_size {config.heatmap_size} doesn't fit an input of {grid.size} pixels; "
+            f"choose one of {', '.join(map(str, valid))}"
+        )
+    Readout.of(config, grid).check()
+    torch_state = torch.random.get_rng_state()
+    try:
+        torch.random.default_generator.manual_seed(build.seed)
+        return Hourglass(config, len(build.need_hand().names), grid)
+    finally:
+        torch.random.set_rng_state(torch_state)
+
+
+SPEC = PluginSpec(
+    kind="backbone",
+    name="hourglass",
+    config=HourglassConfig,
+    factory=build,
+    summary="stacked hourglass with heatmaps and latent depth maps (Eq. 1-2)",
+    source="Wan et al., CVPR 2019, Sec. 3.2, Eq. 1-3, p. 10855; body: Newell et al., ECCV 2016",
+    provides=frozenset({"heatmaps", "latent_depth", "spread"}),
+)

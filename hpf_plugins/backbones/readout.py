@@ -1,0 +1,135 @@
+"""The read-out of heatmaps: points from maps (Eq. 1-2), maps from points (Eq. 3), and the proof that the two agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from hpf_core.errors import PluginError
+from hpf_core.frames import Estimate
+from hpf_core.geometry import Grid
+
+LABEL_FLOOR = 0.05
+"""A label's latent depth is set where its heatmap is above this (the authors' code; Eq. 3 says "> 0")."""
+
+TOLERANCE_MM = 1.0
+"""How far off an ideal label may be read back."""
+
+_FALLBACK = 1e-4
+"""Share of the plain softmax in the `subtract` weights: defines the read-out of a map that is nowhere above 0."""
+
+
+class _Options(Protocol):
+    @property
+    def heatmap_size(self) -> int: ...
+    @property
+    def margin(self) -> int: ...
+    @property
+    def sigma(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def background(self) -> Literal["subtract", "keep"]: ...
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Maps of `size + 2 margin` pixels a side, of which the inner `size` cover the cube.
+
+    Attributes:
+        size: pixels over the cube.
+        margin: pixels beyond it on each side.
+        sigma: of the label, pixels.
+        alpha: annealing factor of Eq. 1-2.
+        subtract: whether the background's weight is subtracted.
+        cube_mm: side of the cube.
+    """
+
+    size: int
+    margin: int
+    sigma: float
+    alpha: float
+    subtract: bool
+    cube_mm: float
+
+    @staticmethod
+    def of(options: _Options, grid: Grid) -> Readout:
+        """From a backbone's options."""
+        return Readout(
+            options.heatmap_size, options.margin, options.sigma, options.alpha,
+            options.background == "subtract", grid.cube_mm,
+        )  # fmt: skip
+
+    @property
+    def pixel_mm(self) -> float:
+        """Side of a map's pixel, mm."""
+        return self.cube_mm / self.size
+
+    def axis(self, like: Tensor) -> Tensor:
+        """(h,) mm, x of each column; the crop's grid continued by the margin."""
+        side = self.size + 2 * self.margin
+        steps = torch.arange(side, device=like.device, dtype=like.dtype)
+        return (steps + 0.5 - side / 2) * self.pixel_mm
+
+    def weights(self, heatmaps: Tensor) -> Tensor:
+        """Read-out weights of maps (..., h, w), summing to 1 over each map."""
+        flat = self.alpha * heatmaps.flatten(-2)
+        # The shift keeps exp in range and cancels; it must not let the background's exp(0) overflow either.
+        shift = flat.detach().amax(-1, keepdim=True).clamp(min=0.0)
+        exp = (flat - shift).exp()
+        if self.subtract:
+            exp = (exp - (-shift).exp()).clamp(min=0.0) + _FALLBACK * exp
+        return (exp / exp.sum(-1, keepdim=True)).unflatten(-1, heatmaps.shape[-2:])
+
+    def __call__(self, heatmaps: Tensor, latent_depth: Tensor) -> Estimate:
+        """Eq. 1-2: heatmaps (N, J, h, w), latent depth (N, J, h, w) in half cubes, to points mm."""
+        weights = self.weights(heatmaps)
+        axis = self.axis(weights)
+        columns, rows = weights.sum(-2), weights.sum(-1)
+        # Sums of products, not matrix products: autocast would turn those into bfloat16.
+        x, y = (columns * axis).sum(-1), (rows * axis).sum(-1)
+        depth_mm = latent_depth * (self.cube_mm / 2)
+        z = (weights * depth_mm).flatten(-2).sum(-1)
+        square = axis.square()
+        spread = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
+        # Rounding can take the variance of a sharp map just below 0.
+        return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, spread.clamp(min=0.0))
+
+    def labels(self, points: Tensor) -> Estimate:
+        """Ideal maps of points (N, J, 3) mm: Gaussians of peak 1; latent depth z where the heatmap is above the floor, else 0
+        (Eq. 3)."""
+        axis = self.axis(points)
+        scale = -0.5 / (self.sigma * self.pixel_mm) ** 2
+        across = (scale * (axis - points[..., 0:1]).square()).exp()
+        down = (scale * (axis - points[..., 1:2]).square()).exp()
+        heatmaps = down[..., :, None] * across[..., None, :]
+        depth_mm = torch.where(heatmaps > LABEL_FLOOR, points[..., 2, None, None], torch.zeros_like(heatmaps))
+        return Estimate(points, heatmaps, depth_mm)
+
+    def error_mm(self) -> float:
+        """The farthest, in mm, that an ideal label anywhere in the cube is read back from its point."""
+        half = self.cube_mm / 2
+        # Sub-pixel phases along a line through the middle, and from the rim inwards where maps are cut off.
+        middle = torch.linspace(-0.5, 0.5, 9, dtype=torch.float64) * self.pixel_mm + self.pixel_mm / 2
+        rim = half - torch.linspace(0.0, min(3.0, self.size / 2), 25, dtype=torch.float64) * self.pixel_mm
+        line = torch.cat([middle, rim, -rim])
+        x, y = torch.meshgrid(line, line, indexing="ij")
+        points = torch.stack([x, y, torch.full_like(x, half)], -1).reshape(-1, 1, 3)
+        ideal = self.labels(points)
+        assert ideal.heatmaps is not None and ideal.latent_depth is not None
+        read = self(ideal.heatmaps, ideal.latent_depth / half)
+        return float((read.points - points).norm(dim=-1).max())
+
+    def check(self) -> None:
+        """Raises PluginError with the figure where `error_mm` is over the tolerance."""
+        error = self.error_mm()
+        if error > TOLERANCE_MM:
+            raise PluginError(
+                f"hourglass: with heatmap_size {self.size}, margin {self.margin}, sigma {self.sigma:g}, alpha {self.alpha:g} and "
+                f"background '{'subtract' if self.subtract else 'keep'}' an ideal label is read back up to {error:.1f} mm off "
+                f"(at most {TOLERANCE_MM:g} mm is allowed). A larger sigma, a larger heatmap_size, a margin of 2 or more, "
+                f"or background: subtract brings it down."
+            )
