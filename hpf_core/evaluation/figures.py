@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from hpf_core.evaluation.fit_sheet import FitRow, fit_sheet
-from hpf_core.evaluation.metrics import SUCCESS_MM
 from hpf_core.evaluation.style import (
     INK,
     PALETTE,
     PAPER,
     QUIET,
     axis_labels,
+    heading,
     legend,
     line_style,
     new_panels,
-    heading,
     write_figure,
 )
 
@@ -44,8 +44,6 @@ def success_curves(path: Path, curves: Mapping[str, np.ndarray], thresholds: np.
     axes[0].set_xlim(float(thresholds[0]), float(thresholds[-1]))
     axes[0].set_ylim(0, 1)
     axes[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    for threshold in SUCCESS_MM:
-        axes[0].axvline(threshold, color=QUIET, linewidth=0.7, linestyle=(0, (1, 3)), zorder=0)
     heading(axes[0], title)
     axis_labels(axes[0], "largest error of a frame's joints, at most (mm)", "frames")
     legend(axes[0], loc="lower right")
@@ -73,7 +71,7 @@ def error_before_after(
     limit = float(np.quantile(np.concatenate([before, after]), 0.995)) * 1.08 + 1e-9
     better = before > after
     size = float(np.clip(2400 / len(before), 3, 24))
-    opacity = float(np.clip(400 / len(before), 0.15, 0.75))
+    opacity = float(np.clip(400 / len(before), 0.25, 0.75))
     for chosen, colour in ((better, PALETTE[0]), (~better, PALETTE[1])):
         # Outliers sit on the edge instead of shrinking all others into a corner.
         pairs.scatter(
@@ -91,7 +89,7 @@ def error_before_after(
     pairs.set_ylim(0, limit)
     pairs.set_aspect("equal")
     share = float(better.mean())
-    note = {"fontsize": 9.5, "transform": pairs.transAxes, "zorder": 3, "bbox": PAPER}
+    note: dict[str, Any] = {"fontsize": 9.5, "transform": pairs.transAxes, "zorder": 3, "bbox": PAPER}
     pairs.text(0.97, 0.04, f"better: {share:.0%} of frames", ha="right", va="bottom", color=PALETTE[0], **note)
     pairs.text(0.03, 0.97, f"not better: {1 - share:.0%}", ha="left", va="top", color=PALETTE[1], **note)
     heading(pairs, f"each of {len(before):,} frames")
@@ -151,7 +149,8 @@ def per_joint_bars(path: Path, results: Mapping[str, Sequence[float] | np.ndarra
 def training_curves(path: Path, metrics: Sequence[Mapping[str, object]], panels: Sequence[str] | None = None) -> Path:
     """One panel for each logged number, over the steps of all stages laid end to end.
 
-    Thin: as logged. Thick: a moving median. The axis is logarithmic where all values are positive and range widely.
+    Thin: as logged. Thick: a moving mean within the stage. The axis is logarithmic where all values are positive and
+    range widely.
 
     Args:
         metrics: rows in order of logging: "stage" (str), "step" (int, counted within its stage), and numbers by name.
@@ -166,7 +165,7 @@ def training_curves(path: Path, metrics: Sequence[Mapping[str, object]], panels:
     for place, name in zip(axes, names, strict=False):
         values = np.array([_number(row.get(name)) for row in metrics])
         known = np.isfinite(values)
-        _one_curve(place, steps[known], values[known])
+        _one_curve(place, steps[known], values[known], [start for start, _ in bounds])
         heading(place, name)
         for start, stage in bounds:
             if len(bounds) > 1:
@@ -176,7 +175,7 @@ def training_curves(path: Path, metrics: Sequence[Mapping[str, object]], panels:
                 place.text(start, 1.0, f" {stage}", transform=trans, fontsize=7.5, color=QUIET, va="top", zorder=4)
         place.set_xlim(0, max(1.0, float(steps.max(initial=1.0))))
         place.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
-        place.xaxis.get_major_locator().set_params(nbins=5, integer=True)
+        place.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     for place in axes[len(names) :]:
         place.set_visible(False)
     for place in axes[max(0, len(names) - columns) : len(names)]:
@@ -210,18 +209,19 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
-def _one_curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+def _one_curve(axes: Axes, steps: np.ndarray, values: np.ndarray, starts: Sequence[float]) -> None:
+    """Values (R,) at steps (R,), smoothed within each of the stages, which begin after the steps `starts`."""
     if not len(values):
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=QUIET, fontsize=9)
         return
-    window = max(1, len(values) // 40) * 2 + 1
-    if len(values) >= 40:
-        axes.plot(steps, values, color=PALETTE[5], linewidth=0.7, alpha=0.7)
-        reach = np.pad(values, window // 2, mode="edge")
-        smooth = np.median(np.lib.stride_tricks.sliding_window_view(reach, window), axis=-1)
-        axes.plot(steps, smooth, color=PALETTE[0], linewidth=1.8)
-    else:
-        axes.plot(steps, values, "o-", color=PALETTE[0], linewidth=1.4, markersize=3)
+    for start, end in zip(starts, [*starts[1:], np.inf], strict=True):
+        stage = (steps > start) & (steps <= end) | ((steps == 0) & (start == 0))
+        if stage.sum() >= 40:
+            axes.plot(steps[stage], values[stage], color=PALETTE[5], linewidth=0.7, alpha=0.7)
+            axes.plot(steps[stage], _moving_mean(values[stage]), color=PALETTE[0], linewidth=1.8)
+        elif stage.any():
+            axes.plot(steps[stage], values[stage], "o-", color=PALETTE[0], linewidth=1.4, markersize=3)
+    axes.margins(y=0.12)
     low, high = float(values.min()), float(values.max())
     if low > 0 and high > 3 * low:
         axes.set_yscale("log")
@@ -232,3 +232,13 @@ def _one_curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     elif low == high:
         axes.yaxis.set_major_locator(FixedLocator([low]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _moving_mean(values: np.ndarray) -> np.ndarray:
+    """(R,) means of values (R,) over a window of about a twentieth of them, shorter towards the ends."""
+    reach = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    middle = np.arange(len(values))
+    # As far to the right as to the left, so that a falling curve isn't bent at its ends.
+    reaches = np.minimum(reach, np.minimum(middle, len(values) - 1 - middle))
+    return (sums[middle + reaches + 1] - sums[middle - reaches]) / (2 * reaches + 1)

@@ -62,8 +62,9 @@ def fit_sheet(
 ) -> Path:
     """A row for each frame, a group of panels for each view.
 
-    A group is input with points, render, and difference (blue: the render is nearer to the camera); where the rows have an
-    earlier estimate it is input with the earlier points, input with the points, and render. All maps share one scale.
+    A group is input with points, render, and difference (blue: the render is nearer to the camera); where the rows
+    have an earlier estimate it is input with the earlier points, input with the points, and render. All maps share one
+    scale and one cut-out, the square around all that is seen, rendered or estimated.
 
     Args:
         rows: all with the same number of views and the same map size.
@@ -87,6 +88,7 @@ def fit_sheet(
     figure = new_figure(width, height, layout=None)
 
     depth_scale = _depth_scale(rows, far_mm)
+    window = _window(rows, far_mm)
     labels = view_names if view_names is not None else [f"view {view + 1}" for view in range(views)]
     for view in range(views):
         left = _EDGE + view * (group + _VIEW_GAP)
@@ -105,6 +107,8 @@ def fit_sheet(
                 _frame(axes)
                 if row.present is None or row.present[view]:
                     _draw(axes, row, view, place, compares, links, far_mm, depth_scale)
+                    axes.set_xlim(window[0], window[1])
+                    axes.set_ylim(window[3], window[2])
                 else:
                     axes.text(0.5, 0.5, "no view", transform=axes.transAxes, ha="center", color=QUIET, fontsize=8)
     _scales(figure, width, height, depth_scale, with_difference=not compares)
@@ -153,8 +157,6 @@ def _draw(
     if not is_render:
         earlier = compares and place == 0
         _skeleton(axes, row.before[view] if earlier and row.before is not None else row.points[view], links, earlier)
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
 
 
 def _skeleton(axes: Axes, points: np.ndarray, links: Sequence[tuple[int, int]], earlier: bool) -> None:
@@ -172,6 +174,27 @@ def _frame(axes: Axes) -> None:
     axes.set_yticks([])
     for side in axes.spines.values():
         side.set_color(GRID)
+
+
+def _window(rows: Sequence[FitRow], far_mm: float) -> tuple[float, float, float, float]:
+    """Left, right, top and bottom in pixels of a square that holds everything, never larger than the maps."""
+    height, width = rows[0].depth.shape[1:]
+    inside = np.zeros((height, width), dtype=bool)
+    for row in rows:
+        views = slice(None) if row.present is None else np.asarray(row.present, dtype=bool)
+        inside |= ((row.depth[views] < far_mm) | (row.rendered[views] < far_mm)).any(axis=0)
+        points = row.points[views] if row.before is None else np.concatenate([row.points[views], row.before[views]])
+        u = np.clip(np.nan_to_num(points[..., 0]), 0, width - 1).astype(int)
+        v = np.clip(np.nan_to_num(points[..., 1]), 0, height - 1).astype(int)
+        inside[v, u] = True
+    if not inside.any():
+        inside[:] = True
+    v, u = np.nonzero(inside)
+    margin = 0.04 * max(height, width)
+    side = min(max(np.ptp(u), np.ptp(v)) + 1 + 2 * margin, height, width)
+    left = float(np.clip((u.min() + u.max() + 1 - side) / 2, 0, width - side))
+    top = float(np.clip((v.min() + v.max() + 1 - side) / 2, 0, height - side))
+    return left, left + side, top, top + side
 
 
 def _depth_scale(rows: Sequence[FitRow], far_mm: float) -> Normalize:
@@ -199,7 +222,7 @@ def _difference_scale() -> Normalize:
 
 def _scales(figure: Figure, width: float, height: float, depth: Normalize, with_difference: bool) -> None:
     """The colour bars at the foot."""
-    bars = [(depth, _depth_map(), "depth from the crop's centre (mm)", "neither")]
+    bars = [(depth, _depth_map(), "depth from the crop's centre (mm)", "both")]
     if with_difference:
         bars.append((_difference_scale(), _difference_map(), "render minus input (mm)", "both"))
     length = min(2.4, (width - 3 * _EDGE) / len(bars) - 0.3)

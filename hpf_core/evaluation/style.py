@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,7 +22,7 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
 _DPI = 160
 
 
-def new_figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of that many inches, with a canvas of its own."""
     figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
@@ -55,7 +56,7 @@ def write_figure(path: Path, figure: Figure) -> Path:
     return path
 
 
-def line_style(number: int) -> dict[str, str]:
+def line_style(number: int) -> dict[str, Any]:
     """Colour and dashes of the line with that number: dashes tell apart what grey print doesn't."""
     return {
         "color": PALETTE[number % len(PALETTE)],
@@ -74,6 +75,6 @@ def axis_labels(axes: Axes, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=9.5, color=INK)
 
 
-def legend(axes: Axes, **where: object) -> None:
+def legend(axes: Axes, **where: Any) -> None:
     """A legend without a frame."""
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, **where)
