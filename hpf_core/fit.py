@@ -1,15 +1,15 @@
 """A batch of estimates held against all views: points taken across views, renders, distances, each made once.
 
 A `Fit` belongs to one step and one stack. Terms read from it; what two of them need is computed once. With
-`cross_view` the ordered pairs of all present views of a frame are used (estimate of view i against the depth map of view j, Sec. 3.4.1
-"Data terms" of the paper), without it the own views alone.
+`cross_view` the ordered pairs of all present views of a frame are used (estimate of view i against the depth map of
+view j, Sec. 3.4.1 "Data terms" of the paper), without it the own views alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class Fit:
     """Estimates of one step and one stack, held against the images they were made from.
 
     N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`: pair p holds the
-    estimate of row `views.source[p]` against the depth map of row `views.target[p]`; the first N pairs are the own views.
-    Everything lies in the crop's frame of the pair's target, in mm, in float32 or better.
+    estimate of row `views.source[p]` against the depth map of row `views.target[p]`; the first N pairs are the own
+    views. Everything lies in the crop's frame of the pair's target, in mm, in float32 or better.
 
     Args:
         hand: the hand model.
@@ -66,7 +66,8 @@ class Fit:
         self.real = real
         self.synthetic = synthetic
         self.target = target
-        self._made: dict[Hashable, Tensor | Rendered | SurfaceDistance] = {}
+        self._surface: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._made: dict[Hashable, dict[str, Any]] = {}
         self._check()
 
     # ------------------------------------------------------------------------------------------- what must be there
@@ -87,9 +88,13 @@ class Fit:
     def need_synthetic(self) -> tuple[SyntheticSamples, Estimate, Estimate]:
         """The M samples, their estimates and the ideal output. Raises InputError where the stage draws none."""
         if self.samples is None:
-            raise InputError("a term needs synthetic samples, but none are drawn: set the stage's `draw: {synthetic: ...}`")
+            raise InputError(
+                "a term needs synthetic samples, but none are drawn: set the stage's `draw: {synthetic: ...}`"
+            )
         if self.synthetic is None or self.target is None:
-            raise InputError("a term needs estimates and labels of the synthetic samples, but the fit was made without them")
+            raise InputError(
+                "a term needs estimates and labels of the synthetic samples, but the fit was made without them"
+            )
         return self.samples, self.synthetic, self.target
 
     @property
@@ -134,12 +139,10 @@ class Fit:
         Returns:
             Points (N, Q, 3) mm and which of them are there, (N, Q) bool; Q is the budget or H x W.
         """
-        key = ("surface", budget)
-        if key not in self._made:
+        if budget not in self._surface:
             with torch.no_grad():
-                points, there = self._sample_surface(budget)
-            self._made[key], self._made[(*key, "there")] = points, there
-        return self._made[key], self._made[(*key, "there")]  # type: ignore[return-value]
+                self._surface[budget] = self._sample_surface(budget)
+        return self._surface[budget]
 
     # --------------------------------------------------------------------------------------- estimates, across views
 
@@ -163,7 +166,8 @@ class Fit:
         return self.views.frame[self.pair_target(cross)]
 
     def points_across(self, cross: bool) -> Tensor:
-        """(P, J, 3) mm: the estimate of each pair's source in the crop's frame of its target; (N, J, 3) without `cross`."""
+        """(P, J, 3) mm: the estimate of each pair's source in the crop's frame of its target; (N, J, 3) without
+        `cross`."""
 
         def taken(pairs: slice) -> Tensor:
             source, target = self.views.source[pairs], self.views.target[pairs]
@@ -197,19 +201,21 @@ class Fit:
         own: Callable[[], _Made] | None = None,
     ) -> _Made:
         """What `make` says of slices of the pairs: the own views and the rest are each made once, in any order."""
+        made: dict[str, _Made] = self._made.setdefault(name, {})
         rows, pairs = self.views.rows.shape[0], self.views.target.shape[0]
         if not cross or rows == pairs:
-            if (name, "own") not in self._made:
-                whole = self._made.get((name, "all"))
-                made = _cut(whole, slice(0, rows)) if whole is not None else own() if own else make(slice(0, rows))
-                self._made[name, "own"] = made
-            return self._made[name, "own"]  # type: ignore[return-value]
-        if (name, "all") not in self._made:
-            if own is None and (name, "own") not in self._made:
-                self._made[name, "all"] = make(slice(0, pairs))
+            if "own" not in made:
+                if "all" in made:
+                    made["own"] = _cut(made["all"], slice(0, rows))
+                else:
+                    made["own"] = own() if own else make(slice(0, rows))
+            return made["own"]
+        if "all" not in made:
+            if "own" in made or own:
+                made["all"] = _join(self._pairs(name, False, make, own), make(slice(rows, pairs)))
             else:
-                self._made[name, "all"] = _join(self._pairs(name, False, make, own), make(slice(rows, pairs)))
-        return self._made[name, "all"]  # type: ignore[return-value]
+                made["all"] = make(slice(0, pairs))
+        return made["all"]
 
     def _rows(self, cross: bool, values: Tensor) -> Tensor:
         return values if cross else values[: self.views.rows.shape[0]]
@@ -237,7 +243,8 @@ class Fit:
             size, rows = self.frames.depth.shape[-2:], self.frames.views.rows.shape[0]
             if tuple(size) != (self.grid.size, self.grid.size):
                 raise InputError(
-                    f"real depth maps are {size[0]} x {size[1]} pixels, but the grid is {self.grid.size} x {self.grid.size}"
+                    f"real depth maps are {size[0]} x {size[1]} pixels, but the grid is {self.grid.size} x "
+                    f"{self.grid.size}"
                 )
             if self.real is not None and self.real.points.shape[0] != rows:
                 raise InputError(

@@ -57,6 +57,7 @@ class ViewIndex(_Moves):
         target: (P,) int64, row whose depth map it is held against. The first N pairs are the own views (n, n).
         frames: B.
         views: V.
+        counts: B numbers on the host, how many views each frame has.
     """
 
     rows: Tensor
@@ -65,6 +66,7 @@ class ViewIndex(_Moves):
     target: Tensor
     frames: int
     views: int
+    counts: tuple[int, ...]
 
     @staticmethod
     def of(present: np.ndarray) -> ViewIndex:
@@ -84,6 +86,7 @@ class ViewIndex(_Moves):
             target=torch.from_numpy(np.concatenate([own, target]).astype(np.int64)),
             frames=frames,
             views=views,
+            counts=tuple(int(count) for count in present.sum(axis=1)),
         )
 
 

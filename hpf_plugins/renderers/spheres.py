@@ -23,12 +23,14 @@ class SpheresConfig(Config):
     rim_floor_mm2: float = Field(
         1.0,
         gt=0,
-        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a sphere's "
+        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
+        "sphere's "
         "rim. It moves the surface by less than the floor's root.",
     )
     miss: Literal["far"] | float = Field(
         "far",
-        description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or a depth "
+        description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or "
+        "a depth "
         "in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
     )
 
@@ -119,7 +121,9 @@ class Spheres(Renderer):
         aside = aside.masked_fill((pixel < 0) | (pixel >= grid.size), torch.inf)
         pixel = pixel.clamp(0, grid.size - 1)
 
-        gap = (radii.square()[:, None] - aside[:, :, 1])[..., :, None] - aside[:, :, 0, None, :]  # (N, J, K, K), r^2 - d^2
+        gap = (radii.square()[:, None] - aside[:, :, 1])[..., :, None] - aside[
+            :, :, 0, None, :
+        ]  # (N, J, K, K), r^2 - d^2
         depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()
         depth = torch.where(gap >= 0, depth, far).view(count, -1)
         where = (pixel[:, :, 1, :, None] * grid.size + pixel[:, :, 0, None, :]).view(count, -1)

@@ -1,0 +1,119 @@
+"""Model to data: the rendered estimate against the depth map, pixel by pixel (Eq. 5 of the paper).
+
+As printed, a sphere that covers background is pushed straight back, with a force that doesn't fade until the sphere is
+behind the far plane and out of every gradient. The default, `background: silhouette`, moves it sideways instead: where
+the render shows a surface and the input shows none, the residual is how far that surface must slide to lie over the
+nearest pixel that the input does show.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hpf_core.fit import Fit
+from hpf_core.frames import State
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+
+
+class ModelToDataConfig(Config):
+    """Options of the data term `m2d`."""
+
+    cross_view: bool = Field(
+        True, description="Hold each view's estimate against the depth maps of all present views, not its own alone."
+    )
+    background: Literal["silhouette", "far"] = Field(
+        "silhouette",
+        description="Residual where the render shows a surface and the input shows none: `silhouette`, the sideways "
+        "distance in mm "
+        "to the nearest pixel with a surface; `far`, the depth's difference from the far value (Eq. 5-6 as printed).",
+    )
+    unknown: Literal["background", "ignore"] = Field(
+        "background",
+        description="Pixels for which the sensor returned nothing: `background` (the paper), or `ignore`, left out "
+        "of the mean.",
+    )
+    loss: Literal["l1", "squared"] = Field(
+        "l1",
+        description="`l1`: mean of the residuals in mm (Eq. 5); `squared`: mean of their squares in mm^2 (authors' "
+        "code).",
+    )
+    far_mm: float | None = Field(
+        None,
+        description="Both maps are capped at this depth in mm, and a surface beyond it counts as that deep, without "
+        "gradient; null: "
+        "the cube's far side. The authors' code: 100.",
+    )
+    clamp_mm: float | None = Field(
+        None,
+        gt=0,
+        description="Largest residual of a pixel in mm; beyond it there is no gradient. null: none (the paper).",
+    )
+
+
+class ModelToData(DataTerm):
+    """Mean over pixels of the residual between render and input, for each pair of views.
+
+    Args:
+        config: the options.
+    """
+
+    unit = "mm"
+
+    def __init__(self, config: ModelToDataConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, fit: Fit) -> TermValue:
+        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
+        cross = self.config.cross_view
+        target = fit.pair_target(cross)
+        residual = self._residual(fit, cross, target)
+        if self.config.clamp_mm is not None:
+            residual = residual.clamp_max(self.config.clamp_mm)
+        if self.config.loss == "squared":
+            residual = residual.square()
+        if self.config.unknown == "ignore":
+            known = (fit.states != State.UNKNOWN)[target].to(residual.dtype)
+            values = (residual * known).sum(dim=(1, 2)) / known.sum(dim=(1, 2)).clamp_min(1)
+        else:
+            values = residual.mean(dim=(1, 2))
+        weights = fit.hit.any(dim=2).any(dim=1)[target].to(values.dtype)
+        return TermValue(values, weights, fit.pair_frame(cross))
+
+    def _residual(self, fit: Fit, cross: bool, target: Tensor) -> Tensor:
+        """(P, H, W) mm."""
+        rendered = fit.rendered(cross)
+        background = fit.grid.far_mm
+        far = background if self.config.far_mm is None else self.config.far_mm
+        # The renderer may show another value where nothing is hit; here both maps show the same.
+        depth = torch.where(rendered.hit, rendered.depth, background).clamp_max(far)
+        residual = (depth - fit.depth_maps.clamp_max(far)[target]).abs()
+        if self.config.background == "far":
+            return residual
+        sideways = torch.linalg.vector_norm(rendered.anchor - fit.nearest_hit[target], dim=-1)
+        return torch.where(rendered.hit & ~fit.hit[target], sideways, residual)
+
+
+class SquaredModelToData(ModelToData):
+    """The same with squared residuals."""
+
+    unit = "mm^2"
+
+
+def _build(config: ModelToDataConfig, build: Build) -> ModelToData:
+    return SquaredModelToData(config) if config.loss == "squared" else ModelToData(config)
+
+
+SPEC = PluginSpec(
+    kind="data_term",
+    name="m2d",
+    config=ModelToDataConfig,
+    factory=_build,
+    summary="Model to data: the rendered estimate against each view's depth map.",
+    source="Wan et al., CVPR 2019, Eq. 5, p. 10856; the silhouette rule is own work",
+    needs=frozenset({"real"}),
+)

@@ -1,0 +1,134 @@
+"""Multi-view consistency: each view's points against the robust average of all views, in the rig's frame (Eq. 12)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hpf_core.errors import InputError
+from hpf_core.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+
+
+class TooFewViewsWarning(UserWarning):
+    """Frames have too few views for a consistency term, and add nothing to it."""
+
+
+class MultiviewConfig(Config):
+    """Options of the data term `multiview`."""
+
+    average: Literal["median", "least_variance", "mean"] = Field(
+        "median",
+        description="`median`: of each coordinate in the rig's frame, needs 3 views; `least_variance`: the view "
+        "whose heatmap of that "
+        "point has the least variance; `mean`: which outliers pull away. The last two need 2 views.",
+    )
+    detach: bool = Field(True, description="The average is a goal: no gradient flows through it.")
+
+
+class Multiview(DataTerm):
+    """Squared distance of each view's points to their average over the frame's views, mm^2, the mean over points.
+
+    Eq. 12 sums over points; the mean keeps the value one point's, whatever the hand model.
+
+    The median is taken for each coordinate, in the rig's frame: it moves with a shift of that frame, but depends on
+    where the frame's axes point. The other averages don't.
+
+    Args:
+        config: the options.
+    """
+
+    unit = "mm^2"
+
+    def __init__(self, config: MultiviewConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._told = False
+
+    @property
+    def least_views(self) -> int:
+        """Views that a frame needs to count."""
+        return 3 if self.config.average == "median" else 2
+
+    def forward(self, fit: Fit) -> TermValue:
+        """Values (N,) of the present views; weight 0 in frames that have fewer views than the average needs."""
+        views, present = fit.views, fit.need_frames().present
+        self._tell(views.counts)
+        points = fit.rig_points()
+        average = self._average(fit, points, present)
+        if self.config.detach:
+            average = average.detach()
+        values = (fit.rig_rows - average[views.frame]).square().sum(dim=-1).mean(dim=-1)
+        enough = present.sum(dim=1) >= self.least_views
+        return TermValue(values, enough[views.frame].to(values.dtype), views.frame)
+
+    def _average(self, fit: Fit, points: Tensor, present: Tensor) -> Tensor:
+        """(B, J, 3) of points (B, V, J, 3); finite also where a frame has no view."""
+        if self.config.average == "median":
+            return _median(points, present)
+        if self.config.average == "mean":
+            count = present.sum(dim=1).clamp_min(1).to(points.dtype)
+            return points.sum(dim=1) / count[:, None, None]  # absent views hold 0
+        spread = fit.need_real().spread
+        if spread is None:
+            raise InputError(
+                "multiview: `average: least_variance` needs the variance of each point's heatmap, and this backbone "
+                "has none; "
+                "choose `average: median` or a backbone that provides `spread`"
+            )
+        # Which view is best is a choice, not a quantity: it has no gradient.
+        rows = spread.new_full((present.numel(), spread.shape[1]), torch.inf).index_copy(
+            0, fit.views.rows, spread.detach()
+        )
+        best = rows.view(*present.shape, -1).argmin(dim=1)  # (B, J)
+        return points.gather(1, best[:, None, :, None].expand(-1, -1, -1, 3)).squeeze(1)
+
+    def _tell(self, counts: tuple[int, ...]) -> None:
+        """Once, where frames can't count. The number of views is known on the host: nothing waits for the device."""
+        few = sum(count < self.least_views for count in counts)
+        if few and not self._told:
+            self._told = True
+            warnings.warn(
+                f"multiview: {few} of the batch's {len(counts)} frames have fewer than the {self.least_views} views "
+                f"that "
+                f"`average: {self.config.average}` needs; they add nothing to this term (said once)",
+                TooFewViewsWarning,
+                stacklevel=2,
+            )
+
+
+def _median(points: Tensor, present: Tensor) -> Tensor:
+    """(B, J, 3): the median of each coordinate over the present views; the mean of the middle two of an even number."""
+    count = present.sum(dim=1)
+    ordered = points.masked_fill(~present[:, :, None, None], torch.inf).sort(dim=1).values
+
+    def ranked(rank: Tensor) -> Tensor:
+        return ordered.gather(1, rank.clamp_min(0)[:, None, None, None].expand(-1, 1, *points.shape[2:])).squeeze(1)
+
+    median = (ranked((count - 1) // 2) + ranked(count // 2)) / 2
+    return torch.where((count > 0)[:, None, None], median, 0.0)
+
+
+def _build(config: MultiviewConfig, build: Build) -> Multiview:
+    return Multiview(config)
+
+
+SPEC = PluginSpec(
+    kind="data_term",
+    name="multiview",
+    config=MultiviewConfig,
+    factory=_build,
+    summary="Consistency over views: each view's points against their robust average in the rig's frame.",
+    source="Wan et al., CVPR 2019, Eq. 12, p. 10856",
+    aliases={
+        "multiview-median": {"average": "median"},
+        "multiview-least-variance": {"average": "least_variance"},
+        "multiview-mean": {"average": "mean"},
+    },
+    needs=frozenset({"real"}),
+    default_weight=1e-3,
+)
