@@ -71,7 +71,8 @@ def _make(part: Part, build: Build, expected: type | tuple[type, ...]) -> Any:
     if not isinstance(made, expected):
         names = " or ".join(t.__name__ for t in (expected if isinstance(expected, tuple) else (expected,)))
         raise PluginError(
-            f"{part.spec.kind} '{part.name}' (package {part.package} {part.version}) built a {type(made).__name__}, not a {names}"
+            f"{part.spec.kind} '{part.name}' (package {part.package} {part.version}) built a {type(made).__name__}, "
+            f"not a {names}"
         )
     return made
 

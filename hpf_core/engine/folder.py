@@ -70,8 +70,8 @@ class RunFolder:
                 raise InputError(f"{self.root} holds no run to resume (no recipe.yaml in it)")
             if _comparable(self.recipe.read_text(encoding="utf-8")) != _comparable(text):
                 raise InputError(
-                    f"{self.root} holds a run of another recipe than the one that is to be resumed; compare {self.recipe} with "
-                    "`hpf recipe show` of yours, or give another --out"
+                    f"{self.root} holds a run of another recipe than the one that is to be resumed; compare "
+                    f"{self.recipe} with `hpf recipe show` of yours, or give another --out"
                 )
             return
         if self.root.exists() and not self.root.is_dir():

@@ -68,7 +68,7 @@ def predict(
 
 
 def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
-    """(F, K, 3) float64 mm in the camera's frame: the annotation's joints from points (F, J, 3) in the crops' frames."""
+    """(F, K, 3) float64 mm in the camera's frame: the annotation's joints, from points (F, J, 3) in crops' frames."""
     assert parts.real is not None
     _, matrix = parts.hand.annotations[parts.real.protocol.annotation]
     joints = np.einsum("kj,fjc->fkc", np.asarray(matrix, dtype=np.float64), points.astype(np.float64))

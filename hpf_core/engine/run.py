@@ -18,7 +18,7 @@ from hpf_core.engine.build import Parts, build_parts, choose_device
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.measure import evaluate
-from hpf_core.engine.pictures import Pictures
+from hpf_core.engine.pictures import StagePictures, run_figures
 from hpf_core.engine.train import StageTrainer, StepReport, read
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import InputError, RunError
@@ -118,7 +118,7 @@ class Run:
         files.load_model(parts.backbone, files.read(start), start)
         trainer = StageTrainer(parts, plan, self.resolved.recipe.seed, device)
         done, seconds, images = self._restore(plan, trainer, folder)
-        pictures = Pictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
+        pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)
         clock = _Clock(seconds, images)
         with Interrupt() as interrupt:
@@ -243,7 +243,7 @@ class Run:
             "stages": self._stages,
             "evaluation": self._evaluations,
         }
-        Pictures.of_run(folder, parts, self.resolved)
+        run_figures(folder, parts, self.resolved, self._evaluations)
         folder.write_json(folder.summary, summary)
         watch.tell("run_ended", self.out, summary)
         return summary
