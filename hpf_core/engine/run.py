@@ -191,6 +191,7 @@ class Run:
         watch.tell("checkpoint_written", plan.name, step, path)
 
     def _save_weights(self, parts: Parts, path: Path, stage: str, step: int, clock: _Clock | None = None) -> None:
+        backbone = self.resolved.backbone
         about = {
             "kind": "weights",
             "stage": stage,

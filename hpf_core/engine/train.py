@@ -125,8 +125,8 @@ class StageTrainer:
             named = [name for name, is_bad in zip(self.energy.names, bad, strict=False) if is_bad]
             raise RunError(
                 f"the loss of {', '.join(named) or 'the sum of all terms'} isn't finite at step {step + 1} of stage "
-                f"'{self.plan.name}'; the last checkpoint is from before. A lower lr, a clip_norm, or a look at the frames of this "
-                "step may help"
+                f"'{self.plan.name}'; the last checkpoint is from before. A lower lr, a clip_norm, or a look at the "
+                "frames of this step may help"
             )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ class Watchers:
             except Exception as error:
                 self._observers.remove(observer)
                 warnings.warn(
-                    f"observer {type(observer).__name__} is switched off: {event} raised {type(error).__name__}: {error}",
+                    f"observer {type(observer).__name__} is switched off: "
+                    f"{event} raised {type(error).__name__}: {error}",
                     ObserverWarning,
                     stacklevel=2,
                 )

@@ -1,8 +1,8 @@
 """Backbone `hourglass`: heatmaps and latent depth maps from a (stacked) hourglass, read out by Eq. 1-2 of the paper.
 
 The body follows Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (bottleneck
-residual blocks, recursion over two poolings by default, nearest upsampling), with GroupNorm in place of batch statistics, so that a
-batch that mixes real and synthetic images treats each alone.
+residual blocks, recursion over two poolings by default, nearest upsampling), with GroupNorm in place of batch
+statistics, so that a batch that mixes real and synthetic images treats each alone.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ class HourglassConfig(Config):
 
     stacks: int = Field(1, ge=1, le=8, description="hourglasses one after the other; each is supervised")
     width: int = Field(128, ge=8, le=1024, multiple_of=8, description="features in an hourglass")
-    stem: int = Field(
-        64, ge=8, le=512, multiple_of=8, description="features of the first convolution (5 x 5, stride 2)"
-    )
+    stem: int = Field(64, ge=8, le=512, multiple_of=8, description="features of the first convolution (5x5, stride 2)")
     depth: int = Field(2, ge=1, le=5, description="poolings inside an hourglass")
     heatmap_size: int = Field(
         16, ge=8, le=256, description="side of the maps over the cube, pixels; divides the input's size"
@@ -38,20 +36,17 @@ class HourglassConfig(Config):
         2,
         ge=0,
         le=8,
-        description="pixels that the maps reach beyond the cube on each side, so that a "
-        "point at its rim is read back whole",
+        description="pixels that the maps reach beyond the cube, so that a point at its rim is read whole",
     )
     sigma: float = Field(
-        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels of the map (authors' code: 1)"
+        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels of the map; authors' code: 1"
     )
-    alpha: float = Field(
-        10.0, gt=0, le=40, description="annealing factor of the softmax in Eq. 1-2 (authors' code: 20)"
-    )
+    alpha: float = Field(10.0, gt=0, le=40, description="annealing factor of the softmax, Eq. 1-2; authors' code: 20")
     background: Literal["subtract", "keep"] = Field(
         "subtract",
-        description="subtract: weights are exp(alpha h) - 1, so that pixels where a map is 0 pull nothing; keep: the softmax over "
-        "the whole map as Eq. 1 prints it, which draws unsure points to the crop's centre",
-    )  # fmt: skip
+        description="subtract: the weights are exp(alpha h) - 1, so that pixels where a map is 0 pull nothing; keep: "
+        "the softmax over the whole map as Eq. 1 prints it, which draws unsure points to the crop's centre",
+    )
 
     @model_validator(mode="after")
     def _enough_pixels(self) -> HourglassConfig:
@@ -132,7 +127,8 @@ class Hourglass(Backbone):
         for head in self.heads:
             # Begin with empty maps: the background is right from the first step on.
             last = head.body[-1]
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
             nn.init.normal_(last.weight, std=1e-3)
             nn.init.zeros_(last.bias)
 

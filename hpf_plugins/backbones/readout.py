@@ -99,8 +99,10 @@ class Readout:
         return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, spread.clamp(min=0.0))
 
     def labels(self, points: Tensor) -> Estimate:
-        """Ideal maps of points (N, J, 3) mm: Gaussians of peak 1; latent depth z where the heatmap is above the floor, else 0
-        (Eq. 3)."""
+        """Ideal maps of points (N, J, 3) mm: Gaussians of peak 1, and the latent depth of Eq. 3.
+
+        The latent depth is z where the heatmap is above the floor, else 0.
+        """
         axis = self.axis(points)
         scale = -0.5 / (self.sigma * self.pixel_mm) ** 2
         across = (scale * (axis - points[..., 0:1]).square()).exp()
@@ -119,7 +121,8 @@ class Readout:
         x, y = torch.meshgrid(line, line, indexing="ij")
         points = torch.stack([x, y, torch.full_like(x, half)], -1).reshape(-1, 1, 3)
         ideal = self.labels(points)
-        assert ideal.heatmaps is not None and ideal.latent_depth is not None
+        assert ideal.heatmaps is not None
+        assert ideal.latent_depth is not None
         read = self(ideal.heatmaps, ideal.latent_depth / half)
         return float((read.points - points).norm(dim=-1).max())
 
@@ -127,9 +130,10 @@ class Readout:
         """Raises PluginError with the figure where `error_mm` is over the tolerance."""
         error = self.error_mm()
         if error > TOLERANCE_MM:
+            background = "subtract" if self.subtract else "keep"
             raise PluginError(
-                f"hourglass: with heatmap_size {self.size}, margin {self.margin}, sigma {self.sigma:g}, alpha {self.alpha:g} and "
-                f"background '{'subtract' if self.subtract else 'keep'}' an ideal label is read back up to {error:.1f} mm off "
-                f"(at most {TOLERANCE_MM:g} mm is allowed). A larger sigma, a larger heatmap_size, a margin of 2 or more, "
-                f"or background: subtract brings it down."
+                f"hourglass: with heatmap_size {self.size}, margin {self.margin}, sigma {self.sigma:g}, "
+                f"alpha {self.alpha:g} and background '{background}' an ideal label is read back up to {error:.1f} mm "
+                f"off (at most {TOLERANCE_MM:g} mm is allowed). A larger sigma, a larger heatmap_size, a margin of 2 "
+                "or more, or background: subtract brings it down."
             )
