@@ -198,10 +198,7 @@ class Run:
             "step": step,
             "recipe": self.resolved.recipe.name,
             "seed": self.resolved.recipe.seed,
-            "backbone": {
-                "use": self.resolved.backbone.spec.name,
-                **self.resolved.backbone.config.model_dump(mode="json"),
-            },
+            "backbone": {"use": backbone.spec.name, **backbone.config.model_dump(mode="json")},
             "seconds": clock.seconds() if clock else 0.0,
             "images_per_second": clock.rate() if clock else 0.0,
         }

@@ -36,10 +36,10 @@ class HourglassConfig(Config):
         2,
         ge=0,
         le=8,
-        description="pixels that the maps reach beyond the cube, so that a point at its rim is read whole",
+        description="pixels that the maps reach beyond the cube, for points at its rim",
     )
     sigma: float = Field(
-        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels of the map; authors' code: 1"
+        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels; authors' code: 1"
     )
     alpha: float = Field(10.0, gt=0, le=40, description="annealing factor of the softmax, Eq. 1-2; authors' code: 20")
     background: Literal["subtract", "keep"] = Field(
