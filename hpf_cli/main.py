@@ -1,0 +1,87 @@
+"""`hpf`: the command line. It parses, calls the core and shows; each command lives in a module of its own.
+
+Those modules are imported here, also for `hpf --help`, which answers at once: what they need beyond typer, rich and
+`hpf_core.errors` is imported inside their functions.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import hpf_core
+from hpf_cli import plugins, show
+from hpf_core.errors import HPFError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+class Commands(TyperGroup):
+    """Turns what a command raises into a message and an exit code: 1 the run failed, 2 the input was wrong."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; `HPFError` ends it with its own exit code, Ctrl-C with 130. Other exceptions pass."""
+        try:
+            with show.plain_warnings():
+                return super().invoke(ctx)
+        except HPFError as error:
+            show.error(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            show.note("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: rich's would take the brackets of an example for markup.
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        show.result(f"hpf {hpf_core.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hpf(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """3D hand pose from depth maps, trained by fitting: no labels needed.
+
+    \b
+    Example:
+        hpf run recipes/quickstart.yaml
+        hpf plugins show m2d
+
+    Exit codes: 0 done, 1 the run failed, 2 the input was wrong, 130 interrupted.
+    """
+
+
+app.add_typer(plugins.app, name="plugins")
+
+
+def main() -> None:
+    """The console script. An exception that gets here is a bug, and says so below its traceback."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        show.error("This is a bug in HPF or in one of its plugins. Please report it with the traceback above.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

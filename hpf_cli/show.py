@@ -1,0 +1,88 @@
+"""What every command shows with: messages and progress on standard error, results on standard output.
+
+Text from outside (names, paths, reasons) is never read as rich's markup: a `[` stays a `[`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+console = Console(stderr=True)
+"""Standard error: messages, progress, warnings."""
+
+_results = Console()
+
+
+def note(message: str) -> None:
+    """Say something on standard error."""
+    console.print(Text(message), soft_wrap=True)
+
+
+def warning(message: str) -> None:
+    """Warn on standard error."""
+    console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+
+
+def error(message: str) -> None:
+    """Say what is wrong on standard error. Ending the program is another matter: raise an `HPFError` for both."""
+    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def result(shown: RenderableType) -> None:
+    """Show a result, such as a table, on standard output. A plain string is shown as it is."""
+    _results.print(Text(shown) if isinstance(shown, str) else shown, soft_wrap=isinstance(shown, str))
+
+
+def emit_json(document: Mapping[str, Any]) -> None:
+    """Write the one JSON document of a command with `--json` to standard output.
+
+    Paths become text, sets and tuples become lists, and what is not finite becomes null: JSON has no NaN.
+    """
+    sys.stdout.write(json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Within it, what warns the user (a broken plugin, say) is one line, without Python's file and line."""
+
+    def showwarning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, UserWarning):
+            warning(str(message))
+        else:
+            console.print(Text(warnings.formatwarning(message, category, filename, lineno, line).strip()))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = showwarning
+        yield
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, PurePath) else value

@@ -1,0 +1,41 @@
+"""A plugin that gives a refiner where priors are asked for, and one that is right."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from hpf_core.hookspecs import hookimpl
+from hpf_core.interfaces import Config, PluginSpec, Refiner
+
+
+class NoConfig(Config):
+    pass
+
+
+class Identity(Refiner):
+    def forward(self, points: Tensor) -> Tensor:
+        return points
+
+
+def spec(name: str, **changes: Any) -> PluginSpec:
+    """A refiner that is right, but for the changes."""
+    whole: dict[str, Any] = {
+        "kind": "refiner",
+        "config": NoConfig,
+        "factory": lambda config, build: Identity(),
+        "summary": "Gives points back as they are.",
+        "source": "own work",
+        "interface": (1, 0),
+    }
+    return PluginSpec(name=name, **(whole | changes))
+
+
+@hookimpl
+def hpf_priors() -> Iterator[PluginSpec]:
+    yield spec("not-a-prior")
+
+
+@hookimpl
+def hpf_refiners() -> Iterator[PluginSpec]:
+    yield spec("a-refiner")
