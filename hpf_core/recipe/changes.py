@@ -1,0 +1,39 @@
+"""Says in words what `--set` and `--seed` changed: the value before and after, defaults included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hpf_core.recipe.tree import Path_, path_text, shorten
+
+
+def describe_sets(
+    paths: Iterable[Path_], before: Mapping[str, Any], after: Mapping[str, Any], option: str
+) -> list[str]:
+    """A line for each path, such as "terms.m2d.weight: 1.0 -> 0.5 (--set)".
+
+    Args:
+        paths: what was set.
+        before: the recipe as it would have been, as a document.
+        after: the recipe as it is.
+        option: the option that changed it.
+    """
+    lines = []
+    for path in dict.fromkeys(paths):
+        old, new = _shown(path, before), _shown(path, after)
+        lines.append(f"{path_text(path)}: {f'stays {new}' if old == new else f'{old} -> {new}'} ({option})")
+    return lines
+
+
+def _shown(path: Path_, document: Any) -> str:
+    value = document
+    for token in path:
+        try:
+            value = value[token]
+        except (KeyError, IndexError, TypeError):  # the path leads nowhere in this document
+            return "off" if value == "off" else "not set"
+    if isinstance(value, Mapping) and "use" in value:  # a plugin with all of its options
+        return f"on, weight {value['weight']:g}" if len(path) == 2 and path[0] == "terms" else str(value["use"])
+    return value if isinstance(value, str) and value else shorten(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,100 @@
+"""How a recipe's errors read: file, line, column, the offending text, what was expected, the nearest names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from hpf_core.errors import RecipeError
+from hpf_core.recipe.tree import Node, Origin, Path_, path_text
+
+_MOST_PROBLEMS = 10
+_EXCERPT = 100  # characters of a source line that are shown
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        message: what is wrong and what was expected.
+        path: which value, e.g. "terms.m2d.weight"; empty for the text as a whole.
+        at: where it was written, or None.
+        hint: the nearest valid choice.
+    """
+
+    message: str
+    path: str = ""
+    at: Origin | None = None
+    hint: str = ""
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`, or the option of the command line, or nothing."""
+        if self.at is None:
+            return ""
+        source = self.at.source
+        return f"{source.name}:{self.at.line}:{self.at.column}" if source.is_file else source.name
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.where, self.path, self.message) if part)
+        lines = [head, *_excerpt(self.at)]
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+class InvalidRecipe(RecipeError):
+    """A recipe with all that is wrong in it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(dict.fromkeys(problems), key=_order))
+        shown = [str(problem) for problem in self.problems[:_MOST_PROBLEMS]]
+        hidden = len(self.problems) - len(shown)
+        if hidden:
+            shown.append(f"... and {hidden} more of these.")
+        super().__init__("\n".join(shown))
+
+
+def problem_at(node: Node | None, path: Path_, message: str, hint: str = "", key: bool = False) -> Problem:
+    """A problem with a node, pointing to its key where the key is what is wrong."""
+    at = None if node is None else (node.key_at or node.at) if key else node.at
+    return Problem(message, path_text(path), at, hint)
+
+
+def fail(message: str, path: str = "", at: Origin | None = None, hint: str = "") -> NoReturn:
+    """Raise for one problem.
+
+    Raises:
+        InvalidRecipe: always.
+    """
+    raise InvalidRecipe([Problem(message, path, at, hint)])
+
+
+def raise_if(problems: Sequence[Problem]) -> None:
+    """Raise for what has been found wrong, if anything has.
+
+    Raises:
+        InvalidRecipe: there are problems.
+    """
+    if problems:
+        raise InvalidRecipe(problems)
+
+
+def _order(problem: Problem) -> tuple[str, int, int]:
+    return ("", 0, 0) if problem.at is None else (problem.at.source.name, problem.at.line, problem.at.column)
+
+
+def _excerpt(at: Origin | None) -> list[str]:
+    """The source line with a caret under the column, cut to the neighbourhood where it is long."""
+    if at is None or not at.source.is_file or not 1 <= at.line <= len(at.source.lines):
+        return []
+    line = "".join(c if c.isprintable() else " " for c in at.source.lines[at.line - 1])
+    column = min(at.column - 1, len(line))
+    start = max(0, column - _EXCERPT // 2) if len(line) > _EXCERPT else 0
+    cut = line[start : start + _EXCERPT].rstrip()
+    if not cut:
+        return []
+    margin = f"{at.line:>6} | "
+    return [margin + cut, " " * (len(margin) + column - start) + "^"]

@@ -1,0 +1,83 @@
+"""Completes a merged tree where one value follows from another: a plugin's default name, what a control inherits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hpf_core.errors import nearest
+from hpf_core.recipe.errors import Problem, problem_at, raise_if
+from hpf_core.recipe.models import DEFAULT_PLUGINS
+from hpf_core.recipe.tree import Node, canonical, find_key, shorten
+
+
+def prepared(tree: Node) -> tuple[Node, frozenset[str]]:
+    """The completed tree, and the controls that only inherit how many real frames they draw.
+
+    Raises:
+        InvalidRecipe: a control of nothing, of itself, of another control, or of a stage that comes after it.
+    """
+    entries = dict(tree.entries)
+    for kind, name in DEFAULT_PLUGINS.items():
+        part = entries.get(kind)
+        if part is not None and part.is_mapping and "use" not in part.entries:
+            entries[kind] = part.with_entries({"use": Node(name, part.at, part.at), **part.entries})
+    terms = entries.get("terms")
+    if terms is not None:
+        if terms.value is None:  # `terms:` with nothing below it
+            terms = terms.with_entries({})
+        entries["terms"] = (
+            terms.with_entries({canonical(name): use for name, use in terms.entries.items()})
+            if terms.is_mapping
+            else terms
+        )
+    stages = entries.get("stages")
+    inherited_real: set[str] = set()
+    if stages is not None and stages.is_mapping:
+        entries["stages"], inherited_real = _inherit(stages)
+    return tree.with_entries(entries), frozenset(inherited_real)
+
+
+def _inherit(stages: Node) -> tuple[Node, set[str]]:
+    problems: list[Problem] = []
+    result: dict[str, Node] = {}
+    inherited_real: set[str] = set()
+    for name, stage in stages.entries.items():
+        asked = stage.entries.get("control_of")
+        result[name] = stage
+        if asked is None or not isinstance(asked.value, str):
+            continue
+        partner_name = find_key(stages.entries, asked.value)
+        problem = _partner_problem(stages, name, asked.value, partner_name, result)
+        if problem is not None or partner_name is None:
+            message, hint = problem or ("", "")
+            problems.append(problem_at(asked, ("stages", name, "control_of"), message, hint))
+            continue
+        partner = stages.entries[partner_name]
+        own_draw, base_draw = stage.entries.get("draw"), partner.entries.get("draw")
+        # A control states its own terms: without them it would be a copy of its stage.
+        fields = {key: node for key, node in partner.entries.items() if key != "terms"} | stage.entries
+        fields["control_of"] = replace(asked, value=partner_name)
+        if own_draw is not None and base_draw is not None and own_draw.is_mapping and base_draw.is_mapping:
+            fields["draw"] = own_draw.with_entries({**base_draw.entries, **own_draw.entries})
+        if own_draw is None or "real" not in own_draw.entries:
+            inherited_real.add(name)
+        result[name] = stage.with_entries(fields)
+    raise_if(problems)
+    return stages.with_entries(result), inherited_real
+
+
+def _partner_problem(
+    stages: Node, name: str, asked: str, partner_name: str | None, before: dict[str, Node]
+) -> tuple[str, str] | None:
+    """What is wrong with the stage that a control names, and a hint; None if it is right."""
+    if partner_name is None:
+        others = [key for key in stages.entries if key != name]
+        return f"there is no stage {shorten(repr(asked))}", nearest(asked, others)
+    if partner_name == name:
+        return "a stage cannot be a control of itself", ""
+    control = stages.entries[partner_name].entries.get("control_of")
+    if control is not None and control.value is not None:
+        return f"stage {partner_name} is a control itself", "Name the stage that it is a control of."
+    if partner_name not in before:
+        return f"stage {partner_name} comes after its control {name}", "Write the control below its stage."
+    return None

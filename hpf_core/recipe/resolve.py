@@ -1,0 +1,225 @@
+"""From a recipe's path to a `Resolved`: read, merge, change, check, find the plugins, plan the stages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hpf_core
+from hpf_core.errors import RecipeError
+from hpf_core.interfaces import Config, Kind
+from hpf_core.recipe import files
+from hpf_core.recipe.changes import describe_sets
+from hpf_core.recipe.errors import Problem, fail, problem_at, raise_if
+from hpf_core.recipe.models import Recipe, Stage, Use
+from hpf_core.recipe.overrides import apply_sets, split_names
+from hpf_core.recipe.parts import node_at, resolve_use, resolve_uses
+from hpf_core.recipe.prepare import prepared
+from hpf_core.recipe.resolved import Host, Part, Resolved, StagePlan, TermPart
+from hpf_core.recipe.stages import Planner, Selection, selected
+from hpf_core.recipe.term_table import TermTable
+from hpf_core.recipe.tree import Node, path_text, shorten
+from hpf_core.recipe.validation import validate
+
+
+def load(
+    path: Path,
+    *,
+    sets: Sequence[str] = (),
+    with_terms: Sequence[str] = (),
+    without_terms: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
+    seed: int | None = None,
+    host: Host,
+) -> Resolved:
+    """Read a recipe and resolve it; nothing is built and nothing is started.
+
+    Args:
+        path: the recipe's file.
+        sets: `path=value` assignments, values in YAML.
+        with_terms: terms to add to every stage that fits; each item may list several, separated by commas.
+        without_terms: terms to switch off; likewise.
+        stages: the stages to run, all if None; likewise. A control needs the stage it is a control of.
+        seed: takes the place of the recipe's seed.
+        host: where plugins are found.
+
+    Raises:
+        RecipeError: whatever is wrong with the recipe or the changes, all that could be found in one go.
+    """
+    written, sources = files.read(Path(path))
+    selection = Selection(
+        with_terms=split_names(with_terms, "--with"),
+        without_terms=split_names(without_terms, "--without"),
+        stages=None if stages is None else split_names(stages, "--stages"),
+    )
+    for name in selection.with_terms:
+        if name in selection.without_terms:
+            fail(f"--with {name} and --without {name}: it can be one of them")
+    tree, paths = apply_sets(written, sets, selection.with_terms)
+    if seed is not None:
+        tree = tree.with_entries({**tree.entries, "seed": files.constant(seed, f"--seed {seed}")})
+    stem = _name_of(Path(path))
+    resolved = _resolve(tree, selection, host, stem)
+    changes: list[str] = []
+    if paths or seed is not None:
+        before, after = _document_before(written, host, stem), resolved.document()
+        changes += describe_sets(paths, before, after, "--set")
+        changes += describe_sets([("seed",)] if seed is not None else [], before, after, "--seed")
+    return replace(resolved, changes=(*changes, *resolved.changes), sources=sources)
+
+
+def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Resolved:
+    """The resolved recipe of a tree; `changes` holds what the selection did."""
+    problems: list[Problem] = []
+    tree, inherited_real = prepared(written)
+    recipe = validate(Recipe, tree.plain(), tree, (), problems, choices="Known here")
+    raise_if(problems)
+    assert recipe is not None
+    changes: list[str] = []
+    stages = selected(recipe, selection.stages)
+    if len(stages) < len(recipe.stages):
+        left = ", ".join(name for name in recipe.stages if name not in stages)
+        changes.append(f"stages: only {', '.join(stages)}, not {left} (--stages)")
+
+    def part(kind: Kind, use: Use, *path: str | int) -> Part | None:
+        return resolve_use(kind, use, tree, path, host, problems)
+
+    hand = part("hand", recipe.hand, "hand")
+    renderer = part("renderer", recipe.renderer, "renderer")
+    backbone = part("backbone", recipe.backbone, "backbone")
+    data = recipe.data
+    real = None if data.real is None else part("dataset", data.real, "data", "real")
+    synthetic = None if data.synthetic is None else part("dataset", data.synthetic, "data", "synthetic")
+    transforms = resolve_uses("transform", recipe.transforms, tree, ("transforms",), host, problems)
+    observers = resolve_uses("observer", recipe.observers, tree, ("observers",), host, problems)
+    refiners: tuple[Part, ...] = ()
+    if recipe.evaluate is not None:
+        refiners = resolve_uses("refiner", recipe.evaluate.refiners, tree, ("evaluate", "refiners"), host, problems)
+        if data.real is None:
+            problems.append(
+                problem_at(tree.get("evaluate"), ("evaluate",), "the recipe has no data.real to measure on")
+            )
+    init = _init(recipe, tree, problems)
+    terms = TermTable.of(tree, recipe, selection, host, problems)
+    planner = Planner(tree, recipe, selection, terms.on, terms.off, backbone, inherited_real, problems, changes)
+    plans = planner.plan(stages)
+    raise_if(problems)
+    assert hand is not None
+    assert renderer is not None
+    assert backbone is not None
+    parts = (hand, renderer, backbone, real, synthetic, *transforms, *observers, *refiners)
+    used = {term.name: term for plan in plans for term in plan.terms}
+    versions = _versions([part for part in parts if part is not None], list(used.values()))
+    document = {
+        "name": recipe.name or stem,
+        "seed": recipe.seed,
+        "hand": _dumped(hand),
+        "renderer": _dumped(renderer),
+        "backbone": _dumped(backbone),
+        "grid": recipe.grid.model_dump(),
+        "init": init,
+        "data": {
+            "real": None if real is None else _dumped(real),
+            "synthetic": None if synthetic is None else _dumped(synthetic),
+        },
+        "transforms": [_dumped(transform) for transform in transforms],
+        "observers": [_dumped(observer) for observer in observers],
+        "stages": {plan.name: _dumped_stage(plan) for plan in plans},
+        "terms": {name: _dumped_term(term) for name, term in used.items()} | terms.switched_off(host),
+        "evaluate": recipe.evaluate
+        and recipe.evaluate.model_dump() | {"refiners": [_dumped(refiner) for refiner in refiners]},
+        "log": recipe.log.model_dump(),
+        "runtime": recipe.runtime.model_dump(),
+        "versions": versions,
+    }
+    return Resolved(
+        recipe=Recipe.model_validate_json(json.dumps(document), strict=True),
+        hand=hand,
+        renderer=renderer,
+        backbone=backbone,
+        real=real,
+        synthetic=synthetic,
+        transforms=transforms,
+        observers=observers,
+        refiners=refiners,
+        stages=plans,
+        changes=tuple(changes),
+        notes=(*_unset_variables(tree), *terms.idle(recipe), *_other_versions(recipe, versions)),
+    )
+
+
+def _document_before(written: Node, host: Host, stem: str) -> Mapping[str, Any]:
+    """The recipe without the command line's changes; as it is written where it is wrong without them."""
+    try:
+        return _resolve(written, Selection(), host, stem).document()
+    except RecipeError:
+        plain: dict[str, Any] = written.plain()
+        return plain
+
+
+def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
+    """Where the weights come from, a file by its absolute path."""
+    if recipe.init is None or recipe.init == "shipped":
+        return recipe.init
+    node = node_at(tree, ("init",))
+    path = Path(os.path.abspath(node.at.source.folder / Path(recipe.init).expanduser()))
+    if not path.is_file():
+        hint = "A relative path starts from the recipe's folder; on the command line, from the working directory."
+        problems.append(problem_at(node, ("init",), f"there is no file {path}; or null, or shipped", hint))
+    return str(path)
+
+
+def _name_of(path: Path) -> str:
+    """A recipe's name from its file's, free of what no name may hold."""
+    stem = path.stem.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() and c not in "/\\" else "_" for c in stem)[:200] or "recipe"
+
+
+def _options(config: Config) -> dict[str, Any]:
+    # round_trip leaves out computed fields, which the model would not take back.
+    return config.model_dump(mode="json", by_alias=True, round_trip=True)
+
+
+def _dumped(part: Part) -> dict[str, Any]:
+    return {"use": part.name, **_options(part.config)}
+
+
+def _dumped_term(term: TermPart) -> dict[str, Any]:
+    return {"use": term.spec.name, "weight": term.weight, **_options(term.config)}
+
+
+def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
+    fields = {field: getattr(plan, field) for field in Stage.model_fields if field not in ("draw", "terms")}
+    draw = {"real": plan.draw_real, "synthetic": plan.draw_synthetic}
+    return {"draw": draw, **fields, "terms": [term.name for term in plan.terms]}
+
+
+def _versions(parts: Sequence[Part], terms: Sequence[TermPart]) -> dict[str, str]:
+    """The packages that a run rests on: HPF, torch, and every plugin's."""
+    found = {"hpf": hpf_core.__version__, "torch": importlib.metadata.version("torch")}
+    everything: list[Part | TermPart] = [*parts, *terms]
+    for part in everything:
+        found.setdefault(part.package, part.version)
+    return found
+
+
+def _other_versions(recipe: Recipe, versions: Mapping[str, str]) -> list[str]:
+    return [
+        f"versions.{package}: the recipe was saved with {shorten(saved)}, and this is {versions[package]}"
+        for package, saved in recipe.versions.items()
+        if package in versions and versions[package] != saved
+    ]
+
+
+def _unset_variables(tree: Node) -> list[str]:
+    notes = []
+    for path, node in tree.walk():
+        for name in node.unset:
+            where = problem_at(node, path, "").where
+            notes.append(f"{path_text(path)}: the environment variable {name} is not set ({where})")
+    return notes

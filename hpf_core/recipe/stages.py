@@ -1,0 +1,194 @@
+"""Plans the stages: which terms each one has, and whether each has what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpf_core.errors import nearest
+from hpf_core.interfaces import PluginSpec
+from hpf_core.recipe.errors import Problem, fail, problem_at
+from hpf_core.recipe.models import Recipe, Stage
+from hpf_core.recipe.parts import node_at
+from hpf_core.recipe.resolved import Part, StagePlan, TermPart
+from hpf_core.recipe.tree import Node, canonical
+
+_IMAGES = ("real", "synthetic")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asks for beyond `--set`: names in canonical spelling.
+
+    Attributes:
+        with_terms: terms to add to every stage that fits.
+        without_terms: terms to switch off.
+        stages: stages to run; all if None.
+    """
+
+    with_terms: tuple[str, ...] = ()
+    without_terms: tuple[str, ...] = ()
+    stages: tuple[str, ...] | None = None
+
+
+def selected(recipe: Recipe, names: tuple[str, ...] | None) -> dict[str, Stage]:
+    """The stages to run, in the recipe's order.
+
+    Raises:
+        InvalidRecipe: a name that no stage has, or a control without the stage that it is a control of.
+    """
+    if names is None:
+        return dict(recipe.stages)
+    by_name = {canonical(name): name for name in recipe.stages}
+    for name in names:
+        if name not in by_name:
+            fail(f"--stages {name}: the recipe has no such stage", hint=nearest(name, recipe.stages))
+    kept = {name: stage for name, stage in recipe.stages.items() if canonical(name) in names}
+    for name, stage in kept.items():
+        if stage.control_of is not None and stage.control_of not in kept:
+            fail(
+                f"--stages: {name} is a control of {stage.control_of}, which is not among the stages to run",
+                hint=f"Write --stages {stage.control_of},{name}.",
+            )
+    return kept
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What all stages are planned with.
+
+    Attributes:
+        tree: where everything is written.
+        recipe: the checked recipe.
+        selection: what the command line asks for.
+        terms: the terms that are on, by name.
+        off: the names that are switched off.
+        backbone: the network, or None where it has problems itself.
+        inherited_real: controls that only inherit how many real frames they draw.
+        problems: grows by what is wrong.
+        changes: grows by what `--with` and `--without` did, in words.
+    """
+
+    tree: Node
+    recipe: Recipe
+    selection: Selection
+    terms: Mapping[str, TermPart]
+    off: frozenset[str]
+    backbone: Part | None
+    inherited_real: frozenset[str]
+    problems: list[Problem]
+    changes: list[str]
+
+    def plan(self, stages: Mapping[str, Stage]) -> tuple[StagePlan, ...]:
+        """The stages as they are run."""
+        listed = {name: self._listed(name, stage) for name, stage in stages.items()}
+        for term in self.selection.with_terms:
+            self._add(term, stages, listed)
+        plans = [self._stage(name, stage, listed[name]) for name, stage in stages.items()]
+        for term in self.selection.without_terms:
+            where = [name for name, stage in stages.items() if term in map(canonical, stage.terms)]
+            self.changes.append(f"{term}: off{_in_stages(where)} (--without)")
+        return tuple(plan for plan in plans if plan is not None)
+
+    def _listed(self, name: str, stage: Stage) -> list[str]:
+        """The terms of a stage's own list that are on, each held against what it needs."""
+        kept: list[str] = []
+        seen: set[str] = set()
+        for index, written in enumerate(stage.terms):
+            term = canonical(written)
+            path = ("stages", name, "terms", index)
+            if term in seen:
+                self.problems.append(problem_at(node_at(self.tree, path), path, f"{term} is listed twice"))
+            elif term in self.terms:
+                unmet = self._unmet(self.terms[term].spec, stage.draw.real, stage.draw.synthetic)
+                if unmet:
+                    message = f"{term} {unmet}"
+                    self.problems.append(problem_at(node_at(self.tree, path), path, message))
+                kept.append(term)
+            seen.add(term)
+        return kept
+
+    def _unmet(self, spec: PluginSpec, real: int, synthetic: int) -> str:
+        """What a term needs and a stage lacks, in words; empty if nothing."""
+        drawn = {"real": real, "synthetic": synthetic}
+        for images in _IMAGES:
+            if images in spec.needs and drawn[images] == 0:
+                return f"needs {images} images, and the stage draws none (draw.{images} is 0)"
+        if self.backbone is None:
+            return ""
+        lacking = spec.needs - set(_IMAGES) - {"points"} - self.backbone.spec.provides
+        if not lacking:
+            return ""
+        provided = ", ".join(sorted({"points", *self.backbone.spec.provides}))
+        wanted = " and ".join(repr(field) for field in sorted(lacking))
+        return f"needs {wanted}, which the backbone {self.backbone.name} does not provide (it provides {provided})"
+
+    def _add(self, term: str, stages: Mapping[str, Stage], listed: dict[str, list[str]]) -> None:
+        """`--with`: add a term to every stage that fits. A control keeps its terms: they are what is compared."""
+        if term not in self.terms:
+            return  # its plugin has a problem, which is told already
+        added: list[str] = []
+        reasons: list[str] = []
+        for name, stage in stages.items():
+            if stage.control_of is not None:
+                continue
+            unmet = self._unmet(self.terms[term].spec, stage.draw.real, stage.draw.synthetic)
+            if term in listed[name]:
+                reasons.append(f"{term}: in stage {name} already (--with)")
+            elif unmet:
+                reasons.append(f"{term}: not in stage {name}: it {unmet} (--with)")
+            else:
+                listed[name].append(term)
+                added.append(name)
+        if not added and not any(term in terms for terms in listed.values()):
+            lines = "; ".join(reason.removesuffix(" (--with)") for reason in reasons)
+            self.problems.append(Problem(f"--with {term}: it fits in no stage: {lines}"))
+        if added:
+            weight = self.terms[term].weight
+            self.changes.append(f"{term}: on{_in_stages(added)}, weight {weight:g} (--with)")
+        self.changes.extend(reasons)
+
+    def _stage(self, name: str, stage: Stage, terms: list[str]) -> StagePlan | None:
+        path = ("stages", name)
+        node = node_at(self.tree, path)
+        real, synthetic = stage.draw.real, stage.draw.synthetic
+        parts = tuple(self.terms[term] for term in terms)
+        if name in self.inherited_real and parts and all(_synthetic_only(part.spec) for part in parts):
+            real = 0  # a control whose terms look at synthetic images alone would draw real ones for nothing
+        for kind, count in (("real", real), ("synthetic", synthetic)):
+            if count and getattr(self.recipe.data, kind) is None:
+                where = (*path, "draw", kind)
+                message = f"draws {count} {kind} {'frames' if kind == 'real' else 'samples'} a step, and the recipe"
+                message += f" has no data.{kind}"
+                self.problems.append(problem_at(node_at(self.tree, where), where, message))
+        if not terms:
+            named = [canonical(term) for term in stage.terms]
+            if all(term in self.off for term in named):
+                gone = [term for term in named if term in self.selection.without_terms]
+                by = f" after --without {','.join(gone)}" if gone else ": all of its terms are off"
+                hint = f"Leave the stage out by --stages, or keep one of {', '.join(named)}."
+                self.problems.append(problem_at(node, path, f"no term is left{by}", hint, key=True))
+            return None
+        return StagePlan(
+            name=name,
+            steps=stage.steps,
+            draw_real=real,
+            draw_synthetic=synthetic,
+            lr=stage.lr,
+            weight_decay=stage.weight_decay,
+            schedule=stage.schedule,
+            warmup=stage.warmup,
+            clip_norm=stage.clip_norm,
+            control_of=stage.control_of,
+            terms=parts,
+        )
+
+
+def _synthetic_only(spec: PluginSpec) -> bool:
+    return "synthetic" in spec.needs and "real" not in spec.needs
+
+
+def _in_stages(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f" in stage{'s' if len(names) > 1 else ''} {', '.join(names)}"

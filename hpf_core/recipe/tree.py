@@ -1,0 +1,145 @@
+"""A recipe before it is checked: plain values that know where they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+Scalar = str | int | float | bool | None
+Path_ = tuple[str | int, ...]
+"""Where a value stands in a recipe: keys and list indices from the top, e.g. ("stages", "fit", "terms", 2)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that values come from.
+
+    Attributes:
+        name: how people call it: a file as it was given, or an option such as "--set terms.m2d.weight=1".
+        lines: its lines.
+        folder: what relative paths in it start from; the working directory for the command line.
+        is_file: whether line and column mean something to a reader.
+    """
+
+    name: str
+    lines: tuple[str, ...] = ()
+    folder: Path = Path()
+    is_file: bool = True
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A place in a source; `line` and `column` count from 1."""
+
+    source: Source
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and where it stands.
+
+    Attributes:
+        value: a scalar, a dict of nodes or a tuple of nodes.
+        at: where the value begins.
+        key_at: where its key begins, for entries of a mapping.
+        unset: environment variables that it names and that are not set.
+    """
+
+    value: Scalar | dict[str, Node] | tuple[Node, ...]
+    at: Origin
+    key_at: Origin | None = None
+    unset: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> dict[str, Node]:
+        """Its entries where it is a mapping, else none."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    @property
+    def items(self) -> tuple[Node, ...]:
+        """Its items where it is a list, else none."""
+        return self.value if isinstance(self.value, tuple) else ()
+
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self.value, dict)
+
+    def get(self, name: str) -> Node | None:
+        """The entry with this key, `-` and `_` being the same."""
+        key = find_key(self.entries, name)
+        return None if key is None else self.entries[key]
+
+    def with_entries(self, entries: Mapping[str, Node]) -> Node:
+        """The same place with other entries."""
+        return replace(self, value=dict(entries))
+
+    def child(self, token: str | int) -> Node | None:
+        """The entry or item of one step of a path."""
+        if isinstance(token, int):
+            return self.items[token] if 0 <= token < len(self.items) else None
+        return self.entries.get(token)
+
+    def plain(self) -> Any:
+        """The value as plain dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, tuple):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def walk(self, path: Path_ = ()) -> Iterator[tuple[Path_, Node]]:
+        """Every node below and including this one, with its path."""
+        yield path, self
+        for key, node in self.entries.items():
+            yield from node.walk((*path, key))
+        for index, node in enumerate(self.items):
+            yield from node.walk((*path, index))
+
+
+def canonical(name: str) -> str:
+    """A name as it is compared: `-` and `_` are the same."""
+    return name.replace("-", "_")
+
+
+def find_key(mapping: Mapping[str, Any], name: str) -> str | None:
+    """The key of the mapping that is this name, or None."""
+    if name in mapping:
+        return name
+    wanted = canonical(name)
+    return next((key for key in mapping if canonical(key) == wanted), None)
+
+
+def path_text(path: Path_) -> str:
+    """`stages.fit.terms[2]`; a key that holds a dot or a blank is quoted."""
+    text = ""
+    for token in path:
+        if isinstance(token, int):
+            text += f"[{token}]"
+        else:
+            shown = (
+                token if token and token.isprintable() and not set(token) & set(". []:") else shorten(repr(token), 40)
+            )
+            text += f".{shown}" if text else shown
+    return text
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """At most `most` characters of a text."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def describe(value: Any) -> str:
+    """A value as an error message names it, never long."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {shorten(repr(value))}"
+    if isinstance(value, str):
+        return f"the text {shorten(repr(value))}"
+    return "a mapping" if isinstance(value, Mapping) else "a list"

@@ -1,0 +1,210 @@
+"""Holds part of a recipe's tree against a pydantic model and says what is wrong in people's words, at its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from hpf_core.errors import HPFError, nearest
+from hpf_core.recipe.errors import Problem, problem_at
+from hpf_core.recipe.models import PATTERNS
+from hpf_core.recipe.tree import Node, Path_, describe
+
+_M = TypeVar("_M", bound=BaseModel)
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "text, a path",
+    "none_required": "null",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+}
+_CLASS_EXPECTED = {
+    "Use": "the name of a plugin, or a mapping {use: name, option: value, ...}",
+    "TermUse": "on, off, or a mapping {weight: number, option: value, ...}",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+
+
+def validate(
+    model: type[_M],
+    data: Any,
+    node: Node,
+    path: Path_,
+    problems: list[Problem],
+    owner: str = "",
+    choices: str = "Known",
+    extra: tuple[str, ...] = (),
+) -> _M | None:
+    """An instance of the model from plain data, or None and the problems.
+
+    Args:
+        model: what the data must be.
+        data: plain data; it may hold entries that the node lacks, such as an alias's presets.
+        node: where the data were written.
+        path: where the node stands in the recipe.
+        problems: grows by what is wrong.
+        owner: who the options belong to, for messages; e.g. "m2d (plugin of hpf 0.1.0)".
+        choices: how a list of legal keys is introduced.
+        extra: keys that are legal there besides the model's own.
+    """
+    try:
+        # JSON, because pydantic's strict mode then takes lists for tuples and texts for paths and enumerations,
+        # which is all that YAML can write, and still converts nothing else.
+        return model.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        found: dict[Path_, Problem] = {}
+        for detail in error.errors(include_url=False):
+            problem_path, problem = _problem(model, detail, node, path, owner, choices, extra)
+            # A union reports each of its branches: one problem says it.
+            found.setdefault(problem_path, problem)
+        problems.extend(found.values())
+    except HPFError as error:
+        problems.append(problem_at(node, path, str(error)))
+    except Exception as error:
+        # A plugin's own validator failed with an error of its own: the plugin is broken, not HPF.
+        message = f"the options' model of {owner or model.__name__} failed with {type(error).__name__}: {error}"
+        problems.append(problem_at(node, path, message))
+    return None
+
+
+def _problem(
+    model: type[BaseModel], detail: Any, node: Node, path: Path_, owner: str, choices: str, extra: tuple[str, ...]
+) -> tuple[Path_, Problem]:
+    """One of pydantic's errors, and where it belongs."""
+    kind, location = detail["type"], tuple(detail["loc"])
+    inner, found = _descend(node, location)
+    context = detail.get("ctx", {})
+    if kind in ("extra_forbidden", "missing"):
+        name = str(location[-1])
+        holder = inner[:-1] if inner and inner[-1] == name else inner
+        whole = (*path, *holder, name)
+        known = _fields(model_at(model, holder))
+        info = known.get(name)
+        if kind == "missing":
+            message = "is missing" + (f" ({info.description.rstrip('.')})" if info and info.description else "")
+            return whole, problem_at(found, whole, message, key=True)
+        legal = [*known, *(() if holder else extra)]
+        what = "unknown option" if owner else "unknown key"
+        return whole, problem_at(found, whole, what, _unknown_hint(name, legal, owner, choices), key=True)
+    whole = (*path, *inner)
+    holder_model = model_at(model, inner[:-1])
+    info = _fields(holder_model).get(str(inner[-1])) if inner else None
+    hint = info.description if info is not None and info.description else ""
+    value = detail.get("input")
+    on_key = bool(location) and location[-1] == "[key]"
+    if kind in _EXPECTED:
+        expected = _CLASS_EXPECTED.get(context.get("class_name", ""), _EXPECTED[kind])
+        message = f"expected {expected}, got {describe(value)}"
+        hint = _number_hint(value, expected) or hint
+    elif kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        message = f"must be {words} {context[key]}, got {describe(value)}"
+    elif kind in ("literal_error", "enum"):
+        legal = [text.strip().strip("'") for text in context["expected"].replace(" or ", ",").split(",")]
+        message = f"expected {context['expected']}, got {describe(value)}"
+        hint = nearest(value, legal) if isinstance(value, str) else hint
+    elif kind == "string_pattern_mismatch":
+        words = PATTERNS.get(context["pattern"], f"it must match {context['pattern']}")
+        message = f"{describe(value)} may not stand here: {words}"
+    elif kind == "too_short":
+        message = f"needs at least {context['min_length']} of them, got {context['actual_length']}"
+    elif kind in ("value_error", "assertion_error"):
+        message = str(context.get("error", detail["msg"]))
+        hint = ""
+    else:
+        message = f"{detail['msg']}, got {describe(value)}"
+    return whole, problem_at(found, whole, message, hint, key=on_key)
+
+
+def _number_hint(value: Any, expected: str) -> str:
+    """What to write instead, where a number was meant and another thing was written."""
+    if expected == "a whole number" and isinstance(value, float) and value.is_integer():
+        return f"Write {int(value)}."
+    if "number" in expected and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return f"Write {value.replace('_', '').strip()} without quotes or '_'."
+    return ""
+
+
+def _unknown_hint(name: str, known: Sequence[str], owner: str, choices: str) -> str:
+    """The nearest legal keys, and all of them."""
+    close = nearest(name, known)
+    listed = f"{choices}{' of ' + owner if owner else ''}: {', '.join(sorted(known))}." if known else ""
+    if close.startswith("Did you mean"):
+        return f"{close} {listed}".rstrip()
+    return listed or f"{owner or 'It'} has no options."
+
+
+def _descend(node: Node, location: tuple[Any, ...]) -> tuple[Path_, Node]:
+    """The part of a pydantic location that exists in the tree: it also names the branches of unions and models."""
+    inner: list[str | int] = []
+    for token in location:
+        child = node.child(token)
+        if child is not None:
+            node = child
+            inner.append(token)
+    return tuple(inner), node
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    return {} if model is None else dict(model.model_fields)
+
+
+def model_at(model: type[BaseModel] | None, path: Path_) -> type[BaseModel] | None:
+    """The model that checks what stands at a path below another, as far as annotations tell."""
+    annotation: Any = model
+    for token in path:
+        current = _model_in(annotation)
+        if current is not None:
+            info = current.model_fields.get(str(token))
+            annotation = None if info is None else info.annotation
+        else:  # an entry of a mapping or an item of a list: what it holds is its last argument
+            arguments = [a for a in _flatten(annotation) if get_args(a)]
+            annotation = get_args(arguments[0])[-1] if arguments else None
+    return _model_in(annotation)
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    """The branches of a union and what Annotated wraps, or the annotation itself."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        return [annotation]
+    origin = getattr(annotation, "__origin__", None)
+    if hasattr(annotation, "__metadata__"):
+        return _flatten(origin)
+    if type(annotation).__name__ in ("UnionType", "Union", "_UnionGenericAlias"):
+        return [branch for argument in get_args(annotation) for branch in _flatten(argument)]
+    return [annotation]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    for branch in _flatten(annotation):
+        if isinstance(branch, type) and not get_args(branch) and issubclass(branch, BaseModel):
+            return branch
+    return None
