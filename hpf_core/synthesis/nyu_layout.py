@@ -1,0 +1,137 @@
+"""The raw layout of the NYU Hand Pose Dataset on disk, read and written (Tompson et al. 2014, ACM TOG 33(5)).
+
+A capture is a folder with one folder for each split (`train`, `test`). In it, `depth_{view}_{frame:07d}.png`, both
+counted from 1, is a 640 x 480 8-bit RGB image whose depth in mm is G * 256 + B, and `joint_data.mat` holds `joint_xyz`
+(V, N, 36, 3), mm in each view's camera frame with +y UP, `joint_uvd` (V, N, 36, 3), pixels and mm, and `joint_names`.
+Here, y is turned on reading and on writing, so that outside of this module +y is down everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from PIL import Image, UnidentifiedImageError
+
+from hpf_core.errors import DataError
+from hpf_core.synthesis.rigs import PRIMESENSE, Camera
+
+CAMERA: Camera = PRIMESENSE
+
+_FINGER = ("KNU3_A", "KNU3_B", "KNU2_A", "KNU2_B", "KNU1_A", "KNU1_B")
+JOINTS: tuple[str, ...] = (
+    *(f"{finger}_{joint}" for finger in ("F1", "F2", "F3", "F4", "TH") for joint in _FINGER),
+    *(f"PALM_{n}" for n in range(1, 7)),
+)
+"""The 36 annotated joints in order: little finger to thumb from the tip, then the palm."""
+
+EVALUATED: tuple[int, ...] = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
+"""The 14 joints that everybody evaluates on."""
+
+PALM_CENTRE = 32
+"""The joint that crops are centred on: PALM_3."""
+
+NO_RETURN_FROM = 2001
+"""Depths from here on, and 0, mean that the sensor returned nothing: 2001 mm in NYU's images, 0 in ours."""
+
+LABELS_FILE = "joint_data.mat"
+_IMAGE = re.compile(r"depth_(\d+)_(\d{7})\.png\Z")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """`joint_data.mat` of a split.
+
+    Attributes:
+        xyz: (V, N, 36, 3) float64 mm in each view's camera frame, +y down.
+        names: the 36 joints' names.
+    """
+
+    xyz: np.ndarray
+    names: tuple[str, ...]
+
+
+def image_path(split: Path, view: int, frame: int) -> Path:
+    """The depth image of view and frame, both counted from 0 here and from 1 on disk."""
+    return split / f"depth_{view + 1}_{frame + 1:07d}.png"
+
+
+def count_frames(split: Path, views: Sequence[int]) -> int:
+    """How many frames a split has: the highest number of an image of these views (counted from 0)."""
+    wanted, highest = {view + 1 for view in views}, 0
+    with os.scandir(split) as entries:
+        for entry in entries:
+            match = _IMAGE.match(entry.name)
+            if match and int(match[1]) in wanted:
+                highest = max(highest, int(match[2]))
+    return highest
+
+
+def write_depth(path: Path, depth: np.ndarray) -> None:
+    """Write a depth map (H, W), whole mm from 0 (nothing returned) to 65535."""
+    rgb = np.zeros((*depth.shape, 3), dtype=np.uint8)
+    rgb[..., 1] = depth >> 8
+    rgb[..., 2] = depth & 0xFF
+    # Level 1 is twice as fast as the default and 5 % larger on such images (measured).
+    Image.fromarray(rgb).save(path, "PNG", compress_level=1)
+
+
+def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
+    """Depth (480, 640) uint16 mm as it stands in the file, no-return values included.
+
+    Raises:
+        DataError: the file is missing, damaged, or of another size or kind.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.format != "PNG" or image.mode != "RGB" or image.size != (camera.width, camera.height):
+                raise DataError(
+                    f"{path} is a {image.format} image, mode {image.mode}, {image.width} x {image.height}, but NYU's "
+                    f"layout has 8-bit RGB PNG images of {camera.width} x {camera.height}."
+                )
+            rgb = np.asarray(image)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    return (rgb[..., 1].astype(np.uint16) << 8) | rgb[..., 2]
+
+
+def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
+    """Write `joint_data.mat` of a split."""
+    xyz = annotation.xyz * np.array([1.0, -1.0, 1.0])
+    names = np.empty((1, len(annotation.names)), dtype=object)
+    names[0] = annotation.names
+    uvd = camera.project(annotation.xyz)
+    scipy.io.savemat(split / LABELS_FILE, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
+
+
+def read_annotation(split: Path) -> Annotation:
+    """Read `joint_data.mat` of a split.
+
+    Raises:
+        DataError: it is missing, unreadable, or holds something else.
+    """
+    path = split / LABELS_FILE
+    try:
+        content = scipy.io.loadmat(path, variable_names=["joint_xyz", "joint_names"])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
+    except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
+    xyz = content.get("joint_xyz")
+    if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
+        found = "is missing" if xyz is None else f"has the shape {xyz.shape}"
+        raise DataError(f"{path}: joint_xyz {found}, but (views, frames, {len(JOINTS)}, 3) was expected.")
+    names = tuple(str(np.asarray(name).item()) for name in np.ravel(content.get("joint_names", np.array([]))))
+    return Annotation(xyz=xyz.astype(np.float64) * np.array([1.0, -1.0, 1.0]), names=names or JOINTS)
+
+
+def returned(depth: np.ndarray) -> np.ndarray:
+    """Which pixels of a depth map the sensor returned something for."""
+    return (depth > 0) & (depth < NO_RETURN_FROM)
