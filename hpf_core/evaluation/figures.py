@@ -146,24 +146,24 @@ def per_joint_bars(path: Path, results: Mapping[str, Sequence[float] | np.ndarra
     return write_figure(path, figure)
 
 
-def training_curves(path: Path, metrics: Sequence[Mapping[str, object]], panels: Sequence[str] | None = None) -> Path:
-    """One panel for each logged number, over the steps of all stages laid end to end.
+def training_curves(path: Path, metrics: Sequence[Mapping[str, Any]]) -> Path:
+    """The loss and each term's raw value, over the steps of all stages laid end to end; a panel for each.
 
     Thin: as logged. Thick: a moving mean within the stage. The axis is logarithmic where all values are positive and
     range widely.
 
     Args:
-        metrics: rows in order of logging: "stage" (str), "step" (int, counted within its stage), and numbers by name.
-            A number may be missing in some rows; what isn't a finite number is left out of its panel.
-        panels: which numbers, in order; all that occur when None, "loss" first.
+        metrics: rows of `metrics.jsonl` in order: "stage" (str), "step" (int, counted within its stage), "loss", and
+            "raw", the unweighted value of each term by name. What a row lacks or isn't finite is left out.
     """
     steps, bounds = _laid_end_to_end(metrics)
-    names = list(panels) if panels is not None else _numbers(metrics)
+    logged = [{"loss": row.get("loss"), **(row.get("raw") or {})} for row in metrics]
+    names = [name for name in dict.fromkeys(n for row in logged for n in row) if _any_finite(logged, name)]
     columns = min(3, max(1, len(names)))
     rows = max(1, -(-len(names) // columns))
     figure, axes = new_panels(rows, columns, width=3.5 * columns + 0.4, height=2.35 * rows + 0.35)
     for place, name in zip(axes, names, strict=False):
-        values = np.array([_number(row.get(name)) for row in metrics])
+        values = np.array([_number(row.get(name)) for row in logged])
         known = np.isfinite(values)
         _one_curve(place, steps[known], values[known], [start for start, _ in bounds])
         heading(place, name)
@@ -183,7 +183,7 @@ def training_curves(path: Path, metrics: Sequence[Mapping[str, object]], panels:
     return write_figure(path, figure)
 
 
-def _laid_end_to_end(metrics: Sequence[Mapping[str, object]]) -> tuple[np.ndarray, list[tuple[float, str]]]:
+def _laid_end_to_end(metrics: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, list[tuple[float, str]]]:
     """The step (R,) of each row counted over all stages, and where each stage begins."""
     steps = np.zeros(len(metrics))
     bounds: list[tuple[float, str]] = []
@@ -197,11 +197,8 @@ def _laid_end_to_end(metrics: Sequence[Mapping[str, object]]) -> tuple[np.ndarra
     return steps, bounds
 
 
-def _numbers(metrics: Sequence[Mapping[str, object]]) -> list[str]:
-    """Names of all numbers in the rows, the loss first, then in order of appearance."""
-    seen = dict.fromkeys(name for row in metrics for name in row if name not in ("stage", "step"))
-    found = [name for name in seen if any(np.isfinite(_number(row.get(name))) for row in metrics)]
-    return sorted(found, key=lambda name: name != "loss")
+def _any_finite(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(np.isfinite(_number(row.get(name))) for row in rows)
 
 
 def _number(value: object) -> float:
@@ -211,14 +208,13 @@ def _number(value: object) -> float:
 
 def _one_curve(axes: Axes, steps: np.ndarray, values: np.ndarray, starts: Sequence[float]) -> None:
     """Values (R,) at steps (R,), smoothed within each of the stages, which begin after the steps `starts`."""
-    if not len(values):
-        axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=QUIET, fontsize=9)
-        return
     for start, end in zip(starts, [*starts[1:], np.inf], strict=True):
         stage = (steps > start) & (steps <= end) | ((steps == 0) & (start == 0))
         if stage.sum() >= 40:
             axes.plot(steps[stage], values[stage], color=PALETTE[5], linewidth=0.7, alpha=0.7)
-            axes.plot(steps[stage], _moving_mean(values[stage]), color=PALETTE[0], linewidth=1.8)
+            # Without its ends, where a mean over few values would only copy the noise.
+            smooth = _moving_mean(values[stage])[2:-2]
+            axes.plot(steps[stage][2:-2], smooth, color=PALETTE[0], linewidth=1.8)
         elif stage.any():
             axes.plot(steps[stage], values[stage], "o-", color=PALETTE[0], linewidth=1.4, markersize=3)
     axes.margins(y=0.12)
