@@ -212,7 +212,8 @@ class PluginHost(pluggy.PluginManager):
             entry_point=offer.entry_point,
             # A clash of an alias leaves the plugin usable under its own name.
             status="broken" if spec.name in clashes else "ok",
-            reason=" ".join(_clash(rivals, name) for name, rivals in clashes.items()),
+            # Spelt as the first of them has it, so that each of them has the same reason.
+            reason=" ".join(_clash(rivals, _spelt(rivals[0].spec, name)) for name, rivals in clashes.items()),
             summary=spec.summary.strip(),
             source=spec.source.strip(),
             aliases=tuple(spec.aliases),
@@ -251,6 +252,11 @@ def _names(names: Iterable[str]) -> frozenset[str]:
 def _names_of(spec: PluginSpec) -> Mapping[str, Mapping[str, Any]]:
     """The normalised names that a plugin answers to, and what each presets."""
     return {normalise(spec.name): {}} | {normalise(alias): preset for alias, preset in spec.aliases.items()}
+
+
+def _spelt(spec: PluginSpec, name: str) -> str:
+    """The plugin's own spelling of one of its names."""
+    return next(own for own in (spec.name, *spec.aliases) if normalise(own) == normalise(name))
 
 
 def _clash(offers: list[Registered], name: str) -> str:
