@@ -86,7 +86,7 @@ def evaluation_table(documents: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(Text(name), *_cells(document))
         for name, subject in document["subjects"].items():
             table.add_row(Text(f"  {name}", style="dim"), *_cells(subject))
-    table.caption = "<=20: share of frames with all joints within 20 mm. tips: mean over the fingertips."
+    table.caption = "<=20: % of frames with all joints within 20 mm. tips: mean of the fingertips."
     table.caption_justify = "left"
     return table
 
@@ -98,7 +98,7 @@ def _cells(figures: Mapping[str, Any]) -> list[str]:
         f"{figures['mean_error_mm']:.3f}",
         f"{figures['median_error_mm']:.3f}",
         "-" if tips is None else f"{tips:.3f}",
-        *(f"{figures['success'][str(threshold)]:.1%}" for threshold in (20, 30, 40, 50)),
+        *(f"{100 * figures['success'][str(threshold)]:.1f}" for threshold in (20, 30, 40, 50)),
     ]
 
 
