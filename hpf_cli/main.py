@@ -14,7 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 import hpf_core
-from hpf_cli import plugins, show
+from hpf_cli import plugins, recipe, show
+from hpf_cli.evaluate import evaluate
+from hpf_cli.run import run
 from hpf_core.errors import HPFError
 
 INTERRUPTED = 130
@@ -70,6 +72,9 @@ def hpf(
     """
 
 
+app.command("run")(run)
+app.command("eval")(evaluate)
+app.add_typer(recipe.app, name="recipe")
 app.add_typer(plugins.app, name="plugins")
 
 
