@@ -128,7 +128,7 @@ def test_fit_sheet_shows_points_render_and_difference(tmp_path: Path) -> None:
     # A sphere 6 mm to the side: beyond the scale at its rims, on one side nearer, on the other farther.
     assert _count(pixels, "#053061") > 50
     assert _count(pixels, "#67001f") > 50
-    # Its heading is taller than its place between the rows only if rows were squeezed; the sheet grows with them.
+    # The sheet grows with its rows instead of squeezing them.
     taller = _pixels(fit_sheet(tmp_path / "g.png", [_row(6.0)] * 4, links=links))
     assert taller.shape[0] > pixels.shape[0] + 200
     assert taller.shape[1] == pixels.shape[1]
@@ -187,7 +187,7 @@ def test_training_curves_of_nothing_logged(tmp_path: Path) -> None:
 def test_pyplot_is_never_imported(tmp_path: Path) -> None:
     program = (
         "import sys, numpy as np, hpf_core.evaluation.figures as f\n"
-        f"f.success_curves(__import__('pathlib').Path({str(tmp_path / 's.png')!r}), {{'a': np.ones(3)}}, np.arange(3.), 't')\n"
+        f"f.success_curves({str(tmp_path / 's.png')!r}, {{'a': np.ones(3)}}, np.arange(3.), 't')\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

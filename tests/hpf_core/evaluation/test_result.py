@@ -63,5 +63,5 @@ def test_table_of_frames(tmp_path: Path) -> None:
 def test_names_tell_files_apart() -> None:
     assert distinct_names([Path("x/a.txt"), Path("b.txt"), Path("v1.2")]) == ["a", "b", "v1"]
     assert distinct_names([Path("x/a.txt"), Path("y/a.txt")]) == ["x/a.txt", "y/a.txt"]
-    with pytest.raises(DataError, match="a.txt is given twice"):
+    with pytest.raises(DataError, match=r"a\.txt is given twice"):
         distinct_names([Path("a.txt"), Path("a.txt")])
