@@ -1,11 +1,11 @@
 """The numbers of the hand: names, a neutral right hand in mm, radii, joint limits. `docs/geometry.md` has the frame.
 
-The neutral hand is the first subject of the NYU test annotation (Tompson et al. 2014, ACM ToG 33(5)), a large adult: the
-rest positions of the knuckles and the lengths below minimise the distance of this model's 14 evaluated joints to that
-annotation (3.1 mm on average over its frames; the second subject is the same hand times 0.84). What the annotation can't tell
-(where a finger's second joint lies between its PIP joint and its tip, the inner points of the palm, the thickness) follows
-the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology 28(3), 755-758) and the
-hand breadths of Greiner 1991 (US Army Natick TR-92/011).
+The neutral hand is the first subject of the NYU test annotation (Tompson et al. 2014, ACM ToG 33(5)), a large adult:
+the rest positions of the knuckles and the lengths below minimise the distance of this model's 14 evaluated joints to
+that annotation (3.1 mm on average over its frames; the second subject is the same hand times 0.84). What the annotation
+can't tell (where the DIP joint lies between the PIP joint and the tip, the inner points of the palm, the thickness)
+follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology 28(3),
+755-758) and the hand breadths of Greiner 1991 (US Army Natick TR-92/011).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ LENGTHS = (
     (55.1, 41.4, 24.5),
 )
 
-# How each finger lies at rest: the angle in the palm's plane from straight up, + towards the thumb; and the roll about its
-# own axis that lets bent fingers converge on the base of the thumb. Degrees.
+# How each finger lies at rest: the angle in the palm's plane from straight up, + towards the thumb; and the roll about
+# its own axis that lets bent fingers converge on the base of the thumb. Degrees.
 SPLAY_DEG = (-24.0, -10.0, -2.0, 7.0)
 ROLL_DEG = (-11.0, -11.0, -6.0, -4.0)
 
@@ -124,9 +124,10 @@ ANGLE_NAMES = tuple(
     )
 )
 
-# Limits in degrees, (lowest, highest) of each of a finger's four angles; abduction is + towards the thumb's side, and the
-# thumb's own is + out of the palm's plane. Lin, Wu & Huang 2000 ("Modeling the constraints of human hand motion", HUMO), with
-# their 0 degrees of hyperextension widened to what a relaxed hand shows, and less abduction for the middle finger.
+# Limits in degrees, (lowest, highest) of each of a finger's four angles; abduction is + towards the thumb's side, and
+# the thumb's own is + out of the palm's plane. Lin, Wu & Huang 2000 ("Modeling the constraints of human hand motion",
+# HUMO); their 0 degrees of hyperextension are widened to what a relaxed hand shows, and their middle finger, which
+# can't spread at all, gets half of the others' range. The thumb's are those that the NYU annotation needs.
 FINGER_LIMITS_DEG = ((-15.0, 90.0), (-15.0, 15.0), (-5.0, 110.0), (-5.0, 85.0))
 MIDDLE_ABDUCTION_DEG = (-8.0, 8.0)
 THUMB_LIMITS_DEG = ((-30.0, 40.0), (-35.0, 35.0), (-10.0, 60.0), (-15.0, 80.0))

@@ -32,7 +32,7 @@ def rest_frames() -> Tensor:
 def finger_joints(angles: Tensor, lengths: Tensor, knuckles: Tensor, frames: Tensor) -> Tensor:
     """Joints (N, 5, 4, 3) mm of each finger, knuckle to tip.
 
-    The three bendings of a finger share one axis, so a finger lies in a plane that abduction turns about the finger's z.
+    The three bendings of a finger share one axis: it lies in a plane that abduction turns about the finger's z.
 
     Args:
         angles: (N, 5, 4) radians: flexion and abduction at the knuckle, flexion of the second and of the third joint.

@@ -1,8 +1,8 @@
-"""Random articulation: a mixture of poses that people hold, after Sharp et al., CHI 2015, section on the reinitialiser.
+"""Random articulation: a mixture of poses that people hold, in the spirit of Sharp et al., CHI 2015.
 
-A hand is open, half open, pinching, closed, pointing, or has each finger in a state of its own; then it may be on the way from
-one such pose to another; then every angle gets noise within the joint limits. Of a few candidates the first that doesn't
-run through itself is taken.
+A hand is open, half open, pinching, closed, pointing, or has each finger in a state of its own; then it may be on the
+way from one such pose to another; then every angle gets noise within the joint limits. Of a few candidates the first
+that doesn't run through itself is taken.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hpf_plugins.hands import anatomy
 
 _FINGERS, _ANGLES = 5, 4
 _GLOBAL = 6
-_CANDIDATES = 6
-_CHUNK = 1024  # poses whose candidates are checked at once: bounds memory
+_CANDIDATES = 3
+_CHUNK = 2048  # poses whose candidates are checked at once: bounds memory
 
 # Flesh gives way: two spheres may overlap until their centres are this share of r_j + r_k apart.
 _TOUCHING = 0.65
@@ -42,14 +42,14 @@ _THUMB_STATES = (
     (-8.0, 5.0, 20.0, 8.0),
     (-2.0, -15.0, 40.0, 15.0),
     (15.0, 18.0, 40.0, 35.0),
-    (10.0, 25.0, 45.0, 45.0),
+    (15.0, 15.0, 45.0, 50.0),
 )
-# Fingertip on thumb tip, degrees: the finger's MCP flexion, abduction, PIP, then the thumb's four, for little ... index.
+# Fingertip on thumb tip, degrees: MCP flexion, abduction and PIP of the little ... index finger, then the thumb's four.
 _PINCHES = (
-    (58.0, 8.0, 45.0, 20.0, 25.0, 40.0, 30.0),
-    (55.0, 5.0, 50.0, 15.0, 22.0, 35.0, 30.0),
-    (50.0, 2.0, 52.0, 8.0, 20.0, 30.0, 30.0),
-    (45.0, -2.0, 52.0, 0.0, 18.0, 28.0, 30.0),
+    (51.0, 4.0, 53.0, 31.0, 26.0, 44.0, 34.0),
+    (51.0, 2.0, 54.0, 21.0, 22.0, 38.0, 33.0),
+    (49.0, 1.0, 55.0, 14.0, 21.0, 33.0, 31.0),
+    (46.0, -2.0, 52.0, 6.0, 16.0, 30.0, 29.0),
 )
 
 _SHARE_OF_POSES = (0.20, 0.14, 0.20, 0.14, 0.16, 0.16)  # open, half open, pinched, closed, pointing, free
@@ -120,9 +120,9 @@ class PoseSampler:
         """Learn which pairs (K, 2) must stay apart: those whose spheres don't touch in the neutral hand (J, 3) mm."""
         reach = radii[pairs].sum(-1)
         rest = (neutral[pairs[:, 0]] - neutral[pairs[:, 1]]).norm(dim=-1)
-        kept = rest > reach
-        self._pairs = pairs[kept]
-        self._nearest = reach[kept] * _TOUCHING
+        nearest = torch.where(rest > reach, reach * _TOUCHING, 0.0)
+        self._nearest = torch.zeros(len(neutral), len(neutral))
+        self._nearest[pairs[:, 0], pairs[:, 1]] = nearest
 
     def draw(self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]) -> PoseSample:
         """Poses (count, 26) and shapes (count, 7) that `points` (pose, shape) doesn't send through themselves."""
@@ -139,10 +139,10 @@ class PoseSampler:
         angles = draw_angles(count * _CANDIDATES, generator)
         pose = torch.cat([torch.zeros(len(angles), _GLOBAL, device=device), angles.flatten(1)], dim=-1)
         posed = points(pose, shape.repeat_interleave(_CANDIDATES, dim=0))
-        one, other = self._pairs.to(device).unbind(-1)
-        distance = (posed[:, one] - posed[:, other]).norm(dim=-1)
-        nearest = self._nearest.to(device) * shape[:, :1].repeat_interleave(_CANDIDATES, dim=0)
-        depth = (nearest - distance).clamp(min=0).amax(dim=-1).view(count, _CANDIDATES)
+        # All 41 x 41 distances against a table with zeros for pairs that don't matter: far faster than picking pairs.
+        scale = shape[:, :1, None].repeat_interleave(_CANDIDATES, dim=0)
+        inside = self._nearest.to(device) * scale - torch.cdist(posed, posed)
+        depth = inside.clamp(min=0).flatten(1).amax(dim=-1).view(count, _CANDIDATES)
         # The first that is free of contact has depth 0; argmin takes the first of equals on no device for sure, so the
         # candidate's number breaks the tie.
         order = torch.arange(_CANDIDATES, device=device) * 1e-6

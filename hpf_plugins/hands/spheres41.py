@@ -45,9 +45,9 @@ class Spheres41Config(Config):
 class Spheres41(HandModel):
     """41 spheres on a hand with 26 pose and 7 shape parameters.
 
-    Pose: rotation vector (3, radians), the palm's centre (3, mm), then 4 angles (radians) for each finger from the little
-    finger to the thumb. Shape, all factors of the neutral hand: overall size, the length of each finger, the thickness, which
-    changes `surface` alone (the priors' radii are fixed).
+    Pose: rotation vector (3, radians), the palm's centre (3, mm), then 4 angles (radians) for each finger from the
+    little finger to the thumb. Shape, all factors of the neutral hand: overall size, the length of each finger, the
+    thickness, which changes `surface` alone (the priors' radii are fixed).
     """
 
     def __init__(self, config: Spheres41Config) -> None:
@@ -105,7 +105,7 @@ class Spheres41(HandModel):
         self.sampler.keep_apart(neutral, self.radii, pairs)
 
     def bones(self) -> BoneRanges:
-        """Five rigid links of each finger, the palm's edges with the knuckles, and two braces, each with [min, max] mm."""
+        """Five rigid links of each finger, the palm's edges and two braces, each with its [min, max] mm."""
         return BoneRanges(self._first, self._second, self._shortest, self._longest)
 
     def collisions(self) -> PointPairs:

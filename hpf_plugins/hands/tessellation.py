@@ -20,8 +20,8 @@ def surface_weights(
 ) -> tuple[Tensor, Tensor]:
     """Convex weights (E, points) that place E spheres, and a factor (E,) on their interpolated radii.
 
-    The points themselves come first, then the spheres along the fingers' links, then those on the edges and in the middles
-    of the triangles: with gaps of a third of an edge or less, a slab without holes.
+    The points themselves come first, then the spheres along the fingers' links, then those on the edges and in the
+    middles of the triangles: with gaps of a third of an edge or less, a slab without holes.
     """
     rows = [{k: 1.0} for k in range(points)]
     for a, b in finger_links:

@@ -1,0 +1,214 @@
+"""Points stay near poses that a VAE has learnt from sampled hands (Wan et al., CVPR 2019, Eq. 13, page 5)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hpf_core.cache import bytes_key, content_key, write_atomic
+from hpf_core.errors import RunError
+from hpf_core.interfaces import (
+    INTERFACE_VERSION,
+    Build,
+    Config,
+    HandModel,
+    PluginSpec,
+    Prior,
+    Progress,
+    TermValue,
+    no_progress,
+)
+from hpf_plugins.priors.vae_network import PoseVAE
+from hpf_plugins.priors.vae_training import Diet, train
+
+log = logging.getLogger("hpf.priors.vae")
+
+_RECIPE_OF_TRAINING = 1  # raise when what `vae_training.py` does changes: older caches are then left aside
+_GOOD_MM = 5.0
+
+
+class VAEConfig(Config):
+    """The network, what it is trained on, and how it judges."""
+
+    latent: int = Field(32, ge=1, le=512, description="dimensions of the latent code")
+    width: int = Field(256, ge=8, le=4096, description="units in each hidden layer")
+    sigma_mm: float = Field(
+        5.0, gt=0, le=100, description="standard deviation of the likelihood P(x|z) on every coordinate, mm"
+    )
+    centre: Literal["root", "crop"] = Field(
+        "root", description="'root': relative to the palm's centre; 'crop': as placed in the crop, as the authors' code"
+    )
+    shift_mm: float = Field(
+        35.0,
+        ge=0,
+        le=150,
+        description="with centre 'crop': training moves the palm's centre by up to this on each axis, mm",
+    )
+    cone_deg: float = Field(
+        180.0, ge=0, le=180, description="training poses are seen from within this angle of the palm's axis, degrees"
+    )
+    roll_deg: float = Field(180.0, ge=0, le=180, description="and turned in the image by up to this, degrees")
+    steps: int = Field(1600, ge=1, description="training steps")
+    batch: int = Field(256, ge=2, le=65536, description="poses in each training step")
+    noise_scale: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="noise on the code when judging, as a share of the posterior's standard deviation: 0 takes its "
+        "mean; above 0, one fixed draw and its opposite are averaged (the authors' code: 0.1, drawn anew)",
+    )
+    seed: int = Field(0, ge=0, description="seed of the training; not the run's, so that runs share one prior")
+
+
+class VAE(Prior):
+    """Negative evidence lower bound of each estimate, in nats: |x - decode(z)|^2 / (2 sigma^2) + KL(Q(z|x) || N(0, 1)).
+
+    The squared distance is summed over all coordinates; the constant of the Gaussian's normalisation is left out.
+    """
+
+    unit = "nat"
+
+    def __init__(self, config: VAEConfig, hand: HandModel, cache: Path) -> None:
+        super().__init__()
+        self.config = config
+        self.held_out_mm: float | None = None
+        self._hand = (hand,)  # in a tuple: a part of the run, not of this module
+        self._cache = cache
+        generator = torch.Generator().manual_seed(config.seed)
+        self.network = PoseVAE(len(hand.names), config.width, config.latent, generator).requires_grad_(False)
+        self.noise: Tensor
+        draw = torch.randn(config.latent, generator=generator) * config.noise_scale
+        self.register_buffer("noise", draw, persistent=False)
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Load the trained network from the cache, or train it (about 20 s on one CPU core by default) and keep it.
+
+        Raises:
+            RunError: the cache can't be written.
+        """
+        if self.held_out_mm is not None:
+            return
+        path = self.cache_file()
+        if not self._load(path):
+            self._train(path, progress)
+        if self.held_out_mm is not None and self.held_out_mm > _GOOD_MM:
+            log.warning(
+                "The vae prior reconstructs held-out poses to %.1f mm only (%g mm expected): more `steps`, a greater "
+                "`latent` or a smaller `sigma_mm` help.",
+                self.held_out_mm,
+                _GOOD_MM,
+            )
+
+    def cache_file(self) -> Path:
+        """Where the trained network is kept: its name hashes all that the training depends on."""
+        (hand,) = self._hand
+        unused = {"noise_scale"} | ({"shift_mm"} if self.config.centre == "root" else set())
+        content = {
+            "interface": list(INTERFACE_VERSION),
+            "training": _RECIPE_OF_TRAINING,
+            "torch": str(torch.__version__),
+            "hand": _fingerprint(hand),
+            "config": self.config.model_dump(mode="json", exclude=unused),
+        }
+        return self._cache / "vae" / f"{content_key(content)}.safetensors"
+
+    def forward(self, points: Tensor) -> TermValue:
+        """(N,) nats of points (N, J, 3) mm.
+
+        Raises:
+            RunError: `prepare` wasn't called.
+        """
+        if self.held_out_mm is None:
+            raise RunError("The vae prior isn't trained yet: call its prepare() before the first step.")
+        (hand,) = self._hand
+        if self.config.centre == "root":
+            points = points - points[:, hand.palm_centre : hand.palm_centre + 1]
+        posterior = self.network.encode(points)
+        if self.config.noise_scale > 0:
+            offset = self.noise * (0.5 * posterior.log_variance).exp()
+            misfit = (self._misfit(points, posterior.mean + offset) + self._misfit(points, posterior.mean - offset)) / 2
+        else:
+            misfit = self._misfit(points, posterior.mean)
+        values = misfit + posterior.divergence()
+        return TermValue(values, torch.ones_like(values))
+
+    def _misfit(self, points: Tensor, code: Tensor) -> Tensor:
+        """(N,) nats, -log P(x|z) up to a constant."""
+        return (points - self.network.decode(code)).square().sum((-1, -2)) / (2 * self.config.sigma_mm**2)
+
+    def _train(self, path: Path, progress: Progress) -> None:
+        c = self.config
+        (hand,) = self._hand
+        diet = Diet(c.centre, c.shift_mm, c.cone_deg, c.roll_deg)
+        trained = train(
+            hand,
+            diet,
+            width=c.width,
+            latent=c.latent,
+            sigma_mm=c.sigma_mm,
+            steps=c.steps,
+            batch=c.batch,
+            seed=c.seed,
+            progress=progress,
+        )
+        weights = trained.network.state_dict()
+        metadata = {"held_out_mm": repr(trained.held_out_mm), "sha256": _digest(weights)}
+        write_atomic(path, lambda temporary: save_file(weights, temporary, metadata))
+        self._take(weights, trained.held_out_mm)
+
+    def _load(self, path: Path) -> bool:
+        """Take the weights from the cache; False where there are none, or they are damaged."""
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            if metadata.get("sha256") != _digest(weights):
+                raise ValueError("its checksum doesn't match")
+            self._take(weights, float(metadata["held_out_mm"]))
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+            log.warning("The vae prior's cache %s is damaged (%s): it is trained again.", path, error)
+            return False
+        return True
+
+    def _take(self, weights: dict[str, Tensor], held_out_mm: float) -> None:
+        self.network.load_state_dict(weights)
+        self.held_out_mm = held_out_mm
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes."""
+    parts = {name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()}
+    return content_key(parts)
+
+
+@torch.no_grad()
+def _fingerprint(hand: HandModel) -> str:
+    """What the hand model samples and how it poses it, as a hash."""
+    device = hand.radii.device
+    sample = hand.sample(64, torch.Generator(device).manual_seed(0))
+    tensors = (sample.pose, sample.shape, hand.points(sample.pose, sample.shape))
+    return bytes_key(b"".join(t.cpu().numpy().tobytes() for t in tensors))
+
+
+def _make(config: VAEConfig, build: Build) -> VAE:
+    return VAE(config, build.need_hand(), build.cache)
+
+
+SPEC = PluginSpec(
+    kind="prior",
+    name="vae",
+    config=VAEConfig,
+    factory=_make,
+    summary="negative ELBO of a VAE trained beforehand on sampled poses",
+    source="Wan et al., CVPR 2019, Eq. 13, page 5",
+    default_weight=0.01,
+)
