@@ -24,6 +24,10 @@ _Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
 SURFACE_BUDGET = 768
 """Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
 
+LEAST_HAND = 1 / 3
+"""Least share of a depth map's points that must lie on the hand's side of the wrist for the wrist to be believed. A
+forearm within the cube covers less than the hand does; an estimate that is turned the wrong way calls the hand one."""
+
 
 class Fit:
     """Estimates of one step and one stack, held against the images they were made from.
@@ -190,6 +194,35 @@ class Fit:
             return self.renderer.distance(points[pairs], queries[targets[pairs]])
 
         return self._pairs(("distances", budget), cross, measured)
+
+    def forearm(self, cross: bool, points: Tensor, there: Tensor, margin_mm: float = 0.0) -> Tensor:
+        """Which points of the depth maps lie beyond the estimated wrist, on the forearm or what it hangs from.
+
+        The plane stands through the middle of the hand's wrist points, across the line from the palm's centre to it, both
+        taken from the pair's estimate without gradient. Where it would leave less than `LEAST_HAND` of a map's points,
+        the estimate isn't believed, and nothing is called forearm: a wrong start must not hide the hand from itself.
+
+        Args:
+            cross: for all pairs, or the own views alone.
+            points: (N, Q, 3) mm, of each depth map.
+            there: (N, Q) bool, which of them exist.
+            margin_mm: how far beyond the wrist the plane stands.
+
+        Returns:
+            (P, Q) bool; (N, Q) without `cross`.
+        """
+        with torch.no_grad():
+            estimate, target = self.points_across(cross), self.pair_target(cross)
+            wrist = torch.stack([estimate[:, i] for i in self.hand.wrist]).mean(dim=0)
+            outwards = torch.nn.functional.normalize(wrist - estimate[:, self.hand.palm_centre], dim=-1)
+            # (p - w) . n, summed coordinate by coordinate: points may be all pixels of all pairs.
+            height = -(wrist * outwards).sum(dim=-1, keepdim=True) - margin_mm
+            for axis in range(3):
+                height = height + points[..., axis][target] * outwards[:, axis, None]
+            beyond = there[target] & (height > 0)
+            counts = there[target].sum(dim=1, keepdim=True)
+            believed = counts - beyond.sum(dim=1, keepdim=True) >= LEAST_HAND * counts
+            return beyond & believed
 
     # --------------------------------------------------------------------------------------------------------- inside
 

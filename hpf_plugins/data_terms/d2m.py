@@ -9,17 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from hpf_core.fit import SURFACE_BUDGET, Fit
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-
-LEAST_KEPT = 1 / 3
-"""The wrist plane is believed where it leaves at least this share of a map's points. A forearm within the cube covers
-less than the hand does; an estimate that is turned the wrong way calls the hand a forearm."""
-
 
 class DataToModelConfig(Config):
     """Options of the data term `d2m`."""
@@ -31,14 +24,12 @@ class DataToModelConfig(Config):
         None,
         gt=0,
         description="Largest distance of a point in mm; beyond it there is no gradient. null: none (the paper). The "
-        "authors' "
-        "code: 50.",
+        "authors' code: 50.",
     )
     forearm: Literal["wrist_plane", "keep"] = Field(
         "wrist_plane",
         description="`wrist_plane`: points beyond the plane through the estimated wrist, across the line from the "
-        "palm's centre, "
-        "are left out; `keep`: all points count (the paper).",
+        "palm's centre, are left out; `keep`: all points count (the paper).",
     )
     margin_mm: float = Field(
         0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
@@ -56,47 +47,32 @@ class DataToModel(DataTerm):
 
     Args:
         config: the options.
-        wrist: indices of the wrist's points.
-        palm_centre: index of the palm's centre.
     """
 
     unit = "mm"
 
-    def __init__(self, config: DataToModelConfig, wrist: tuple[int, ...], palm_centre: int) -> None:
+    def __init__(self, config: DataToModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.wrist = wrist
-        self.palm_centre = palm_centre
 
     def forward(self, fit: Fit) -> TermValue:
         """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
         cross, budget = self.config.cross_view, self.config.budget
-        target = fit.pair_target(cross)
         distance = fit.distances(cross, budget).distance
         if self.config.clamp_mm is not None:
             distance = distance.clamp_max(self.config.clamp_mm)
         queries, there = fit.surface_points(budget)
-        counts = there[target]
+        counts = there[fit.pair_target(cross)]
         if self.config.forearm == "wrist_plane":
-            counts = self._without_forearm(fit.points_across(cross).detach(), queries[target], counts)
+            counts = counts & ~fit.forearm(cross, queries, there, self.config.margin_mm)
         share = counts.to(distance.dtype)
         total = share.sum(dim=1)
         values = (distance * share).sum(dim=1) / total.clamp_min(1)
         return TermValue(values, (total > 0).to(values.dtype), fit.pair_frame(cross))
 
-    def _without_forearm(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
-        """(P, Q) bool: which queries (P, Q, 3) count beside the estimates (P, J, 3), which have no gradient."""
-        wrist = torch.stack([points[:, i] for i in self.wrist]).mean(dim=0)
-        outwards = torch.nn.functional.normalize(wrist - points[:, self.palm_centre], dim=-1)
-        beyond = ((queries - wrist[:, None]) * outwards[:, None]).sum(dim=-1) > self.config.margin_mm
-        kept = there & ~beyond
-        believed = kept.sum(dim=1, keepdim=True) >= LEAST_KEPT * there.sum(dim=1, keepdim=True)
-        return torch.where(believed, kept, there)
-
 
 def _build(config: DataToModelConfig, build: Build) -> DataToModel:
-    hand = build.need_hand()
-    return DataToModel(config, tuple(hand.wrist), hand.palm_centre)
+    return DataToModel(config)
 
 
 SPEC = PluginSpec(

@@ -28,13 +28,21 @@ class ModelToDataConfig(Config):
     background: Literal["silhouette", "far"] = Field(
         "silhouette",
         description="Residual where the render shows a surface and the input shows none: `silhouette`, the sideways "
-        "distance in mm "
-        "to the nearest pixel with a surface; `far`, the depth's difference from the far value (Eq. 5-6 as printed).",
+        "distance in mm to the nearest pixel with a surface; `far`, the depth's difference from the far value (Eq. "
+        "5-6 as printed).",
     )
     unknown: Literal["background", "ignore"] = Field(
         "background",
         description="Pixels for which the sensor returned nothing: `background` (the paper), or `ignore`, left out "
         "of the mean.",
+    )
+    forearm: Literal["wrist_plane", "keep"] = Field(
+        "wrist_plane",
+        description="`wrist_plane`: pixels that show a surface beyond the plane through the estimated wrist, across the "
+        "line from the palm's centre, are left out of the mean; `keep`: all pixels count (the paper).",
+    )
+    margin_mm: float = Field(
+        0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
     )
     loss: Literal["l1", "squared"] = Field(
         "l1",
@@ -44,8 +52,7 @@ class ModelToDataConfig(Config):
     far_mm: float | None = Field(
         None,
         description="Both maps are capped at this depth in mm, and a surface beyond it counts as that deep, without "
-        "gradient; null: "
-        "the cube's far side. The authors' code: 100.",
+        "gradient; null: the cube's far side. The authors' code: 100.",
     )
     clamp_mm: float | None = Field(
         None,
@@ -76,11 +83,12 @@ class ModelToData(DataTerm):
             residual = residual.clamp_max(self.config.clamp_mm)
         if self.config.loss == "squared":
             residual = residual.square()
-        if self.config.unknown == "ignore":
-            known = (fit.states != State.UNKNOWN)[target].to(residual.dtype)
-            values = (residual * known).sum(dim=(1, 2)) / known.sum(dim=(1, 2)).clamp_min(1)
-        else:
+        counts = self._counted(fit, cross, target)
+        if counts is None:
             values = residual.mean(dim=(1, 2))
+        else:
+            share = counts.to(residual.dtype)
+            values = (residual * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1)
         weights = fit.hit.any(dim=2).any(dim=1)[target].to(values.dtype)
         return TermValue(values, weights, fit.pair_frame(cross))
 
@@ -96,6 +104,16 @@ class ModelToData(DataTerm):
             return residual
         sideways = torch.linalg.vector_norm(rendered.anchor - fit.nearest_hit[target], dim=-1)
         return torch.where(rendered.hit & ~fit.hit[target], sideways, residual)
+
+    def _counted(self, fit: Fit, cross: bool, target: Tensor) -> Tensor | None:
+        """(P, H, W) bool, the pixels that count; None where all do."""
+        counts = None
+        if self.config.unknown == "ignore":
+            counts = (fit.states != State.UNKNOWN)[target]
+        if self.config.forearm == "wrist_plane":
+            hand = ~fit.forearm(cross, *fit.surface_points(None), self.config.margin_mm).view(-1, *fit.hit.shape[1:])
+            counts = hand if counts is None else counts & hand
+        return counts
 
 
 class SquaredModelToData(ModelToData):

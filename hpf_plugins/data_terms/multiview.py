@@ -24,8 +24,8 @@ class MultiviewConfig(Config):
     average: Literal["median", "least_variance", "mean"] = Field(
         "median",
         description="`median`: of each coordinate in the rig's frame, needs 3 views; `least_variance`: the view "
-        "whose heatmap of that "
-        "point has the least variance; `mean`: which outliers pull away. The last two need 2 views.",
+        "whose heatmap of that point has the least variance; `mean`: which outliers pull away. The last two need 2 "
+        "views.",
     )
     detach: bool = Field(True, description="The average is a goal: no gradient flows through it.")
 
@@ -77,8 +77,7 @@ class Multiview(DataTerm):
         if spread is None:
             raise InputError(
                 "multiview: `average: least_variance` needs the variance of each point's heatmap, and this backbone "
-                "has none; "
-                "choose `average: median` or a backbone that provides `spread`"
+                "has none; choose `average: median` or a backbone that provides `spread`"
             )
         # Which view is best is a choice, not a quantity: it has no gradient.
         rows = spread.new_full((present.numel(), spread.shape[1]), torch.inf).index_copy(
@@ -94,8 +93,7 @@ class Multiview(DataTerm):
             self._told = True
             warnings.warn(
                 f"multiview: {few} of the batch's {len(counts)} frames have fewer than the {self.least_views} views "
-                f"that "
-                f"`average: {self.config.average}` needs; they add nothing to this term (said once)",
+                f"that `average: {self.config.average}` needs; they add nothing to this term (said once)",
                 TooFewViewsWarning,
                 stacklevel=2,
             )

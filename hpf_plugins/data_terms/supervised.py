@@ -27,15 +27,13 @@ class SupervisedConfig(Config):
         1000.0,
         ge=0,
         description="Weight of the heatmaps' mean squared error, dimensionless. A label covers a thousandth of its "
-        "map's mass, hence "
-        "the size (authors' code: 1000).",
+        "map's mass, hence the size (authors' code: 1000).",
     )
     depth_weight: float = Field(
         1000.0,
         ge=0,
         description="Weight of the latent depth maps' mean squared error, in half cubes. An error of 10 % of the "
-        "heatmap's peak "
-        "and one of 5 % of the cube count alike.",
+        "heatmap's peak and one of 5 % of the cube count alike.",
     )
     points_weight: float = Field(
         100.0, ge=0, description="Weight of the coordinates' mean squared error, in half cubes."
@@ -98,8 +96,7 @@ def _both(name: str, found: Tensor | None, wanted: Tensor | None) -> tuple[Tenso
     if found is None or wanted is None:
         raise InputError(
             f"supervised: `on: maps` compares the backbone's {name}, and this backbone has none; choose `on: points` "
-            f"or a backbone "
-            f"that provides {name}"
+            f"or a backbone that provides {name}"
         )
     if found.shape != wanted.shape:
         raise InputError(f"supervised: {name} are {tuple(found.shape)}, but their labels {tuple(wanted.shape)}")

@@ -24,14 +24,12 @@ class SpheresConfig(Config):
         1.0,
         gt=0,
         description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
-        "sphere's "
-        "rim. It moves the surface by less than the floor's root.",
+        "sphere's rim. It moves the surface by less than the floor's root.",
     )
     miss: Literal["far"] | float = Field(
         "far",
         description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or "
-        "a depth "
-        "in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
+        "a depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
     )
 
 
