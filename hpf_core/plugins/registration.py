@@ -24,11 +24,13 @@ def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
         RegistrationError: it is registered already, implements no hook, or one that does not exist, takes arguments,
             is a wrapper, or lacks its marker.
     """
+    if plugin is None:
+        raise RegistrationError("it is None")
     if manager.has_plugin(name):
         raise RegistrationError(f"its package has another plugin that is called {name!r}")
     try:
         if manager.register(plugin, name) is None:
-            raise RegistrationError("it is None, or blocked")
+            raise RegistrationError(f"{name!r} is blocked")
         manager.check_pending()
         reason = _wrapper(manager, plugin) or _unmarked(manager, plugin)
         if reason:
