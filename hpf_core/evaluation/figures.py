@@ -147,23 +147,23 @@ def per_joint_bars(path: Path, results: Mapping[str, Sequence[float] | np.ndarra
 
 
 def training_curves(path: Path, metrics: Sequence[Mapping[str, Any]]) -> Path:
-    """The loss and each term's raw value, over the steps of all stages laid end to end; a panel for each.
+    """The loss, each term and what else is given, over the steps of all stages laid end to end; a panel for each.
 
     Thin: as logged. Thick: a moving mean within the stage. The axis is logarithmic where all values are positive and
     range widely.
 
     Args:
-        metrics: rows of `metrics.jsonl` in order: "stage" (str), "step" (int, counted within its stage), "loss", and
-            "raw", the unweighted value of each term by name. What a row lacks or isn't finite is left out.
+        metrics: rows in order of logging: "stage" (str), "step" (int, counted within its stage), and numbers by name,
+            such as "loss" and each term's raw value. What a row lacks, or isn't a finite number, is left out.
     """
     steps, bounds = _laid_end_to_end(metrics)
-    logged = [{"loss": row.get("loss"), **(row.get("raw") or {})} for row in metrics]
-    names = [name for name in dict.fromkeys(n for row in logged for n in row) if _any_finite(logged, name)]
+    seen = dict.fromkeys(name for row in metrics for name in row if name not in ("stage", "step"))
+    names = [name for name in seen if _any_finite(metrics, name)]
     columns = min(3, max(1, len(names)))
     rows = max(1, -(-len(names) // columns))
     figure, axes = new_panels(rows, columns, width=3.5 * columns + 0.4, height=2.35 * rows + 0.35)
     for place, name in zip(axes, names, strict=False):
-        values = np.array([_number(row.get(name)) for row in logged])
+        values = np.array([_number(row.get(name)) for row in metrics])
         known = np.isfinite(values)
         _one_curve(place, steps[known], values[known], [start for start, _ in bounds])
         heading(place, name)

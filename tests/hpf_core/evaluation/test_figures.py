@@ -161,22 +161,17 @@ def test_fit_sheet_refuses_rows_that_do_not_match(tmp_path: Path) -> None:
 
 
 def test_training_curves_has_a_panel_for_each_term(tmp_path: Path) -> None:
-    rows = [
-        {"stage": "pretrain", "step": k, "loss": 9 / k, "lr": 1e-3, "raw": {"supervised": 9 / k}} for k in range(1, 101)
+    rows: list[dict[str, object]] = [
+        {"stage": "pretrain", "step": k, "loss": 9 / k, "supervised": 9 / k} for k in range(1, 101)
     ]
     few = _pixels(training_curves(tmp_path / "a.png", rows))
-    rows += [
-        {
-            "stage": "fit",
-            "step": k,
-            "loss": 3.0,
-            "raw": {"supervised": 1.0, "m2d": 20 / k, "vae": -0.5, "collision": None},
-        }
-        for k in range(1, 31)
-    ]
-    more = _pixels(training_curves(tmp_path / "b.png", rows))
-    # loss, supervised: one row of panels; with m2d and vae two rows. Collision was never a number and has none.
-    assert more.shape[0] > 1.5 * few.shape[0]
+    for k in range(1, 31):
+        more = {"supervised": 1.0, "m2d": 20 / k, "vae": -0.5, "collision": None, "d2m": float("nan")}
+        rows.append({"stage": "fit", "step": k, "loss": 3.0, **more})
+    more_panels = _pixels(training_curves(tmp_path / "b.png", rows))
+    # loss, supervised: one row of two panels; with m2d and vae two rows of three. What was never a number has none.
+    assert 1.5 * few.shape[0] < more_panels.shape[0] < 2.5 * few.shape[0]
+    assert more_panels.shape[1] > 1.3 * few.shape[1]
 
 
 def test_training_curves_of_nothing_logged(tmp_path: Path) -> None:
