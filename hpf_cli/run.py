@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_EXAMPLES = """
-Examples:
-
-  hpf run recipes/quickstart.yaml
-
-  hpf run recipes/quickstart.yaml --without vae --set stages.fit.steps=400 --out runs/no-vae
-
-  hpf run recipes/quickstart.yaml --out runs/no-vae --resume
-"""
+if TYPE_CHECKING:
+    from hpf_core.recipe import Resolved
 
 
 def run(
@@ -49,7 +42,14 @@ def run(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json to standard output.")] = False,
 ) -> None:
-    """Run a recipe: all of its stages, with a table, figures and summary.json at the end."""
+    """Run a recipe: all of its stages, with a table, figures and summary.json at the end.
+
+    \b
+    Example:
+        hpf run recipes/quickstart.yaml
+        hpf run recipes/quickstart.yaml --without vae --out runs/no-vae
+        hpf run recipes/quickstart.yaml --out runs/no-vae --resume
+    """
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
     from hpf_core.engine.run import Run, last_folder, next_folder
@@ -82,16 +82,13 @@ def run(
         progress.print_summary(show.console, folder, summary)
 
 
-def _dry_run(resolved: object, json_: bool) -> None:
+def _dry_run(resolved: Resolved, json_: bool) -> None:
     from hpf_cli import progress, show
     from hpf_core.engine.estimate import estimate
 
     with progress.Live(show.console) as live:
-        rows = estimate(resolved, live.progress)  # type: ignore[arg-type]
+        rows = estimate(resolved, live.progress)
     if json_:
         show.emit_json({"stages": [row.document() for row in rows]})
     else:
         progress.print_estimate(show.console, rows)
-
-
-run.__doc__ = f"{run.__doc__}\n{_EXAMPLES}"

@@ -26,7 +26,7 @@ from hpf_core.interfaces import (
     Transform,
     no_progress,
 )  # fmt: skip
-from hpf_core.recipe import Part, Resolved, StagePlan
+from hpf_core.recipe import Part, Resolved, StagePlan, TermPart
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Parts:
             term.prepare(progress)
 
 
-def _make(part: Part, build: Build, expected: type | tuple[type, ...]) -> Any:
+def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]) -> Any:
     made = part.spec.factory(part.config, build)
     if not isinstance(made, expected):
         names = " or ".join(t.__name__ for t in (expected if isinstance(expected, tuple) else (expected,)))

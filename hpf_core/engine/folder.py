@@ -15,7 +15,7 @@ import torch
 import hpf_core
 from hpf_core.cache import write_atomic
 from hpf_core.errors import InputError, RunError
-from hpf_core.recipe import Resolved
+from hpf_core.recipe import Part, Resolved, TermPart
 
 
 class RunFolder:
@@ -132,8 +132,8 @@ def _comparable(yaml_text: str) -> dict[str, Any]:
 
 
 def _about(resolved: Resolved) -> dict[str, Any]:
-    parts = [resolved.hand, resolved.renderer, resolved.backbone, resolved.real, resolved.synthetic]
-    parts += [*resolved.transforms, *resolved.refiners, *resolved.observers]
+    parts: list[Part | TermPart | None] = [resolved.hand, resolved.renderer, resolved.backbone]
+    parts += [resolved.real, resolved.synthetic, *resolved.transforms, *resolved.refiners, *resolved.observers]
     parts += [term for stage in resolved.stages for term in stage.terms]
     used = {f"{p.spec.kind}:{p.spec.name}": f"{p.package} {p.version}" for p in parts if p is not None}
     return {
