@@ -126,7 +126,7 @@ class Hourglass(Backbone):
         self.merge_maps = nn.ModuleList(nn.Conv2d(2 * points, width, 1) for _ in range(between))
         for head in self.heads:
             # Begin with empty maps: the background is right from the first step on.
-            last = head.body[-1]
+            last = list(head.modules())[-1]
             assert isinstance(last, nn.Conv2d)
             assert last.bias is not None
             nn.init.normal_(last.weight, std=1e-3)
