@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
     rgb = np.zeros((*depth.shape, 3), dtype=np.uint8)
     rgb[..., 1] = depth >> 8
     rgb[..., 2] = depth & 0xFF
-    # Level 1 is twice as fast as the default and 5 % larger on such images (measured).
-    Image.fromarray(rgb).save(path, "PNG", compress_level=1)
+    # Level 1 with run lengths: four times as fast as the default and a quarter larger on such images (measured).
+    Image.fromarray(rgb).save(path, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
 
 
 def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:

@@ -34,7 +34,7 @@ TRAINING, NEW, SECOND = 0, 1, 2
 SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
 _MARGIN_PX = 48  # around the hand: wider than any shadow it throws
 _ROOM_MM = 1050.0  # from the middle of the workspace to the wall
-_RATE_HZ = 10.0
+RATE_HZ = 10.0
 
 _TORSO = (
     *((x, y, 530.0 + 0.5 * abs(x), 130.0) for x in (-90.0, -30.0, 30.0, 90.0) for y in (200.0, 300.0, 400.0, 500.0)),
@@ -166,7 +166,7 @@ def _write(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progr
 def _sidecar(config: CaptureConfig, plan: dict[str, tuple[Segment, ...]]) -> dict[str, object]:
     return {
         "simulated": True,
-        "rate_hz": _RATE_HZ,
+        "rate_hz": RATE_HZ,
         "subject_names": {str(number): name for number, name in SUBJECT_NAMES.items()},
         "segments": {split: [asdict(part) for part in parts] for split, parts in plan.items()},
         "config": config.model_dump(mode="json"),

@@ -1,0 +1,101 @@
+"""A rig's calibration from a capture's annotation: the only use that fitting makes of labels, once, before training.
+
+It is an artefact of its own, `calibration.json`: from then on the labels may change or vanish and nothing else does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hpf_core.cache import write_atomic
+from hpf_core.errors import DataError
+from hpf_core.geometry import align_rigid_robust, apply_rigid
+
+_MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only take time
+_OFF_MM = 10.0  # a frame whose median joint misses by more counts as badly annotated in the report
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where a rig's cameras stand.
+
+    Attributes:
+        views: which views of the capture, counted from 0; the first one's frame is the rig's.
+        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
+        residual_mm: (V,) median distance between a joint as this view and the first view have it.
+        outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
+    """
+
+    views: tuple[int, ...]
+    to_rig: np.ndarray
+    residual_mm: np.ndarray
+    outliers: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, atomically."""
+        content = {
+            "views": list(self.views),
+            "to_rig": self.to_rig.tolist(),
+            "residual_mm": self.residual_mm.tolist(),
+            "outliers": self.outliers.tolist(),
+        }
+        text = json.dumps(content, indent=1) + "\n"
+        write_atomic(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+    @staticmethod
+    def load(path: Path) -> Calibration:
+        """Read it back, bit by bit the same.
+
+        Raises:
+            DataError: the file is missing or isn't a calibration.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            views = tuple(int(view) for view in content["views"])
+            to_rig = np.array(content["to_rig"], dtype=np.float64)
+            residual = np.array(content["residual_mm"], dtype=np.float64)
+            outliers = np.array(content["outliers"], dtype=np.float64)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} isn't a calibration that `hpf data prepare` wrote: {error}.") from error
+        if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
+            raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
+        return Calibration(views, to_rig, residual, outliers)
+
+
+def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
+    """One rigid map per view for the whole capture, by robust Procrustes alignment of the annotated joints.
+
+    All joints of up to 1,000 frames, spread over the capture, are aligned at once; those that don't fit the rest lose
+    their say (`hpf_core.geometry.align_rigid_robust`), so frames that are annotated wrongly in one view don't matter.
+
+    Args:
+        xyz: (V_all, N, K, 3) mm, joints in each view's camera frame.
+        views: which of them make the rig, the first one its frame.
+
+    Raises:
+        DataError: a view isn't annotated, or its joints determine no rigid map.
+    """
+    missing = [view + 1 for view in views if view >= len(xyz)]
+    if missing:
+        raise DataError(f"The annotation has {len(xyz)} views, but view {missing[0]} is asked for.")
+    frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
+    target = xyz[views[0], frames]
+    transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]
+    for view in views[1:]:
+        source = xyz[view, frames]
+        usable = np.isfinite(source).all((1, 2)) & np.isfinite(target).all((1, 2))
+        if not usable.any():
+            raise DataError(f"View {view + 1} has no frame that is annotated both there and in view {views[0] + 1}.")
+        one, other = torch.from_numpy(source[usable]), torch.from_numpy(target[usable])
+        found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
+        misses = (apply_rigid(found.transform, one) - other).norm(dim=-1).median(dim=-1).values
+        transforms.append(found.transform.numpy())
+        residuals.append(float(found.residual.median()))
+        outliers.append(float((misses > _OFF_MM).double().mean()))
+    return Calibration(tuple(views), np.stack(transforms), np.array(residuals), np.array(outliers))

@@ -1,0 +1,335 @@
+"""Multi-view captures in NYU's raw layout as a dataset: calibrated, cropped, and kept in the cache as plain arrays.
+
+In the cache, `captures/<capture>/<split>/` holds what follows from labels and images once and for all:
+
+- `calibration.json`, from the annotation (`calibration.py`);
+- `centres-<kind>.npy` (F, V, 3) mm, where each image is cropped;
+- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on.
+
+With these in place no label is read again but by `labels`, for evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hpf_core.cache import content_key, write_atomic
+from hpf_core.errors import DataError, RunError
+from hpf_core.frames import Labels, RealFrames, State, ViewIndex
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import EvaluationProtocol, Progress, RealDataset, no_progress
+from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.calibration import Calibration, calibrate
+from hpf_core.synthesis.centres import Centring, mass_centre
+from hpf_core.synthesis.crops import Crop, crop
+from hpf_core.synthesis.simulate import Segment, workers
+from hpf_core.synthesis.store import FORMAT, PER_MM, CropStore, StoreWriter
+
+
+@dataclass(frozen=True)
+class CaptureSource:
+    """Which capture, and what of it.
+
+    Attributes:
+        root: folder with one folder per split.
+        name: what errors call it.
+        views: the views used, counted from 0; the first one is evaluated and its camera is the rig's frame.
+        segments: for each split, who is seen when; frames that none covers are of sequence 0 and subject 0.
+        subject_names: name of each subject number.
+        rate_hz: frames a second, or None where it isn't known.
+        limit: at most so many frames of each split, spread over it; None for all.
+    """
+
+    root: Path
+    name: str
+    views: tuple[int, ...]
+    segments: Mapping[str, Sequence[Segment]]
+    subject_names: Mapping[int, str]
+    rate_hz: float | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How images are cropped.
+
+    Attributes:
+        grid: size of the crops.
+        centring: "annotated" on the palm's centre, or "mass", which needs no label.
+        turned: whether a crop's z runs along the ray through its centre.
+        single_view_share: share of the train split's frames, spread evenly over it, of which only the first view is used.
+    """
+
+    grid: Grid
+    centring: Centring
+    turned: bool
+    single_view_share: float = 0.0
+
+
+class Capture(RealDataset):
+    """A capture in NYU's raw layout.
+
+    Frames of which an image is missing or damaged are left out, and listed by `left_out`.
+    """
+
+    def __init__(
+        self,
+        source: CaptureSource,
+        options: CropOptions,
+        cache: Path,
+        make: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            source: what to read.
+            options: how to crop it.
+            cache: the cache's folder.
+            make: for simulated data, what `prepare` calls first so that the capture is there; None for real data.
+        """
+        self.source, self.options, self.simulated = source, options, make is not None
+        self._make_capture = make
+        scored = nyu_layout.EVALUATED
+        tips = tuple(k for k, joint in enumerate(scored) if nyu_layout.JOINTS[joint].endswith("KNU3_A"))
+        self.protocol = EvaluationProtocol(annotation="nyu14", view=0, fingertips=tips, centre=options.centring)
+        self._cache = cache / "captures"
+        self._stores: dict[str, CropStore] = {}
+
+    # ------------------------------------------------------------------------------------------------ the interface
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Calibrate, crop and cache every split that isn't cached yet.
+
+        Raises:
+            DataError: the capture is missing or unusable.
+            RunError: the cache can't be written.
+        """
+        if self._stores:
+            return
+        if self._make_capture is not None:
+            self._make_capture(progress)
+        self._stores = {
+            split: self._open_or_make(split, folder, progress) for split, folder in self._split_folders().items()
+        }
+
+    def splits(self) -> Mapping[str, int]:
+        self.prepare()
+        return {split: len(store.kept) for split, store in self._stores.items()}
+
+    def frames(self, split: str, indices: np.ndarray) -> RealFrames:
+        store = self._store(split)
+        indices = np.asarray(indices, dtype=np.int64)
+        rows = store.kept[indices]
+        views = len(self.source.views)
+        present = np.ones((len(rows), views), dtype=bool)
+        if split == "train":
+            present[self._is_single(indices), 1:] = False
+        state = store.state[rows]
+        depth = store.depth[rows].astype(np.float32) / np.float32(PER_MM)
+        to_rig = store.to_rig[rows].astype(np.float32)
+        state[~present] = State.UNKNOWN
+        depth[~present] = self.options.grid.far_mm
+        to_rig[~present] = np.eye(4, dtype=np.float32)
+        numbers = store.numbers[rows]
+        sequence, _ = self._recorded(split, numbers)
+        rate = self.source.rate_hz or 1.0
+        return RealFrames(
+            depth=torch.from_numpy(depth),
+            state=torch.from_numpy(state),
+            present=torch.from_numpy(present),
+            to_rig=torch.from_numpy(to_rig),
+            views=ViewIndex.of(present),
+            sequence=torch.from_numpy(sequence),
+            time=torch.from_numpy(numbers / rate),
+            index=torch.from_numpy(indices.copy()),
+            cube_mm=self.options.grid.cube_mm,
+        )
+
+    def labels(self, split: str) -> Labels:
+        store = self._store(split)
+        numbers = store.numbers[store.kept]
+        annotation = nyu_layout.read_annotation(self.source.root / split)
+        view = self.source.views[0]
+        if view >= len(annotation.xyz) or numbers.max(initial=-1) >= annotation.xyz.shape[1]:
+            raise DataError(
+                f"{self.source.root / split / nyu_layout.LABELS_FILE} annotates {annotation.xyz.shape[1]} frames of "
+                f"{len(annotation.xyz)} views, but frame {numbers.max(initial=-1) + 1} of view {view + 1} is needed."
+            )
+        scored = list(nyu_layout.EVALUATED)
+        _, subject = self._recorded(split, numbers)
+        names = {number: self.source.subject_names[number] for number in sorted(set(subject.tolist()))}
+        return Labels(
+            joints=annotation.xyz[view][numbers][:, scored],
+            names=tuple(nyu_layout.JOINTS[joint] for joint in scored),
+            subject=subject,
+            subject_names=names,
+        )
+
+    def to_camera(self, split: str) -> np.ndarray:
+        store = self._store(split)
+        return store.to_camera[store.kept]
+
+    # --------------------------------------------------------------------------------------------- beyond the interface
+
+    def left_out(self, split: str) -> list[str]:
+        """The frames of a split that aren't used, each with the reason."""
+        return list(self._store(split).left_out)
+
+    def calibration(self, split: str) -> Calibration:
+        """Where the cameras stood when the split was captured."""
+        self._store(split)
+        return Calibration.load(self._folder(split, self.source.root / split) / "calibration.json")
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    def _store(self, split: str) -> CropStore:
+        self.prepare()
+        if split not in self._stores:
+            raise DataError(f"{self.source.name} has no split '{split}'. Known: {', '.join(self._stores)}.")
+        return self._stores[split]
+
+    def _split_folders(self) -> dict[str, Path]:
+        folders = {name: self.source.root / name for name in ("train", "validation", "test")}
+        found = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        if not found:
+            raise DataError(
+                f"{self.source.name}: {self.source.root} has neither a folder 'train' nor 'test'. NYU's layout has "
+                "depth_1_0000001.png, ... and joint_data.mat in each."
+            )
+        return found
+
+    def _is_single(self, indices: np.ndarray) -> np.ndarray:
+        """Frames with one view: of every run of frames, as near to the share as whole numbers allow."""
+        share = self.options.single_view_share
+        return np.floor((indices + 1) * share + 1e-9) > np.floor(indices * share + 1e-9)
+
+    def _recorded(self, split: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The recording and the subject of each frame, int64."""
+        parts = list(self.source.segments.get(split, ())) or [Segment(0, 0, 0, 0)]
+        place = np.searchsorted([part.first for part in parts], numbers, side="right") - 1
+        sequence, subject = np.array([(part.sequence, part.subject) for part in parts], dtype=np.int64).T
+        return sequence[place], subject[place]
+
+    def _folder(self, split: str, folder: Path) -> Path:
+        """Where this split's files live in the cache: by its place on disk and the number of its images."""
+        count = nyu_layout.count_frames(folder, self.source.views)
+        key = content_key({"root": str(self.source.root.resolve()), "views": list(self.source.views), "frames": count})
+        return self._cache / key[:16] / split
+
+    def _open_or_make(self, split: str, folder: Path, progress: Progress) -> CropStore:
+        place = self._folder(split, folder)
+        grid = self.options.grid
+        key = content_key(
+            {
+                "format": FORMAT,
+                "size": grid.size,
+                "cube_mm": grid.cube_mm,
+                "centring": self.options.centring,
+                "turned": self.options.turned,
+                "limit": self.source.limit,
+            }
+        )
+        made = place / f"crops-{key[:16]}"
+        store = CropStore.open(made, len(self.source.views), grid.size)
+        if store is None:
+            self._make(split, folder, place, made, progress)
+            store = CropStore.open(made, len(self.source.views), grid.size)
+        if store is None:
+            raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
+        if not len(store.kept):
+            reasons = "; ".join(store.left_out[:3])
+            raise DataError(f"{self.source.name}: no frame of {folder} can be used. {reasons}")
+        return store
+
+    def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress) -> None:
+        total = nyu_layout.count_frames(folder, self.source.views)
+        if not total:
+            names = ", ".join(nyu_layout.image_path(folder, view, 0).name for view in self.source.views)
+            raise DataError(f"{self.source.name}: {folder} has no depth images; expected {names}, and so on.")
+        calibration = self._calibration(folder, place)
+        known = self._centres(folder, place, total)
+        numbers = np.arange(total)
+        if self.source.limit is not None and self.source.limit < total:
+            numbers = np.linspace(0, total - 1, self.source.limit).round().astype(np.int64)
+        views, size = len(self.source.views), self.options.grid.size
+        found = np.full((len(numbers), views, 3), np.nan)
+
+        def one(job: int) -> tuple[list[Crop], str]:
+            """The frame's crops, or why it is left out."""
+            frame, crops = int(numbers[job]), []
+            for k, view in enumerate(self.source.views):
+                path = nyu_layout.image_path(folder, view, frame)
+                try:
+                    depth = nyu_layout.read_depth(path)
+                except DataError as error:
+                    return [], str(error)
+                returned = nyu_layout.returned(depth)
+                centre = (
+                    known[frame, k]
+                    if known is not None
+                    else mass_centre(depth, returned, nyu_layout.CAMERA, self.options.grid.cube_mm)
+                )
+                if centre is None or not np.isfinite(centre).all() or centre[2] <= 1.0:
+                    return [], f"{path} has no centre to crop around."
+                found[job, k] = centre
+                crops.append(crop(depth, returned, nyu_layout.CAMERA, centre, self.options.grid, self.options.turned))
+            return crops, ""
+
+        with StoreWriter(made, len(numbers), views, size) as writer, ThreadPoolExecutor(workers()) as pool:
+            for job, (crops, reason) in enumerate(pool.map(one, range(len(numbers)))):
+                if reason:
+                    writer.left_out.append(reason)
+                else:
+                    writer.put(job, crops, calibration)
+                progress(job + 1, len(numbers), f"cropping {self.source.name} {split}")
+            writer.finish(numbers)
+        if known is None:
+            centres = np.full((total, views, 3), np.nan)
+            centres[numbers] = found
+            if self.source.limit is None:
+                _save_array(place / f"centres-{self.options.centring}.npy", centres)
+
+    def _calibration(self, folder: Path, place: Path) -> Calibration:
+        path = place / "calibration.json"
+        try:
+            calibration = Calibration.load(path)
+            if calibration.views == self.source.views:
+                return calibration
+        except DataError:
+            pass  # not made yet, or damaged: made anew from the annotation
+        made = calibrate(nyu_layout.read_annotation(folder).xyz, self.source.views)
+        made.save(path)
+        return made
+
+    def _centres(self, folder: Path, place: Path, total: int) -> np.ndarray | None:
+        """Centres (N, V, 3) of all frames as they were fixed before, or as annotated; None where they must be found."""
+        path = place / f"centres-{self.options.centring}.npy"
+        try:
+            centres = np.load(path)
+            if centres.shape == (total, len(self.source.views), 3):
+                return centres
+        except (OSError, ValueError, EOFError):
+            pass  # not made yet, or damaged
+        if self.options.centring == "mass":
+            return None
+        xyz = nyu_layout.read_annotation(folder).xyz
+        centres = np.full((total, len(self.source.views), 3), np.nan)
+        annotated = min(total, xyz.shape[1])
+        for k, view in enumerate(self.source.views):
+            centres[:annotated, k] = xyz[view, :annotated, nyu_layout.PALM_CENTRE]
+        _save_array(path, centres)
+        return centres
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:
+            np.save(stream, values)
+
+    write_atomic(path, write)

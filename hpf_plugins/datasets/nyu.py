@@ -1,0 +1,93 @@
+"""`nyu`: the NYU Hand Pose Dataset as its authors published it (Tompson et al., ACM TOG 33(5), 2014)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from hpf_core.errors import DataError
+from hpf_core.interfaces import Build, Config, PluginSpec
+from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
+from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.simulate import NEW, SUBJECT_NAMES, TRAINING, Segment
+
+_SWITCH = 2440
+"""Test frames 1 to 2440 show the subject of the training set, the others a new one, whose bones are 0.83-0.85 as long."""
+
+_HELP = """\
+The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
+
+  What:   the dataset of Tompson, Stein, LeCun and Perlin (2014; licence CC-BY-4.0), about 90 GB, from its authors'
+          page at New York University: search for "NYU Hand Pose Dataset".
+  Where:  unpack it anywhere, so that ROOT/train/depth_1_0000001.png and ROOT/train/joint_data.mat are there, the same
+          for ROOT/test, and set HPF_NYU_ROOT=ROOT (or `root:` in the recipe).
+  Or:     run recipes/quickstart.yaml, which needs no dataset: it makes a small simulated one by itself."""
+
+
+class NyuConfig(Config):
+    """Which part of the dataset, and how it is cropped."""
+
+    root: str = Field("", description="Folder that holds `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
+    views: tuple[int, ...] = Field(
+        (1, 2, 3), description="Cameras used, by NYU's numbers; the first one is evaluated and is the rig's frame."
+    )
+    centre: Centring = Field(
+        "annotated",
+        description="Where crops are centred: 'annotated', on joint PALM_3 as the authors do, or 'mass', which needs no label.",
+    )
+    turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
+    single_view_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the training frames, spread evenly, of which only the first view is used."
+    )
+    limit: int | None = Field(
+        None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."
+    )
+
+    @field_validator("views")
+    @classmethod
+    def _known(cls, views: tuple[int, ...]) -> tuple[int, ...]:
+        if not views or len(set(views)) < len(views) or not set(views) <= {1, 2, 3}:
+            raise ValueError(f"needs different numbers out of 1, 2 and 3, but is {list(views)}")
+        return views
+
+
+def _make(config: NyuConfig, build: Build) -> Capture:
+    root = _checked(config.root)
+    return Capture(
+        CaptureSource(
+            root=root,
+            name="nyu",
+            views=tuple(view - 1 for view in config.views),
+            segments={
+                "train": (Segment(0, 72757, 0, TRAINING),),
+                "test": (Segment(0, _SWITCH, 1, TRAINING), Segment(_SWITCH, 8252 - _SWITCH, 2, NEW)),
+            },
+            subject_names=SUBJECT_NAMES,
+            limit=config.limit,
+        ),
+        CropOptions(build.grid, config.centre, config.turned, config.single_view_share),
+        build.cache,
+    )
+
+
+def _checked(root: str) -> Path:
+    """The dataset's folder, or an error that says how to get the dataset."""
+    if not root.strip():
+        raise DataError(_HELP.format(problem="no folder is given (HPF_NYU_ROOT is empty or not set)"))
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise DataError(_HELP.format(problem=f"there is no folder {folder}"))
+    if not any((folder / split).is_dir() for split in ("train", "test")):
+        raise DataError(_HELP.format(problem=f"{folder} has neither a folder `train` nor `test`"))
+    return folder
+
+
+SPEC = PluginSpec(
+    kind="dataset",
+    name="nyu",
+    config=NyuConfig,
+    factory=_make,
+    summary="the NYU Hand Pose Dataset in its raw layout: three calibrated views, two test subjects",
+    source="Tompson et al., ACM TOG 33(5), 2014",
+)

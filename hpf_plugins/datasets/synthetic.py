@@ -1,0 +1,110 @@
+"""`synthetic`: labelled depth maps of the hand model's own surface, generated without end on the training device."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from hpf_core.frames import SyntheticSamples
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Spheres, SyntheticDataset
+from hpf_core.rotations import rotation_vector, sample_view
+from hpf_core.synthesis.crops import classify
+from hpf_core.synthesis.forearm import forearm, random_bend
+from hpf_core.synthesis.rasterise import orthographic
+from hpf_core.synthesis.sensor import CropNoise
+
+_ARM_SPHERES = 12  # in each of three chains: at 200 mm the surface dips by 2 mm between them, half a pixel
+
+
+class SyntheticConfig(Config):
+    """What the samples show."""
+
+    cone_deg: float = Field(
+        180.0, ge=0, le=180, description="How far the palm turns away from the camera at most, degrees; 180 for all views."
+    )
+    roll_deg: float = Field(
+        180.0, ge=0, le=180, description="How far the hand is turned in the image at most, degrees; 180 for all turns."
+    )
+    sideways_mm: float = Field(
+        15.0, ge=0, le=100, description="The palm's centre lies within +- this of the crop's, across and down, mm."
+    )
+    depth_mm: tuple[float, float] = Field(
+        (-15.0, 35.0), description="The palm's centre lies this far behind the crop's, from and to, mm."
+    )
+    forearm: float = Field(0.9, ge=0, le=1, description="Share of the samples that have a stub of forearm.")
+    forearm_mm: tuple[float, float] = Field(
+        (30.0, 200.0), description="Shortest and longest stub of forearm, mm; the crop's cube cuts it too."
+    )
+    noise: CropNoise = Field(CropNoise(), description="What a sensor would do to the maps.")
+
+    @field_validator("depth_mm", "forearm_mm")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not -150 <= value[0] <= value[1] <= 300:
+            raise ValueError(f"needs two lengths in order, in mm, but is {value[0]:g} to {value[1]:g}")
+        return value
+
+
+class Synthetic(SyntheticDataset):
+    """Posed spheres over the crop's grid, a forearm, and noise."""
+
+    def __init__(self, config: SyntheticConfig, hand: HandModel, grid: Grid) -> None:
+        self.config, self.hand, self.grid = config, hand, grid
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:
+        """Draw `count` samples on the generator's device, where the hand model must be.
+
+        The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface before
+        the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`).
+        """
+        config, grid = self.config, self.grid
+        pose, shape = self.hand.sample(count, generator)
+        rotation = sample_view(count, generator, config.cone_deg, config.roll_deg)
+        pose = pose.clone()
+        pose[:, :3] = rotation_vector(rotation)
+        pose[:, 3:6] = 0
+        points, surface = self.hand.points(pose, shape), self.hand.surface(pose, shape)
+        shift = self._centre(count, generator) - points[:, self.hand.palm_centre]
+        pose[:, 3:6] = shift
+        points = points + shift[:, None]
+        arm = self._forearm(points, surface, shift, generator)
+        centres = torch.cat([surface.centres + shift[:, None], arm.centres], dim=1)
+        depth = orthographic(centres, torch.cat([surface.radii, arm.radii], dim=1), grid)
+        depth, missing = config.noise.apply(depth, grid, generator)
+        depth, state = classify(depth, missing, grid)
+        return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)
+
+    def _centre(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, 3) mm, where the palm's centre lies in the crop."""
+        draw = torch.rand(count, 3, generator=generator, device=generator.device)
+        near, far = self.config.depth_mm
+        low = draw.new_tensor([-self.config.sideways_mm, -self.config.sideways_mm, near])
+        high = draw.new_tensor([self.config.sideways_mm, self.config.sideways_mm, far])
+        return low + draw * (high - low)
+
+    def _forearm(self, points: Tensor, surface: Spheres, shift: Tensor, generator: torch.Generator) -> Spheres:
+        count = len(points)
+        draw = torch.rand(3, count, generator=generator, device=generator.device)
+        shortest, longest = self.config.forearm_mm
+        length = (shortest + draw[0] * (longest - shortest)) * (draw[1] < self.config.forearm)
+        wrist = points[:, list(self.hand.wrist)] - shift[:, None]
+        nearest = torch.cdist(wrist, surface.centres).argmin(dim=-1)
+        radius = surface.radii.gather(1, nearest).mean(dim=1) * (0.85 + 0.3 * draw[2])
+        return forearm(self.hand, points, length, random_bend(count, generator), radius, _ARM_SPHERES)
+
+
+def _make(config: SyntheticConfig, build: Build) -> Synthetic:
+    return Synthetic(config, build.need_hand(), build.grid)
+
+
+SPEC = PluginSpec(
+    kind="dataset",
+    name="synthetic",
+    config=SyntheticConfig,
+    factory=_make,
+    summary="labelled depth maps of the hand model's surface, with forearm and noise, generated online",
+    source="Wan et al., CVPR 2019, Sec. 4.1; noise and jitter as in their code",
+)
