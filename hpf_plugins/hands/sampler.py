@@ -147,7 +147,7 @@ class PoseSampler:
         # candidate's number breaks the tie.
         order = torch.arange(_CANDIDATES, device=device) * 1e-6
         chosen = (depth + order).argmin(dim=-1)
-        pose = pose.view(count, _CANDIDATES, -1)[torch.arange(count, device=device), chosen]
+        pose = pose.view(count, _CANDIDATES, pose.shape[-1])[torch.arange(count, device=device), chosen]
         return PoseSample(pose, shape)
 
     def _draw_shape(self, count: int, generator: torch.Generator) -> Tensor:

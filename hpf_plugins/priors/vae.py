@@ -55,7 +55,7 @@ class VAEConfig(Config):
         180.0, ge=0, le=180, description="training poses are seen from within this angle of the palm's axis, degrees"
     )
     roll_deg: float = Field(180.0, ge=0, le=180, description="and turned in the image by up to this, degrees")
-    steps: int = Field(1600, ge=1, description="training steps")
+    steps: int = Field(2000, ge=1, description="training steps")
     batch: int = Field(256, ge=2, le=65536, description="poses in each training step")
     noise_scale: float = Field(
         0.0,

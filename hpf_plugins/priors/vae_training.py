@@ -70,7 +70,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     network = PoseVAE(len(hand.names), width, latent, generator)
     with torch.no_grad():
-        pool = hand.points(*hand.sample(_POOL, generator))
+        pool = hand.points(*hand.sample(min(_POOL, steps * batch), generator))
         held_out = diet.serve(hand.points(*hand.sample(_HELD_OUT, generator)), hand.palm_centre, generator)
     with torch.enable_grad():
         optimiser = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE, fused=True)

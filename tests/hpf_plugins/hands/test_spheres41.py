@@ -1,0 +1,270 @@
+"""The hand of 41 spheres: its geometry against an independent reference, its frame, its bones, its surface."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from hpf_core.rotations import rotation_matrix
+from hpf_plugins.hands import anatomy
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+
+
+@pytest.fixture(scope="module")
+def hand() -> Spheres41:
+    return Spheres41(Spheres41Config())
+
+
+def neutral(hand: Spheres41, **angles_deg: float) -> np.ndarray:
+    """Points of the neutral hand with some angles set, (41, 3) mm."""
+    pose = torch.zeros(1, len(hand.pose_names), dtype=torch.float64)
+    for name, value in angles_deg.items():
+        pose[0, hand.pose_names.index(name)] = math.radians(value)
+    return hand.points(pose, torch.ones(1, 7, dtype=torch.float64))[0].numpy()
+
+
+def at(hand: Spheres41, points: np.ndarray, name: str) -> np.ndarray:
+    return points[hand.names.index(name)]
+
+
+def random_hands(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Any angles, also beyond the limits, with global poses, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    pose = torch.randn(count, 26, generator=generator, dtype=torch.float64)
+    pose[:, 3:6] *= 40
+    shape = 0.8 + 0.4 * torch.rand(count, 7, generator=generator, dtype=torch.float64)
+    return pose, shape
+
+
+# ------------------------------------------------------------------------------------------------- reference in NumPy
+
+
+def turn(axis: str, angle: float) -> np.ndarray:
+    c, s = math.cos(angle), math.sin(angle)
+    return {
+        "x": np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
+        "y": np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
+        "z": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
+    }[axis]
+
+
+def reference_points(pose: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """One hand by a chain of rotation matrices, joint after joint, (41, 3) mm."""
+    points = []
+    for finger in range(5):
+        flex, abduct, second, third = pose[6 + 4 * finger : 10 + 4 * finger]
+        if finger < 4:
+            frame = turn("z", math.radians(anatomy.SPLAY_DEG[finger])) @ turn(
+                "y", math.radians(anatomy.ROLL_DEG[finger])
+            )
+        else:
+            along = np.array(anatomy.THUMB_ALONG) / np.linalg.norm(anatomy.THUMB_ALONG)
+            bend = np.array(anatomy.THUMB_FLEXION)
+            bend = bend - (bend @ along) * along
+            bend /= np.linalg.norm(bend)
+            frame = np.stack([np.cross(along, bend), -along, -bend], axis=1)
+        joints = [np.array(anatomy.KNUCKLES[finger])]
+        frame = frame @ turn("z", abduct)
+        for length, angle in zip(anatomy.LENGTHS[finger], (flex, second, third), strict=True):
+            frame = frame @ turn("x", angle)
+            joints.append(joints[-1] + frame @ np.array([0, -length * shape[1 + finger], 0]))
+        knuckle, pip, dip, tip = joints
+        points += [tip, dip, (dip + pip) / 2, pip, (pip + knuckle) / 2, knuckle]
+    own = np.array(points + [np.array(p) for p in anatomy.PALM]) * shape[0]
+    angle = np.linalg.norm(pose[:3])
+    x, y, z = pose[:3] / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    return own @ rotation.T + pose[3:6]
+
+
+def test_points_match_the_reference(hand: Spheres41) -> None:
+    pose, shape = random_hands(20)
+    expected = np.stack([reference_points(p, s) for p, s in zip(pose.numpy(), shape.numpy(), strict=True)])
+    # The model's constants are float32: 1e-7 of 200 mm and of an angle's sine.
+    np.testing.assert_allclose(hand.points(pose, shape).numpy(), expected, atol=1e-4)
+
+
+def test_points_have_true_gradients(hand: Spheres41) -> None:
+    pose, shape = random_hands(2)
+    pose[0, :3] = 0  # the identity, where rotation vectors are delicate
+    assert torch.autograd.gradcheck(hand.points, (pose.requires_grad_(), shape.requires_grad_()), eps=1e-5, atol=1e-4)
+
+
+def test_points_keep_dtype_and_run_without_data(hand: Spheres41) -> None:
+    pose, shape = random_hands(3)
+    assert hand.points(pose, shape).dtype == torch.float64
+    assert hand.points(pose.float(), shape.float()).dtype == torch.float32
+    ghost = Spheres41(Spheres41Config()).to("meta")
+    spheres = ghost.surface(pose.to("meta"), shape.to("meta"))
+    assert spheres.centres.device.type == "meta"
+    assert spheres.radii.shape == spheres.centres.shape[:2]
+
+
+def test_permuting_the_batch_permutes_the_points(hand: Spheres41) -> None:
+    pose, shape = random_hands(6)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    torch.testing.assert_close(hand.points(pose[order], shape[order]), hand.points(pose, shape)[order])
+
+
+def test_the_global_pose_is_rigid_and_carries_the_palm_centre(hand: Spheres41) -> None:
+    pose, shape = random_hands(5)
+    own = pose.clone()
+    own[:, :6] = 0
+    moved = hand.points(own, shape) @ rotation_matrix(pose[:, :3]).transpose(-1, -2) + pose[:, None, 3:6]
+    torch.testing.assert_close(hand.points(pose, shape), moved)
+    torch.testing.assert_close(hand.points(pose, shape)[:, hand.palm_centre], pose[:, 3:6])
+
+
+# ---------------------------------------------------------------------------------------------------------- the frame
+
+
+def test_it_is_a_right_hand_seen_from_its_palm(hand: Spheres41) -> None:
+    points = neutral(hand)
+    knuckles = [at(hand, points, f"F{k}_KNU1_B")[0] for k in (1, 2, 3, 4)]
+    assert knuckles == sorted(knuckles)  # x: little finger to index finger
+    assert at(hand, points, "TH_KNU3_A")[0] > knuckles[-1]
+    assert at(hand, points, "F3_KNU3_A")[1] < at(hand, points, "F3_KNU1_B")[1] < at(hand, points, "PALM_1")[1]
+    # Fingers up, palm towards the viewer, thumb on the viewer's right: x right, y down, z away is right-handed.
+
+
+@pytest.mark.parametrize("finger", ["little", "ring", "middle", "index"])
+def test_fingers_bend_towards_the_palm(hand: Spheres41, finger: str) -> None:
+    tip = f"F{1 + anatomy.FINGERS.index(finger)}_KNU3_A"
+    rest = at(hand, neutral(hand), tip)
+    for angle in ("mcp_flexion", "pip_flexion", "dip_flexion"):
+        assert at(hand, neutral(hand, **{f"{finger}_{angle}": 40}), tip)[2] < rest[2] - 8
+    assert at(hand, neutral(hand, **{f"{finger}_mcp_abduction": 10}), tip)[0] > rest[0] + 8
+
+
+def test_the_thumb_bends_across_the_palm_and_rises_out_of_it(hand: Spheres41) -> None:
+    rest = at(hand, neutral(hand), "TH_KNU3_A")
+    for angle in ("cmc_flexion", "mcp_flexion", "ip_flexion"):
+        assert at(hand, neutral(hand, **{f"thumb_{angle}": 30}), "TH_KNU3_A")[0] < rest[0] - 5
+    assert at(hand, neutral(hand, thumb_cmc_abduction=30), "TH_KNU3_A")[2] < rest[2] - 30
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("F1_KNU3_A", "F1_KNU2_B", 43.5),
+        ("F2_KNU3_A", "F2_KNU2_B", 50.4),
+        ("F3_KNU3_A", "F3_KNU2_B", 57.2),
+        ("F4_KNU3_A", "F4_KNU2_B", 51.3),
+        ("TH_KNU3_A", "TH_KNU3_B", 24.6),
+        ("PALM_1", "PALM_2", 35.3),
+        ("PALM_1", "PALM_3", 81.3),
+        ("F2_KNU2_B", "PALM_3", 77.0),
+        ("F3_KNU2_B", "PALM_3", 81.7),
+        ("F4_KNU2_B", "PALM_3", 82.7),
+    ],
+)
+def test_the_open_hand_has_the_annotation_s_lengths(hand: Spheres41, one: str, other: str, expected: float) -> None:
+    """Distances (mm) in NYU's test annotation of the first subject, its upper quartile: the open hand."""
+    points = neutral(hand)
+    assert np.linalg.norm(at(hand, points, one) - at(hand, points, other)) == pytest.approx(expected, abs=3)
+
+
+# ------------------------------------------------------------------------------------------------ names, maps, lengths
+
+
+def test_names_and_maps(hand: Spheres41) -> None:
+    assert len(hand.names) == len(set(hand.names)) == len(hand.parts) == len(hand.radii) == 41
+    assert len(hand.pose_names) == 26
+    assert len(hand.shape_names) == 7
+    names, matrix = hand.annotations["nyu36"]
+    assert names == hand.names[:36]
+    assert np.array_equal(matrix, np.eye(41, dtype=np.float32)[:36])
+    names, matrix = hand.annotations["nyu14"]
+    points = neutral(hand)
+    assert names[0] == "F1_KNU3_A"
+    assert names[10] == "TH_KNU2_B"
+    assert names[11:] == ("PALM_1", "PALM_2", "PALM_3")
+    for name, joint in zip(names, matrix @ points, strict=True):
+        np.testing.assert_allclose(joint, at(hand, points, name))
+    assert [hand.names[k] for k in hand.fingertips] == [f"{f}_KNU3_A" for f in ("F1", "F2", "F3", "F4", "TH")]
+    assert hand.names[hand.palm_centre] == "PALM_3"
+
+
+def test_collision_pairs_are_of_different_fingers_or_a_finger_and_the_palm(hand: Spheres41) -> None:
+    pairs = hand.collisions()
+    found = {frozenset(pair) for pair in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)}
+    assert len(found) == len(pairs.first) == 690
+    assert all(hand.parts[a] != hand.parts[b] for a, b in map(tuple, found))
+
+
+def test_no_pose_changes_a_bone(hand: Spheres41) -> None:
+    bones = hand.bones()
+    pose, _ = random_hands(50)
+    points = hand.points(pose, torch.ones(50, 7, dtype=torch.float64))
+    length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
+    assert float((length - length[0]).abs().max()) < 1e-5
+    assert bool((bones.shortest < length[0]).all())
+    assert bool((length[0] < bones.longest).all())
+    assert float(length.min()) > 5
+
+
+def test_bones_reach_every_point_from_the_palm(hand: Spheres41) -> None:
+    bones = hand.bones()
+    known = {hand.palm_centre}
+    for _ in range(len(hand.names)):
+        for a, b in zip(bones.first.tolist(), bones.second.tolist(), strict=True):
+            if a in known or b in known:
+                known |= {a, b}
+    assert len(known) == len(hand.names)
+
+
+def test_ranges_of_sizes_widen_the_bones() -> None:
+    narrow = Spheres41(Spheres41Config(size_range=(1, 1), finger_range=(1, 1))).bones()
+    wide = Spheres41(Spheres41Config(size_range=(0.5, 2), finger_range=(1, 1))).bones()
+    assert float((narrow.longest - narrow.shortest).max()) < 0.05
+    torch.testing.assert_close(wide.longest, 2 * narrow.longest, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("bad", [(1.1, 0.9), (0.0, 1.0), (1.0, 50.0)])
+def test_absurd_sizes_are_refused(bad: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError, match="lowest <= highest"):
+        Spheres41Config(size_range=bad)
+
+
+# -------------------------------------------------------------------------------------------------------- the surface
+
+
+def test_the_palm_is_a_filled_slab(hand: Spheres41) -> None:
+    """No ray through the palm's outline misses the surface, and its depth there is smooth to a few mm."""
+    spheres = hand.surface(torch.zeros(1, 26), torch.ones(1, 7))
+    outline = [hand.names.index(n) for n in ("PALM_1", "PALM_2", "PALM_4", "F4_KNU1_B", "F3_KNU1_B", "F2_KNU1_B")]
+    outline += [hand.names.index(n) for n in ("F1_KNU1_B", "PALM_6")]
+    corners = hand.points(torch.zeros(1, 26), torch.ones(1, 7))[0, outline, :2]
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(4000, len(outline), generator=generator) ** 3
+    rays = (weights / weights.sum(-1, keepdim=True)) @ corners  # inside of the outline's convex hull
+    sideways = (rays[:, None] - spheres.centres[0, :, :2]).square().sum(-1)
+    rise = (spheres.radii[0] ** 2 - sideways).clamp(min=0).sqrt()
+    front = torch.where(rise > 0, spheres.centres[0, :, 2] - rise, 1e6).amin(-1)
+    assert float(front.max()) < -12  # at least 12 mm before the middle of the palm everywhere
+    assert float(front.min()) > -50
+
+
+def test_fingers_have_no_gaps(hand: Spheres41) -> None:
+    pose, shape = hand.sample(20, torch.Generator().manual_seed(1))
+    spheres = hand.surface(pose, shape)
+    points = hand.points(pose, shape)
+    for a, b in hand.links:
+        middle = (points[:, a] + points[:, b]) / 2
+        inside = spheres.radii - (spheres.centres - middle[:, None]).norm(dim=-1)
+        assert float(inside.amax(-1).min()) > 4
+
+
+def test_thickness_swells_the_surface_alone(hand: Spheres41) -> None:
+    pose, shape = hand.sample(4, torch.Generator().manual_seed(2))
+    thick = shape.clone()
+    thick[:, 6] *= 1.2
+    torch.testing.assert_close(hand.points(pose, thick), hand.points(pose, shape))
+    torch.testing.assert_close(hand.surface(pose, thick).radii, 1.2 * hand.surface(pose, shape).radii)
+    assert 150 <= hand.surface(pose, shape).radii.shape[1] <= 250

@@ -1,0 +1,173 @@
+"""Bone length and collision against the equations in float64 NumPy, their gradients and their invariances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build, Prior
+from hpf_core.rotations import random_rotations
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+from hpf_plugins.priors import bone_length, collision
+
+MODES = ("printed", "fixed", "radii")
+
+
+@pytest.fixture(scope="module")
+def hand() -> Spheres41:
+    return Spheres41(Spheres41Config())
+
+
+def make(name: str, hand: Spheres41) -> Prior:
+    build = Build(grid=Grid(), seed=0, cache=Path("unused"), hand=hand)
+    if name == "bone_length":
+        return bone_length.SPEC.factory(bone_length.BoneLengthConfig(), build)
+    return collision.SPEC.factory(collision.CollisionConfig(mode=name), build)
+
+
+PRIORS = ("bone_length", *MODES)
+
+
+def clouds(count: int, spread_mm: float, seed: int = 0) -> Tensor:
+    """Points (count, 41, 3) float64 that collide and break bones."""
+    return torch.randn(count, 41, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * spread_mm
+
+
+# ------------------------------------------------------------------------------------------------- reference in NumPy
+
+
+def reference_bone_length(points: np.ndarray, hand: Spheres41) -> float:
+    total = 0.0
+    for j, k, low, high in zip(*(values.tolist() for values in hand.bones()), strict=True):
+        d = np.sqrt(((points[j] - points[k]) ** 2).sum())
+        total += max(d - high, 0) ** 2 + max(low - d, 0) ** 2
+    return total
+
+
+def reference_collision(points: np.ndarray, hand: Spheres41, mode: str) -> float:
+    """Eq. 16, or its variant of 6 mm; the pairs are found from the parts' names alone."""
+    radii = hand.radii.double().numpy()
+    total = 0.0
+    for j in range(41):
+        for k in range(j + 1, 41):
+            if hand.parts[j] == hand.parts[k]:
+                continue
+            d2 = ((points[j] - points[k]) ** 2).sum()
+            total += max((radii[j] + radii[k] if mode == "printed" else 36.0) - d2, 0)
+    return total
+
+
+@pytest.mark.parametrize("spread_mm", [3.0, 40.0])
+def test_bone_length_is_the_equation(hand: Spheres41, spread_mm: float) -> None:
+    points = clouds(5, spread_mm)
+    result = make("bone_length", hand)(points)
+    expected = [reference_bone_length(p, hand) for p in points.numpy()]
+    assert min(expected) > 0
+    np.testing.assert_allclose(result.values.numpy(), expected, rtol=1e-9)
+    assert torch.equal(result.weights, torch.ones(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("mode", ["printed", "fixed"])
+def test_collision_is_the_equation(hand: Spheres41, mode: str) -> None:
+    points = clouds(5, 6.0)
+    expected = [reference_collision(p, hand, mode) for p in points.numpy()]
+    assert min(expected) > 0
+    np.testing.assert_allclose(make(mode, hand)(points).values.numpy(), expected, rtol=1e-6)
+
+
+def test_collision_of_radii_is_a_hinge_on_the_distance(hand: Spheres41) -> None:
+    """Two fingertips alone, everything else far apart: r_j + r_k - d mm."""
+    prior = make("radii", hand)
+    points = torch.arange(41, dtype=torch.float64)[None, :, None] * 1000 * torch.ones(3)
+    a, b = hand.names.index("F4_KNU3_A"), hand.names.index("TH_KNU3_A")
+    points[0, b] = points[0, a] + torch.tensor([3.0, 4.0, 0.0])
+    assert float(prior(points).values) == pytest.approx(float(hand.radii[a] + hand.radii[b]) - 5, abs=1e-5)
+
+
+def test_collision_of_radii_leaves_neighbours_alone(hand: Spheres41) -> None:
+    flat = hand.points(torch.zeros(1, 26), torch.ones(1, 7))
+    assert float(make("radii", hand)(flat).values) == 0
+    # ... which the plain sum over all pairs doesn't: knuckles overlap at rest.
+    a, b = hand.names.index("F3_KNU1_B"), hand.names.index("F4_KNU1_B")
+    assert float((flat[0, a] - flat[0, b]).norm()) < float(hand.radii[a] + hand.radii[b])
+
+
+def test_printed_and_fixed_agree_in_effect(hand: Spheres41) -> None:
+    """Both act below 4-7 mm only: on a crossing of two fingertips, and not at 8 mm."""
+    flat = hand.points(torch.zeros(1, 26), torch.ones(1, 7))
+    a, b = hand.names.index("F3_KNU3_A"), hand.names.index("F4_KNU3_A")
+    for gap, active in ((2.0, True), (8.0, False)):
+        points = flat.clone()
+        points[0, b] = points[0, a] + torch.tensor([gap, 0, 0])
+        for mode in ("printed", "fixed"):
+            assert (float(make(mode, hand)(points).values) > 0) is active
+
+
+# ----------------------------------------------------------------------------------------------- gradients, properties
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_gradients_are_true(hand: Spheres41, name: str) -> None:
+    prior = make(name, hand)
+    points = clouds(2, 8.0)
+    assert float(prior(points).values.min()) > 0
+    points.requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: prior(p).values, (points,), eps=1e-6, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_coincident_points_have_finite_gradients(hand: Spheres41, name: str) -> None:
+    points = torch.zeros(2, 41, 3, requires_grad=True)
+    make(name, hand)(points).values.sum().backward()
+    assert points.grad is not None
+    assert bool(points.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_permuting_the_batch_permutes_the_values(hand: Spheres41, name: str) -> None:
+    prior, points = make(name, hand), clouds(5, 8.0)
+    order = torch.tensor([4, 2, 0, 1, 3])
+    torch.testing.assert_close(prior(points[order]).values, prior(points).values[order])
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_moving_the_hand_changes_nothing(hand: Spheres41, name: str) -> None:
+    prior, points = make(name, hand), clouds(5, 8.0)
+    rotation = random_rotations(5, torch.Generator().manual_seed(0), torch.float64)
+    moved = points @ rotation.transpose(-1, -2) + torch.tensor([100.0, -50, 30], dtype=torch.float64)
+    torch.testing.assert_close(prior(moved).values, prior(points).values)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_runs_without_data_and_holds_no_parameters(hand: Spheres41, name: str) -> None:
+    prior = make(name, hand)
+    assert not list(prior.parameters())
+    values = prior.to("meta")(torch.empty(3, 41, 3, device="meta")).values
+    assert values.shape == (3,)
+    assert float(hand.radii.sum()) > 0  # the hand's own buffers stayed where they were
+
+
+@pytest.mark.parametrize("name", ["bone_length", "printed", "fixed"])
+def test_sampled_poses_cost_nothing(hand: Spheres41, name: str) -> None:
+    pose, shape = hand.sample(5000, torch.Generator().manual_seed(11))
+    generator = torch.Generator().manual_seed(12)
+    points = hand.points(pose, shape) @ random_rotations(5000, generator).transpose(-1, -2)
+    free = make(name, hand)(points).values == 0
+    assert float(free.float().mean()) >= 0.99
+
+
+def test_descending_bone_length_restores_a_stretched_hand(hand: Spheres41) -> None:
+    prior = make("bone_length", hand)
+    points = (hand.points(torch.zeros(1, 26), torch.ones(1, 7)) * 1.3).requires_grad_()
+    start = float(prior(points).values.detach())
+    optimiser = torch.optim.Adam([points], lr=0.5)
+    for _ in range(200):
+        optimiser.zero_grad()
+        prior(points).values.sum().backward()
+        optimiser.step()
+    assert float(prior(points).values.detach()) < 1e-3 * start
