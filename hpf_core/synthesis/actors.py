@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hpf_core.interfaces import HandModel, Spheres
-from hpf_core.synthesis.forearm import forearm
+from hpf_core.synthesis.forearm import bend_towards, forearm
 from hpf_core.synthesis.motion import Motion
 
 _SPACING = 0.35  # of the smaller radius: the surface between two spheres dips by 1.5 % of the radius
@@ -50,8 +50,8 @@ class Actor:
     def random(hand: HandModel, generator: torch.Generator) -> Actor:
         """Draw a person, not one from the middle: every proportion near one end or the other of its range.
 
-        Each shape parameter takes the 15th or the 85th percentile of what `hand.sample` draws, so that with the stretch on
-        top the bones mostly stay within the ranges that the bone-length prior allows. The stretch of +-4 % and the
+        Each shape parameter takes the 15th or the 85th percentile of what `hand.sample` draws, so that with the stretch
+        on top the bones mostly stay within the ranges that the bone-length prior allows. The stretch of +-4 % and the
         thickness of +-12 % lie within the spread of adult hands (Greiner 1991, Natick/TR-92/011: coefficients of
         variation of about 5 % in lengths, 6 to 8 % in breadths).
         """
@@ -86,7 +86,7 @@ class Actor:
             self.hand,
             points,
             length=torch.full((frames,), _ARM_MM, device=device, dtype=points.dtype),
-            bend=motion.bend,
+            bend=bend_towards(self.hand, points, motion.elbow),
             radius=(self.arm * self.thickness * self.radii[list(self.hand.wrist)].mean()).expand(frames),
             count=_ARM_SPHERES,
         )
@@ -109,7 +109,7 @@ class Actor:
 
 
 def thickness_at_points(hand: HandModel, pose: Tensor, shape: Tensor) -> Tensor:
-    """(N, J) mm, the radius of the surface's sphere that lies nearest to each point, for poses (N, D) and shapes (N, S)."""
+    """(N, J) mm, the radius of the surface's sphere nearest to each point, for poses (N, D) and shapes (N, S)."""
     surface = hand.surface(pose, shape)
     nearest = torch.cdist(hand.points(pose, shape), surface.centres).argmin(dim=-1)
     return surface.radii.gather(1, nearest)

@@ -46,7 +46,11 @@ class Calibration:
             "outliers": self.outliers.tolist(),
         }
         text = json.dumps(content, indent=1) + "\n"
-        write_atomic(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+        def write(file: Path) -> None:
+            file.write_text(text, encoding="utf-8")
+
+        write_atomic(path, write)
 
     @staticmethod
     def load(path: Path) -> Calibration:

@@ -63,7 +63,7 @@ class CropOptions:
         grid: size of the crops.
         centring: "annotated" on the palm's centre, or "mass", which needs no label.
         turned: whether a crop's z runs along the ray through its centre.
-        single_view_share: share of the train split's frames, spread evenly over it, of which only the first view is used.
+        single_view_share: share of the train split's frames, spread evenly, of which only the first view is used.
     """
 
     grid: Grid

@@ -11,16 +11,16 @@ from hpf_core.synthesis.rigs import Camera
 Centring = Literal["annotated", "mass"]
 
 _NEAREST_PIXELS = 200  # so many pixels must be nearer than what is taken for the hand's front: no speck of noise is
-_FRONT_MM = 100.0  # thickness of the first slice behind the front
+_FRONT_MM = 60.0  # thickness of the first slice behind the front
 _ROUNDS = 4
 
 
 def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm: float) -> np.ndarray | None:
     """Centre (3,) mm of a hand that is the nearest thing to the camera, or None where nothing is seen.
 
-    The first 100 mm of depth give a start; then the mean of what lies in a cube around it, halfway as wide as the crop's, is
-    taken and the cube moved there, four times. The forearm draws the centre towards the wrist, as it does in every
-    published crop of this kind; the network learns from jittered crops.
+    The first 60 mm of depth give a start; then the mean of what lies in a cube around it, half as wide as the crop's,
+    is taken and the cube moved there, four times. It is rough: a forearm draws it towards the wrist and beyond (30 mm on
+    average in a simulated capture), and it lies on the surface, some 30 mm before the palm's centre.
 
     Args:
         depth: (H, W) mm.

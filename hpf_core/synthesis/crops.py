@@ -1,12 +1,13 @@
 """Cut the hand's cube out of a camera's depth image and resample it orthographically (`docs/geometry.md`, "Crop").
 
 A camera pixel covers a small patch of the surface that it sees: half-way to its neighbours where the surface goes on,
-and its own footprint z / f at an edge. A crop's pixel is a ray; it is HIT where a patch inside of the cube covers that ray, and holds
-the nearest such patch's depth. Every other ray is told by the image pixel that sees its middle, at the centre's depth:
+and its own footprint z / f at an edge. A crop's pixel is a ray; it is HIT where a patch inside of the cube covers that
+ray, and holds the nearest such patch's depth. Every other ray is told by the image pixel that sees its middle, at the
+centre's depth:
 
 - EMPTY where that pixel sees something beyond the cube, or looks past the surfaces inside it;
-- UNKNOWN where it returned nothing, lies outside of the image, or where something stands before the cube and hides it: nothing was
-  learnt of the cube along that ray.
+- UNKNOWN where it returned nothing, lies outside of the image, or where something stands before the cube and hides it:
+  nothing was learnt of the cube along that ray.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Crop:
 def frame_at(centre: np.ndarray, turned: bool) -> np.ndarray:
     """(4, 4) float64, from the frame of a crop at `centre` (3,) mm to the camera's.
 
-    With `turned`, z runs along the ray through the centre, by the smallest rotation that does it, so that no roll is added.
+    With `turned`, z runs along the ray through the centre, by the smallest rotation that does it, so without roll.
     """
     pose = np.eye(4)
     pose[:3, 3] = centre
@@ -71,13 +72,13 @@ def crop(depth: np.ndarray, returned: np.ndarray, camera: Camera, centre: np.nda
     window = _window(camera, pose, grid.cube_mm)
     if window is not None:
         _splat(out, depth, returned, window, camera, pose, grid)
-    out = out.reshape(grid.size, grid.size)
+    nearest = out.reshape(grid.size, grid.size)
     state, crossed = _beside(depth, returned, camera, pose, grid)
-    _close_cracks(out, crossed)
-    hit = np.isfinite(out)
+    _close_cracks(nearest, crossed)
+    hit = np.isfinite(nearest)
     state[hit] = State.HIT
-    out[~hit] = grid.far_mm
-    return Crop(out, state, pose)
+    nearest[~hit] = grid.far_mm
+    return Crop(nearest, state, pose)
 
 
 def classify(depth: Tensor, missing: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -191,8 +192,8 @@ def _slope(
 def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
     """Fill uncovered rays amid a surface, in place: noise along slanted rays pulls neighbouring patches apart.
 
-    A ray is a crack where three of its four neighbours are covered and the image sees something inside of the cube there;
-    between two fingers it sees what lies behind. It takes the mean of the covered neighbours.
+    A ray is a crack where three of its four neighbours are covered and the image sees something inside of the cube
+    there; between two fingers it sees what lies behind. It takes the mean of the covered neighbours.
     """
     hit = np.isfinite(out)
     padded = np.pad(np.where(hit, out, 0), 1)

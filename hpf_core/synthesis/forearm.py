@@ -24,13 +24,7 @@ def forearm(hand: HandModel, points: Tensor, length: Tensor, bend: Tensor, radiu
         radius: (N,) mm of the wrist.
         count: spheres in each of the three chains.
     """
-    first, last = points[:, hand.wrist[0]], points[:, hand.wrist[-1]]
-    wrist = (first + last) / 2
-    along = torch.nn.functional.normalize(wrist - points[:, hand.palm_centre], dim=-1)
-    across = (last - first) / 2
-    across = across - (across * along).sum(-1, keepdim=True) * along
-    side = torch.nn.functional.normalize(across, dim=-1)
-    normal = torch.linalg.cross(along, side)
+    wrist, across, along, side, normal = _wrist_frame(hand, points)
     flexion, deviation = bend[:, :1], bend[:, 1:]
     straight = along * flexion.cos() + normal * flexion.sin()
     direction = straight * deviation.cos() + side * deviation.sin()
@@ -41,6 +35,31 @@ def forearm(hand: HandModel, points: Tensor, length: Tensor, bend: Tensor, radiu
     axis = wrist[:, None] + direction[:, None] * reached[..., None]
     spread = across[:, None] * widening[..., None]
     return Spheres(torch.cat([axis - spread, axis, axis + spread], dim=1), (radius[:, None] * widening).repeat(1, 3))
+
+
+def bend_towards(hand: HandModel, points: Tensor, elbow: Tensor) -> Tensor:
+    """(N, 2) rad, the wrist angles that point the forearm at an elbow (N, 3) mm, as far as a wrist goes.
+
+    Limits: 60 degrees of flexion or extension and 25 of deviation, within the active range of adults (American Academy
+    of Orthopaedic Surgeons: 80 / 70 and 20 / 30 degrees).
+    """
+    wrist, _, along, side, normal = _wrist_frame(hand, points)
+    direction = torch.nn.functional.normalize(elbow - wrist, dim=-1)
+    out, ahead, aside = ((direction * axis).sum(-1) for axis in (normal, along, side))
+    flexion, deviation = torch.atan2(out, ahead.clamp(min=1e-3)), aside.clamp(-1, 1).asin()
+    limit = torch.tensor([60.0, 25.0], device=points.device, dtype=points.dtype).deg2rad()
+    return torch.stack([flexion, deviation], dim=-1).clamp(-limit, limit)
+
+
+def _wrist_frame(hand: HandModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Of (N, 3) each: the wrist's middle, half of its breadth, and unit vectors down the arm, across and out of it."""
+    first, last = points[:, hand.wrist[0]], points[:, hand.wrist[-1]]
+    wrist = (first + last) / 2
+    along = torch.nn.functional.normalize(wrist - points[:, hand.palm_centre], dim=-1)
+    across = (last - first) / 2
+    across = across - (across * along).sum(-1, keepdim=True) * along
+    side = torch.nn.functional.normalize(across, dim=-1)
+    return wrist, across, along, side, torch.linalg.cross(along, side)
 
 
 def random_bend(count: int, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hpf_core.interfaces import HandModel
 from hpf_core.rotations import rotation_matrix, rotation_vector, sample_view
-from hpf_core.synthesis.forearm import random_bend
+
+_ELBOW_MM = ((-120.0, 120.0), (180.0, 280.0), (40.0, 220.0))  # from the hand's place: below, and behind it
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Motion:
         pose: (F, D) the hand model's pose with the identity as global pose.
         rotation: (F, 3, 3) from the hand's own frame to the rig's.
         position: (F, 3) mm, the hand's origin in the rig's frame.
-        bend: (F, 2) rad, the wrist's angles for `forearm`.
+        elbow: (F, 3) mm, where the forearm comes from, in the rig's frame.
     """
 
     pose: Tensor
     rotation: Tensor
     position: Tensor
-    bend: Tensor
+    elbow: Tensor
 
 
 def random_motion(
@@ -59,7 +60,8 @@ def random_motion(
     poses = hand.sample(keys, generator).pose
     rotations = sample_view(keys, generator, cone_deg, roll_deg).to(poses.dtype)
     positions = target_mm + (2 * torch.rand(keys, 3, generator=generator) - 1) * reach_mm
-    bends = random_bend(keys, generator)
+    low, high = torch.tensor(_ELBOW_MM).unbind(-1)
+    elbows = target_mm + low + torch.rand(keys, 3, generator=generator) * (high - low)
 
     moment = torch.arange(frames, dtype=torch.float64) / frames_per_pose
     before = moment.floor().long()
@@ -74,5 +76,5 @@ def random_motion(
         pose=between(poses),
         rotation=rotations[before] @ rotation_matrix(turn * eased),
         position=between(positions),
-        bend=between(bends),
+        elbow=between(elbows),
     )

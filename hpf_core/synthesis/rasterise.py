@@ -35,7 +35,7 @@ class Windows:
     @staticmethod
     def of(radii_px: Tensor) -> Windows:
         """From the largest radius (E,) in pixels that each element has in the batch. Reads its values on the host."""
-        # A window of w pixels, placed at best, always holds the pixel centres within (w - 1) / 2 of the sphere's centre.
+        # A window of w pixels, placed at best, holds all pixel centres within (w - 1) / 2 of the sphere's centre.
         needed = (2 * radii_px.detach().to("cpu", torch.float64) + 1).clamp(min=1)
         sides = (needed / _STEP).ceil().long() * _STEP
         groups = tuple(
@@ -47,8 +47,8 @@ class Windows:
 def orthographic(centres: Tensor, radii: Tensor, grid: Grid, windows: Windows | None = None) -> Tensor:
     """Depth (N, H, W) mm of spheres over a crop's grid; +inf where a ray meets none.
 
-    The ray of pixel (u, v) is x = (u + 0.5 - W/2) * cube / W, y likewise, along z (`docs/geometry.md`). Depth isn't clipped
-    to the cube: `hpf_core.synthesis.crops.classify` does that.
+    The ray of pixel (u, v) is x = (u + 0.5 - W/2) * cube / W, y likewise, along z (`docs/geometry.md`). Depth isn't
+    clipped to the cube: `hpf_core.synthesis.crops.classify` does that.
 
     Args:
         centres: (N, E, 3) mm in the crop's frame.

@@ -68,8 +68,8 @@ class Rig:
 def arc(views: int, distance_mm: float, spread_deg: float, camera: Camera = PRIMESENSE) -> Rig:
     """A rig of `views` cameras on an arc, all `distance_mm` from one place, (0, 0, distance) in the first one's frame.
 
-    The first camera is in the middle; the others stand in turn to its right and left, the outermost pair at `spread_deg`,
-    alternately a little higher and lower, so that no two look along lines in one plane.
+    The first camera is in the middle; the others stand in turn to its right and left, the outermost pair at
+    `spread_deg`, alternately a little higher and lower, so that no two look along lines in one plane.
 
     Raises:
         InputError: fewer than one view.

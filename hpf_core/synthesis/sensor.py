@@ -1,13 +1,14 @@
 """What a structured-light depth sensor does to a true depth map: each effect a function, each strength an option.
 
 All functions take maps (N, H, W) of depth z in mm, +inf where nothing is met, columns rightwards, and draw from the
-given `torch.Generator` alone, on its device. `pitch_mm` is the width of a pixel at the surface: a number for an orthographic map, z / f
-for a camera's. Two models are made of them: `Sensor` for a camera's image, `CropNoise` for an orthographic crop.
+given `torch.Generator` alone, on its device. `pitch_mm` is the width of a pixel at the surface: a number for an
+orthographic map, z / f for a camera's. Two models are made of them: `Sensor` for a camera's image, `CropNoise` for an
+orthographic crop.
 
 Sources: Handa et al. 2014 (ICRA, "A benchmark for RGB-D visual odometry, 3D reconstruction and SLAM", Sec. III-D) for
-the ragged edges and the noise in disparity; Nguyen, Izadi, Lovell 2012 (3DIMPVT, "Modeling Kinect sensor noise") for grazing
-angles; steps of depth, shadow and edges were also measured on a real PrimeSense frame of NYU's test set; the crop's
-default noise is that of the initial network of Wan et al. 2019 as their code has it.
+the ragged edges and the noise in disparity; Nguyen, Izadi, Lovell 2012 (3DIMPVT, "Modeling Kinect sensor noise") for
+grazing angles; steps of depth, shadow and edges were also measured on a real PrimeSense frame of NYU's test set; the
+crop's default noise is that of the initial network of Wan et al. 2019 as their code has it.
 """
 
 from __future__ import annotations
@@ -26,21 +27,31 @@ class Sensor(Config):
     """A PrimeSense-like depth camera."""
 
     step_per_mm: float = Field(
-        2.9e-6, ge=0, description="Depth comes in steps of this x z^2 mm (z in mm): 1.6 mm at 750 mm. 0 turns it off."
+        default=2.9e-6,
+        ge=0,
+        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm; 0 for none.",
     )
-    noise_steps: float = Field(0.3, ge=0, description="Standard deviation of the noise in disparity, in depth steps.")
-    ragged_px: float = Field(0.5, ge=0, description="Standard deviation of the sideways shift of pixels, pixels.")
+    noise_steps: float = Field(default=0.3, ge=0, description="Standard deviation of the noise in depth, in steps.")
+    ragged_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
     baseline_mm: float = Field(
-        75.0, ge=0, description="Distance of the projector from the camera, mm: how wide shadows are. 0 turns them off."
+        default=75.0,
+        ge=0,
+        description="Projector to camera, mm: how wide shadows are; 0 for none.",
     )
     grazing_deg: float = Field(
-        80.0, gt=0, le=90, description="Surfaces seen at more than this angle from head-on return nothing, degrees."
+        default=80.0,
+        gt=0,
+        le=90,
+        description="Surfaces turned away further than this return nothing, degrees.",
     )
     flying: float = Field(
-        0.0, ge=0, le=1, description="Share of edge pixels that hang between both depths (time-of-flight sensors)."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of edge pixels between both depths (time of flight).",
     )
-    blobs: float = Field(1.0, ge=0, description="Mean number of missing patches near the hand in each image.")
-    blob_px: float = Field(4.0, gt=0, description="Mean radius of a missing patch, pixels.")
+    blobs: float = Field(default=1.0, ge=0, description="Mean number of missing patches near the hand in each image.")
+    blob_px: float = Field(default=4.0, gt=0, description="Mean radius of a missing patch, pixels.")
 
     def measure(self, depth: Tensor, focal_px: float, generator: torch.Generator) -> Tensor:
         """(N, H, W) mm as the sensor returns it: quantised, 0 where nothing returns.
@@ -68,22 +79,28 @@ class Sensor(Config):
 class CropNoise(Config):
     """What is done to the orthographic maps that a network is trained on: plain noise, and what sensors leave out."""
 
-    shift_px: float = Field(
-        0.5, ge=0, description="Standard deviation of the sideways shift of pixels, pixels (authors' code)."
-    )
-    depth_mm: float = Field(5.0, ge=0, description="Standard deviation of the noise in depth, mm (authors' code).")
+    shift_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
+    depth_mm: float = Field(default=5.0, ge=0, description="Standard deviation of the noise in depth, mm.")
     baseline_mm: float = Field(
-        75.0, ge=0, description="Distance of the projector from the camera, mm: how wide shadows are. 0 turns them off."
+        default=75.0,
+        ge=0,
+        description="Projector to camera, mm: how wide shadows are; 0 for none.",
     )
-    distance_mm: float = Field(900.0, gt=0, description="Distance of the hand that shadows are cast at, mm.")
+    distance_mm: float = Field(default=900.0, gt=0, description="Distance of the hand that shadows are cast at, mm.")
     grazing_deg: float = Field(
-        80.0, gt=0, le=90, description="Surfaces seen at more than this angle from head-on return nothing, degrees."
+        default=80.0,
+        gt=0,
+        le=90,
+        description="Surfaces turned away further than this return nothing, degrees.",
     )
     flying: float = Field(
-        0.0, ge=0, le=1, description="Share of edge pixels that hang between both depths (time-of-flight sensors)."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of edge pixels between both depths (time of flight).",
     )
-    blobs: float = Field(0.5, ge=0, description="Mean number of missing patches in each image.")
-    blob_mm: float = Field(6.0, gt=0, description="Mean radius of a missing patch, mm.")
+    blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image.")
+    blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm.")
 
     def apply(self, depth: Tensor, grid: Grid, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Noisy depth (N, H, W) mm, +inf where nothing is met, and the pixels (N, H, W) bool that return nothing."""
@@ -125,7 +142,7 @@ def shadowed(projected: Tensor) -> Tensor:
     """Which pixels (N, H, W) the projector's light doesn't reach, from the projector's column of what each one sees.
 
     Along a row without occlusion the projector's columns only grow. A pixel whose column was passed before lies
-    behind the surface that passed it: a band to the right of a nearer surface, f * baseline * (1/z near - 1/z far) wide.
+    behind the surface that passed it: a band right of a nearer surface, f * baseline * (1/z near - 1/z far) wide.
     """
     return projected < projected.cummax(dim=-1).values - 0.5  # half a pixel of tolerance for noise and steps
 

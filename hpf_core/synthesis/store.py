@@ -51,7 +51,9 @@ class CropStore:
             count = int(meta["frames"])
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*_shapes(0, 1, 1), "kept")}
             expected = _shapes(count, views, size)
-            if any(arrays[name].shape != shape or arrays[name].dtype != kind for name, (shape, kind) in expected.items()):
+            if any(
+                arrays[name].shape != shape or arrays[name].dtype != kind for name, (shape, kind) in expected.items()
+            ):
                 return None
             for name, checksum in meta["checksums"].items():
                 if checksum is not None and zlib.crc32((folder / f"{name}.npy").read_bytes()) != checksum:

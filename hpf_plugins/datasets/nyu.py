@@ -13,7 +13,7 @@ from hpf_core.synthesis.centres import Centring
 from hpf_core.synthesis.simulate import NEW, SUBJECT_NAMES, TRAINING, Segment
 
 _SWITCH = 2440
-"""Test frames 1 to 2440 show the subject of the training set, the others a new one, whose bones are 0.83-0.85 as long."""
+"""Test frames 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as long."""
 
 _HELP = """\
 The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
@@ -34,11 +34,14 @@ class NyuConfig(Config):
     )
     centre: Centring = Field(
         "annotated",
-        description="Where crops are centred: 'annotated', on joint PALM_3 as the authors do, or 'mass', which needs no label.",
+        description="Where crops are centred: 'annotated', on PALM_3 (the authors), or 'mass', which needs no label.",
     )
     turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
     single_view_share: float = Field(
-        0.0, ge=0, le=1, description="Share of the training frames, spread evenly, of which only the first view is used."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the training frames, spread evenly, with only the first view used.",
     )
     limit: int | None = Field(
         None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -26,7 +25,10 @@ class SimulatedConfig(CaptureConfig):
     )
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
     single_view_share: float = Field(
-        0.0, ge=0, le=1, description="Share of the training frames, spread evenly, of which only the first view is used."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the training frames, spread evenly, with only the first view used.",
     )
 
 

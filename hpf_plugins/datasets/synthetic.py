@@ -22,7 +22,10 @@ class SyntheticConfig(Config):
     """What the samples show."""
 
     cone_deg: float = Field(
-        180.0, ge=0, le=180, description="How far the palm turns away from the camera at most, degrees; 180 for all views."
+        180.0,
+        ge=0,
+        le=180,
+        description="How far the palm turns away from the camera at most, degrees; 180 for all views.",
     )
     roll_deg: float = Field(
         180.0, ge=0, le=180, description="How far the hand is turned in the image at most, degrees; 180 for all turns."
@@ -57,8 +60,8 @@ class Synthetic(SyntheticDataset):
     def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:
         """Draw `count` samples on the generator's device, where the hand model must be.
 
-        The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface before
-        the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`).
+        The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface
+        before the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`).
         """
         config, grid = self.config, self.grid
         pose, shape = self.hand.sample(count, generator)

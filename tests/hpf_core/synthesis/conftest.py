@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,19 +12,19 @@ from torch import Tensor
 from hpf_core.interfaces import BoneRanges, HandModel, PointPairs, PoseSample, Spheres
 from hpf_core.synthesis import nyu_layout
 
-_KNUCKLES = {"F1": (-33.0, -38.0, 62.0), "F2": (-12.0, -45.0, 76.0), "F3": (10.0, -46.0, 82.0), "F4": (32.0, -42.0, 74.0)}
+_KNUCKLES = [(-33.0, -38.0, 62.0), (-12.0, -45.0, 76.0), (10.0, -46.0, 82.0), (32.0, -42.0, 74.0)]  # x, y, length
 _PALM = [(-24.0, 48.0), (18.0, 48.0), (0.0, 0.0), (-26.0, -18.0), (2.0, -28.0), (26.0, -12.0)]
 
 
 class SmallHand(HandModel):
-    """Pose: 3 rotation (not used: tests rotate by themselves), 3 translation, a flexion for each digit, rad. Shape: size."""
+    """Pose: 6 global parameters that it ignores, then a flexion for each digit, rad. Shape: size."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names = nyu_layout.JOINTS
         self.parts = ("little", "ring", "middle", "index", "thumb", "palm")
         chains = [[6 * digit + step for step in range(6)] for digit in range(5)]
-        inner = [(a, b) for chain in chains for a, b in zip(chain, chain[1:], strict=False)]
+        inner = [(a, b) for chain in chains for a, b in itertools.pairwise(chain)]
         roots = [(5, 33), (11, 34), (17, 34), (23, 35), (29, 35)]
         palm = [(30, 33), (31, 35), (30, 32), (31, 32), (32, 33), (32, 34), (32, 35), (30, 31), (33, 34), (34, 35)]
         self.links = (*inner, *roots, *palm)
@@ -50,7 +52,7 @@ class SmallHand(HandModel):
 
     def points(self, pose: Tensor, shape: Tensor) -> Tensor:
         out = []
-        for digit, (name, (x, y, length)) in enumerate(_KNUCKLES.items()):
+        for digit, (x, y, length) in enumerate(_KNUCKLES):
             out.append(self._chain(pose[:, 6 + digit], (x, y), (0.0, -1.0), length))
         out.append(self._chain(0.5 * pose[:, 10], (30.0, 20.0), (0.6, -0.8), 62.0))
         palm = torch.tensor([(x, y, 0.0) for x, y in _PALM]).expand(len(pose), -1, -1)
