@@ -2,9 +2,9 @@
 
 The neutral hand is the first subject of the NYU test annotation (Tompson et al. 2014, ACM ToG 33(5)), a large adult:
 the rest positions of the knuckles and the lengths below minimise the distance of this model's 14 evaluated joints to
-that annotation (3.1 mm on average over its frames; the second subject is the same hand times 0.84). What the annotation
-can't tell (where the DIP joint lies between the PIP joint and the tip, the inner points of the palm, the thickness)
-follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology 28(3),
+that annotation (2.1 mm on average over its frames; 2.5 mm for the second subject, the same hand times 0.834). What the
+annotation can't tell (where the DIP joint lies between the PIP joint and the tip, the inner points of the palm, the
+thickness) follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology 28(3),
 755-758) and the hand breadths of Greiner 1991 (US Army Natick TR-92/011).
 """
 
@@ -40,7 +40,7 @@ KNUCKLES = (
     (-20.3, -21.4, -2.4),
     (-0.4, -26.9, -2.8),
     (22.4, -22.9, -2.0),
-    (20.2, 46.6, -21.6),
+    (18.9, 44.6, -20.4),
 )
 
 # Lengths in mm: proximal, middle, and distal up to the centre of the tip's sphere. Thumb: metacarpal, proximal, distal.
@@ -49,7 +49,7 @@ LENGTHS = (
     (49.8, 31.6, 18.8),
     (54.5, 35.9, 21.3),
     (54.1, 32.2, 19.1),
-    (55.1, 41.4, 24.5),
+    (52.7, 44.9, 24.2),
 )
 
 # How each finger lies at rest: the angle in the palm's plane from straight up, + towards the thumb; and the roll about
@@ -57,9 +57,9 @@ LENGTHS = (
 SPLAY_DEG = (-24.0, -10.0, -2.0, 7.0)
 ROLL_DEG = (-11.0, -11.0, -6.0, -4.0)
 
-# The thumb at rest: where its metacarpal points, and where flexion takes it.
-THUMB_ALONG = (0.664, -0.692, -0.283)
-THUMB_FLEXION = (-0.741, -0.558, -0.373)
+# The thumb at zero angles, beside the index finger: where its metacarpal points, and where flexion takes it.
+THUMB_ALONG = (0.471, -0.816, -0.335)
+THUMB_FLEXION = (-0.882, -0.441, -0.167)
 
 PALM = (
     (-17.7, 79.4, 0.0),  # PALM_1, the wrist on the little finger's side
@@ -130,7 +130,7 @@ ANGLE_NAMES = tuple(
 # can't spread at all, gets half of the others' range. The thumb's are those that the NYU annotation needs.
 FINGER_LIMITS_DEG = ((-15.0, 90.0), (-15.0, 15.0), (-5.0, 110.0), (-5.0, 85.0))
 MIDDLE_ABDUCTION_DEG = (-8.0, 8.0)
-THUMB_LIMITS_DEG = ((-30.0, 40.0), (-35.0, 35.0), (-10.0, 60.0), (-15.0, 80.0))
+THUMB_LIMITS_DEG = ((-45.0, 30.0), (-35.0, 35.0), (-10.0, 60.0), (-15.0, 80.0))
 
 # A finger's last joint follows the one before (Lin, Wu & Huang 2000, Eq. 4).
 DIP_PER_PIP = 2.0 / 3.0

@@ -90,7 +90,9 @@ def test_collision_of_radii_is_a_hinge_on_the_distance(hand: Spheres41) -> None:
 
 
 def test_collision_of_radii_leaves_neighbours_alone(hand: Spheres41) -> None:
-    flat = hand.points(torch.zeros(1, 26), torch.ones(1, 7))
+    pose = torch.zeros(1, 26)
+    pose[0, hand.pose_names.index("thumb_cmc_flexion")] = -0.5  # the thumb stands off
+    flat = hand.points(pose, torch.ones(1, 7))
     assert float(make("radii", hand)(flat).values) == 0
     # ... which the plain sum over all pairs doesn't: knuckles overlap at rest.
     a, b = hand.names.index("F3_KNU1_B"), hand.names.index("F4_KNU1_B")
