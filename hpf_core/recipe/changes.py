@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hpf_core.recipe.tree import Path_, path_text, shorten
+from hpf_core.recipe.tree import Path_, canonical, path_text, shorten
 
 
 def describe_sets(
@@ -21,10 +21,15 @@ def describe_sets(
         option: the option that changed it.
     """
     lines = []
-    for path in dict.fromkeys(paths):
+    for path in dict.fromkeys(_in_document(path) for path in paths):
         old, new = _shown(path, before), _shown(path, after)
         lines.append(f"{path_text(path)}: {f'stays {new}' if old == new else f'{old} -> {new}'} ({option})")
     return lines
+
+
+def _in_document(path: Path_) -> Path_:
+    """The path in a resolved recipe, where terms go by their canonical names."""
+    return ("terms", canonical(str(path[1])), *path[2:]) if len(path) > 1 and path[0] == "terms" else path
 
 
 def _shown(path: Path_, document: Any) -> str:

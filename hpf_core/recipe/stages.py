@@ -127,18 +127,20 @@ class Planner:
         """`--with`: add a term to every stage that fits. A control keeps its terms: they are what is compared."""
         if term not in self.terms:
             return  # its plugin has a problem, which is told already
+        was_off = term in self.recipe.terms and self.recipe.terms[term].off
         added: list[str] = []
         reasons: list[str] = []
         for name, stage in stages.items():
             if stage.control_of is not None:
                 continue
             unmet = self._unmet(self.terms[term].spec, stage.draw.real, stage.draw.synthetic)
-            if term in listed[name]:
+            if term in listed[name] and not was_off:
                 reasons.append(f"{term}: in stage {name} already (--with)")
             elif unmet:
                 reasons.append(f"{term}: not in stage {name}: it {unmet} (--with)")
             else:
-                listed[name].append(term)
+                if term not in listed[name]:
+                    listed[name].append(term)
                 added.append(name)
         if not added and not any(term in terms for terms in listed.values()):
             lines = "; ".join(reason.removesuffix(" (--with)") for reason in reasons)

@@ -120,9 +120,8 @@ def path_text(path: Path_) -> str:
         if isinstance(token, int):
             text += f"[{token}]"
         else:
-            shown = (
-                token if token and token.isprintable() and not set(token) & set(". []:") else shorten(repr(token), 40)
-            )
+            plain = token and token.isprintable() and not set(token) & set(". []:")
+            shown = shorten(token if plain else repr(token), 60)
             text += f".{shown}" if text else shown
     return text
 
@@ -142,4 +141,6 @@ def describe(value: Any) -> str:
         return f"the number {shorten(repr(value))}"
     if isinstance(value, str):
         return f"the text {shorten(repr(value))}"
-    return "a mapping" if isinstance(value, Mapping) else "a list"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from hpf_core.errors import HPFError, nearest
 from hpf_core.recipe.errors import Problem, problem_at
 from hpf_core.recipe.models import PATTERNS
-from hpf_core.recipe.tree import Node, Path_, describe
+from hpf_core.recipe.tree import Node, Path_, describe, path_text
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -72,12 +72,10 @@ def validate(
         extra: keys that are legal there besides the model's own.
     """
     try:
-        # JSON, because pydantic's strict mode then takes lists for tuples and texts for paths and enumerations,
-        # which is all that YAML can write, and still converts nothing else.
-        return model.model_validate_json(json.dumps(data), strict=True)
+        return _instance(model, data)
     except ValidationError as error:
         found: dict[Path_, Problem] = {}
-        for detail in error.errors(include_url=False):
+        for detail in _given(error, data) or error.errors(include_url=False):
             problem_path, problem = _problem(model, detail, node, path, owner, choices, extra)
             # A union reports each of its branches: one problem says it.
             found.setdefault(problem_path, problem)
@@ -91,6 +89,40 @@ def validate(
     return None
 
 
+def _instance(model: type[_M], data: Any) -> _M:
+    """The model from plain data, nothing converted that YAML could have written.
+
+    JSON, because pydantic's strict mode then takes lists for tuples and texts for paths and enumerations, and still
+    converts nothing else. It judges a model's own defaults as JSON too, where a path is none: if they are all that it
+    refuses, the given values are right, and the model is built the usual way.
+
+    Raises:
+        ValidationError: the data are wrong.
+    """
+    try:
+        return model.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        if _given(error, data):
+            raise
+    return model.model_validate(data, strict=False)
+
+
+def _given(error: ValidationError, data: Any) -> list[Any]:
+    """The errors that are about given data, not about a default of the model."""
+    details = error.errors(include_url=False)
+    return [detail for detail in details if _reached(data, detail["loc"]) == detail["input"]]
+
+
+def _reached(data: Any, location: tuple[int | str, ...]) -> Any:
+    """The innermost of the data that a location names."""
+    for token in location:
+        try:
+            data = data[token]
+        except (KeyError, IndexError, TypeError):  # the name of a union's branch, or what is missing
+            continue
+    return data
+
+
 def _problem(
     model: type[BaseModel], detail: Any, node: Node, path: Path_, owner: str, choices: str, extra: tuple[str, ...]
 ) -> tuple[Path_, Problem]:
@@ -99,15 +131,17 @@ def _problem(
     inner, found = _descend(node, location)
     context = detail.get("ctx", {})
     if kind in ("extra_forbidden", "missing"):
+        holder = inner[:-1] if inner and inner[-1] == location[-1] else inner
+        whole = (*path, *holder, location[-1])
         name = str(location[-1])
-        holder = inner[:-1] if inner and inner[-1] == name else inner
-        whole = (*path, *holder, name)
         known = _fields(model_at(model, holder))
         info = known.get(name)
         if kind == "missing":
             message = "is missing" + (f" ({info.description.rstrip('.')})" if info and info.description else "")
             return whole, problem_at(found, whole, message, key=True)
         legal = [*known, *(() if holder else extra)]
+        if holder and owner:
+            owner = f"{path_text(holder)} of {owner}"
         what = "unknown option" if owner else "unknown key"
         return whole, problem_at(found, whole, what, _unknown_hint(name, legal, owner, choices), key=True)
     whole = (*path, *inner)

@@ -1,0 +1,129 @@
+"""The JSON schema of recipes, each plugin's options included: completion and squiggles for editors.
+
+It accepts every recipe that `load` accepts, a part that only changes what it extends included, so it requires little:
+the loader is the judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from hpf_core.interfaces import Kind
+from hpf_core.recipe.models import DEFAULT_PLUGINS, Recipe
+from hpf_core.recipe.parts import TERM_KINDS
+from hpf_core.recipe.resolved import Host, Offer
+from hpf_core.recipe.tree import canonical
+
+_Schema = dict[str, Any]
+_SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On at its defaults, or off."}
+_TEXT: _Schema = {"type": "string"}
+
+
+class ListingHost(Host, Protocol):
+    """What the schema needs of the plugin host."""
+
+    def registered(self, kind: Kind | tuple[Kind, ...] | None = None) -> Iterable[Offer]:
+        """The plugins of a kind, or of these kinds."""
+        ...
+
+
+def recipe_schema(host: ListingHost) -> _Schema:
+    """The schema of a recipe for the plugins that are installed (JSON Schema 2020-12).
+
+    Args:
+        host: where plugins are listed.
+    """
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "HPF recipe"
+    schema.pop("required", None)  # what a recipe extends may have it
+    definitions: _Schema = schema["$defs"]
+    definitions["Stage"].pop("required", None)
+    for name in ("Use", "TermUse"):
+        del definitions[name]
+
+    def use(kind: Kind) -> _Schema:
+        if kind not in definitions:
+            definitions[kind] = _use(list(host.registered(kind)), definitions, DEFAULT_PLUGINS.get(kind))
+        return {"$ref": f"#/$defs/{kind}"}
+
+    properties = schema["properties"]
+    for kind in ("hand", "renderer", "backbone"):
+        properties[kind] = {**_without_shape(properties[kind]), **use(kind)}
+    data = definitions["Data"]["properties"]
+    for field in ("real", "synthetic"):
+        data[field] = {**_without_shape(data[field]), "anyOf": [use("dataset"), {"type": "null"}]}
+    properties["transforms"]["items"] = use("transform")
+    properties["observers"]["items"] = use("observer")
+    definitions["Evaluate"]["properties"]["refiners"]["items"] = use("refiner")
+    terms = list(host.registered(TERM_KINDS))
+    properties["terms"] = {**_without_shape(properties["terms"]), **_terms(terms, definitions)}
+    names = sorted({spelling for term in terms for name in _names(term) for spelling in _spellings(name)})
+    definitions["Stage"]["properties"]["terms"]["items"] = {"anyOf": [{"enum": names}, _TEXT]}
+    return schema
+
+
+def _use(offers: list[Offer], definitions: _Schema, default: str | None) -> _Schema:
+    """A plugin's name, its options with `use`, or options that change what is extended."""
+    spellings = sorted({spelling for offer in offers for name in _names(offer) for spelling in _spellings(name)})
+    choices: list[_Schema] = [{"enum": spellings}, *(_options(offer, definitions, True) for offer in offers)]
+    defaults = [offer for offer in offers if default is not None and canonical(offer.spec.name) == canonical(default)]
+    choices += [_options(offer, definitions, False) for offer in defaults]
+    choices.append({"type": "object", "not": {"required": ["use"]}})
+    return {"anyOf": choices}
+
+
+def _terms(offers: list[Offer], definitions: _Schema) -> _Schema:
+    """The mapping of terms: a key is a plugin's name, or any name with `use`."""
+    names = sorted({spelling for offer in offers for name in _names(offer) for spelling in _spellings(name)})
+    weight = Recipe.model_json_schema()["$defs"]["TermUse"]["properties"]["weight"]
+    with_use = [_options(offer, definitions, True, weight) for offer in offers]
+    definitions["term"] = {"anyOf": [_SWITCH, {"enum": names}, *with_use]}
+    free = {"type": "object", "not": {"required": ["use"]}}
+    properties: _Schema = {}
+    for offer in offers:
+        own = {"anyOf": [_options(offer, definitions, False, weight), {"$ref": "#/$defs/term"}]}
+        for name in _names(offer):
+            for spelling in _spellings(name):
+                properties[spelling] = {"description": offer.spec.summary, **own}
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": {"anyOf": [{"$ref": "#/$defs/term"}, free]},
+    }
+
+
+def _options(offer: Offer, definitions: _Schema, with_use: bool, weight: _Schema | None = None) -> _Schema:
+    """A reference to a plugin's options, `use` (and a term's weight) beside them."""
+    spec = offer.spec
+    label = f"{spec.kind}.{canonical(spec.name)}"
+    key = f"{label}.{'named' if with_use else 'options'}"
+    if key not in definitions:
+        own = spec.config.model_json_schema(ref_template=f"#/$defs/{label}.{{model}}")
+        for name, inner in own.pop("$defs", {}).items():
+            definitions[f"{label}.{name}"] = inner
+        spellings = [spelling for name in _names(offer) for spelling in _spellings(name)]
+        properties: _Schema = {"use": {"enum": spellings, "description": spec.summary}}
+        if weight is not None:
+            properties["weight"] = {**weight, "default": spec.default_weight}
+        own["properties"] = {**properties, **own.get("properties", {})}
+        own["title"] = spec.name
+        own["description"] = spec.summary
+        own["required"] = ["use"] if with_use else []
+        definitions[key] = own
+    return {"$ref": f"#/$defs/{key}"}
+
+
+def _names(offer: Offer) -> tuple[str, ...]:
+    return (offer.spec.name, *offer.spec.aliases)
+
+
+def _spellings(name: str) -> list[str]:
+    """A name with `_` and with `-`."""
+    return sorted({canonical(name), name.replace("_", "-")}, reverse=True)
+
+
+def _without_shape(schema: _Schema) -> _Schema:
+    """What a property says of itself beyond its type."""
+    return {key: schema[key] for key in ("description", "title") if key in schema}
