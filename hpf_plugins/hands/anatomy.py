@@ -4,8 +4,8 @@ The neutral hand is the first subject of the NYU test annotation (Tompson et al.
 the rest positions of the knuckles and the lengths below minimise the distance of this model's 14 evaluated joints to
 that annotation (2.1 mm on average over its frames; 2.5 mm for the second subject, the same hand times 0.834). What the
 annotation can't tell (where the DIP joint lies between the PIP joint and the tip, the inner points of the palm, the
-thickness) follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology 28(3),
-755-758) and the hand breadths of Greiner 1991 (US Army Natick TR-92/011).
+thickness) follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology
+28(3), 755-758) and the hand breadths of Greiner 1991 (US Army Natick TR-92/011).
 """
 
 from __future__ import annotations
