@@ -1,0 +1,245 @@
+"""Whole runs: what they leave, how they resume, what a control is, and that no label reaches the weights."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hpf_core.engine.run import Run
+from hpf_core.engine.train import StageTrainer
+from hpf_core.errors import DataError, InputError, RunError
+from hpf_core.interfaces import Observer, TermValue
+from hpf_plugins.data_terms.m2d import ModelToData as M2D
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def same_tensors(one, other):
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache, host):
+    """One uninterrupted run."""
+    from hpf_core import recipe as recipes
+
+    from .conftest import TINY
+
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.yaml").write_text(TINY)
+    out = folder / "run"
+    summary = Run(recipes.load(folder / "tiny.yaml", host=host), out, cache=cache).execute()
+    return out, summary
+
+
+def test_a_run_leaves_everything(whole):
+    out, summary = whole
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert [s["name"] for s in summary["stages"]] == ["pretrain", "fit", "control"]
+    assert [e["after"] for e in summary["evaluation"]] == ["pretrain", "fit", "control"]
+    for result in summary["evaluation"]:
+        assert result["simulated"] is True
+        assert result["frames"] == 4
+        assert result["joints"] == 14
+        assert math.isfinite(result["mean_error_mm"])
+        assert result["centre"] == "annotated"
+        assert set(result["subjects"]) == {"training subject", "new subject"}
+    for name in ("success", "joints", "before_after", "fit", "training"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 5000
+    assert not list((out / "checkpoints").rglob("*.safetensors")), "checkpoints of finished stages are cleared"
+    about = json.loads((out / "run.json").read_text())
+    assert about["plugins"]["data_term:m2d"].startswith("hpf ")
+    assert about["versions"]["torch"] == torch.__version__
+    # The weights are the fitted stage's, not the control's, and not the best by any label.
+    assert same_tensors(out / "weights.safetensors", out / "stages" / "fit.safetensors")
+
+
+def test_the_loss_is_the_weighted_sum_that_is_logged(whole):
+    out, _ = whole
+    for row in rows_of(out):
+        assert row["loss"] == pytest.approx(sum(row["weighted"].values()), rel=1e-5)
+        assert all(math.isfinite(v) for v in row["raw"].values())
+    fit = [r for r in rows_of(out) if r["stage"] == "fit"]
+    assert set(fit[0]["raw"]) == {"supervised", "m2d", "d2m", "multiview", "vae", "bone_length", "collision"}
+    assert fit[0]["gradient"]["m2d"] > 0
+    assert fit[0]["gradient"]["supervised"] is None  # acts on maps, not through the points
+    assert 0 < fit[0]["peak"] < 2
+
+
+def test_the_resolved_recipe_gives_the_same_run_again(whole, tmp_path, host, cache):
+    from hpf_core import recipe as recipes
+
+    out, _ = whole
+    again = tmp_path / "again"
+    Run(recipes.load(out / "recipe.yaml", host=host), again, cache=cache).execute()
+    for stage in ("pretrain", "fit", "control"):
+        assert same_tensors(out / "stages" / f"{stage}.safetensors", again / "stages" / f"{stage}.safetensors")
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 5, 7, 10, 13, 15, 21])
+def test_a_killed_run_resumes_to_the_same_weights(whole, load, tmp_path, monkeypatch, after):
+    """Dies before the step `after` + 1 of all 22, anywhere in a stage or between two."""
+    out, folder = whole[0], tmp_path / "run"
+    made = 0
+    step = StageTrainer.step
+
+    def mortal(self, *args, **kwargs):
+        nonlocal made
+        if made == after:
+            raise Killed
+        made += 1
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(StageTrainer, "step", mortal)
+    with pytest.raises(Killed):
+        Run(load(), folder).execute()
+    monkeypatch.undo()
+    summary = Run(load(), folder, resume=True).execute()
+    for stage in ("pretrain", "fit", "control"):
+        assert same_tensors(out / "stages" / f"{stage}.safetensors", folder / "stages" / f"{stage}.safetensors")
+    strip = [{k: v for k, v in r.items() if k != "images_per_second"} for r in rows_of(folder)]
+    wanted = [{k: v for k, v in r.items() if k != "images_per_second"} for r in rows_of(out)]
+    assert json.dumps(strip) == json.dumps(wanted), "the log has neither gaps nor repeats"
+    assert [e["mean_error_mm"] for e in summary["evaluation"]] == [e["mean_error_mm"] for e in whole[1]["evaluation"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_killed_at_random_resumes(whole, tiny, tmp_path, number):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "hpf_cli.main", "run", str(tiny), "--out", str(folder)]
+    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for = random.randint(1, 12)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if (folder / "metrics.jsonl").is_file() and len(rows_of(folder)) >= wait_for:
+            process.send_signal(number)
+            break
+        time.sleep(0.005)
+    _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    if number == signal.SIGINT and process.returncode != 0:
+        assert process.returncode == 130
+    done = subprocess.run([*command, "--resume", "--json"], env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["recipe"] == "tiny"
+    for stage in ("pretrain", "fit", "control"):
+        assert same_tensors(whole[0] / "stages" / f"{stage}.safetensors", folder / "stages" / f"{stage}.safetensors")
+
+
+def test_without_a_term(load, tmp_path, cache):
+    vae = {p: p.stat().st_mtime for p in cache.rglob("*.safetensors")}
+    run = Run(load(without_terms=["vae"], stages=["fit"]), tmp_path / "run", cache=cache)
+    summary = run.execute()
+    assert any("vae" in change for change in summary["changes"])
+    assert all("vae" not in row["raw"] for row in rows_of(tmp_path / "run"))
+    assert {p: p.stat().st_mtime for p in cache.rglob("*.safetensors")} == vae
+
+
+def test_what_only_a_term_needs_is_skipped_with_it(load, tmp_path, monkeypatch):
+    from hpf_plugins.priors.vae import VAE
+
+    monkeypatch.setattr(VAE, "prepare", lambda *a, **k: pytest.fail("the VAE was prepared"))
+    Run(load(without_terms=["vae"], stages=["pretrain"]), tmp_path / "run").execute()
+
+
+def test_weight_zero_is_switched_off(load, tmp_path):
+    Run(load(sets=["terms.vae.weight=0"]), tmp_path / "zero").execute()
+    Run(load(without_terms=["vae"]), tmp_path / "without").execute()
+    assert same_tensors(tmp_path / "zero" / "weights.safetensors", tmp_path / "without" / "weights.safetensors")
+
+
+def test_a_control_sees_the_same_start_and_the_same_synthetic_draw(load, monkeypatch, tmp_path):
+    seen = {}
+    step = StageTrainer.step
+
+    def spying(self, number, look=False):
+        if number == 0:
+            seen[self.plan.name, "start"] = [p.detach().clone() for p in self.parts.backbone.parameters()]
+        seen[self.plan.name, number] = self.batch(number).synthetic.depth
+        return step(self, number, look)
+
+    monkeypatch.setattr(StageTrainer, "step", spying)
+    Run(load(), tmp_path / "run").execute()
+    for one, other in zip(seen["fit", "start"], seen["control", "start"], strict=True):
+        assert torch.equal(one, other)
+    for number in range(8):
+        assert torch.equal(seen["fit", number], seen["control", number])
+    assert not torch.equal(seen["fit", 0], seen["fit", 1])
+
+
+def test_init_starts_from_weights_and_is_measured(whole, load, tmp_path):
+    weights = whole[0] / "weights.safetensors"
+    summary = Run(load(sets=[f"init={weights}"], stages=["fit"]), tmp_path / "run").execute()
+    assert [e["after"] for e in summary["evaluation"]] == ["init", "fit"]
+    assert summary["evaluation"][0]["mean_error_mm"] == whole[1]["evaluation"][1]["mean_error_mm"]
+    with pytest.raises(DataError, match="another network"):
+        Run(load(sets=[f"init={weights}", "backbone.width=16"], stages=["fit"]), tmp_path / "other").execute()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(load, tmp_path, monkeypatch):
+    forward, calls = M2D.forward, 0
+
+    def poisoned(self, fit):
+        nonlocal calls
+        calls += 1
+        value = forward(self, fit)
+        return TermValue(value.values * (torch.inf if calls == 5 else 1.0), value.weights, value.frame)
+
+    monkeypatch.setattr(M2D, "forward", poisoned)
+    with pytest.raises(RunError, match="the loss of m2d isn't finite at step 5 of stage 'fit'"):
+        Run(load(), tmp_path / "run").execute()
+    kept = sorted((tmp_path / "run" / "checkpoints" / "fit").iterdir())
+    assert [p.name for p in kept] == ["00000003.safetensors"]
+    assert all(torch.isfinite(t).all() for t in load_file(kept[0]).values() if t.is_floating_point())
+
+
+def test_folders_that_do_not_fit(whole, load, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="isn't empty"):
+        Run(load(), tmp_path / "full").execute()
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+    with pytest.raises(InputError, match="no run to resume"):
+        Run(load(), tmp_path / "none", resume=True).execute()
+    with pytest.raises(InputError, match="another recipe"):
+        Run(load(sets=["stages.fit.lr=0.5"]), whole[0], resume=True).execute()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        Run(load(), tmp_path / "file").execute()
+
+
+def test_observers_watch_and_never_steer(whole, load, tmp_path):
+    told = []
+
+    class Curious(Observer):
+        def step_done(self, stage, step, metrics):
+            told.append((stage, step))
+
+        def run_ended(self, folder, summary):
+            told.append("end")
+
+    class Broken(Observer):
+        def stage_started(self, stage, steps, done):
+            raise ValueError("I break")
+
+    with pytest.warns(UserWarning, match="Broken is switched off.*I break"):
+        Run(load(), tmp_path / "run", observers=[Broken(), Curious()]).execute()
+    assert told[0] == ("pretrain", 1)
+    assert told[-1] == "end"
+    assert same_tensors(whole[0] / "weights.safetensors", tmp_path / "run" / "weights.safetensors")
