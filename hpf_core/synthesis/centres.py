@@ -19,7 +19,7 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
     """Centre (3,) mm of a hand that is the nearest thing to the camera, or None where nothing is seen.
 
     The first 60 mm of depth give a start; then the mean of what lies in a cube around it, half as wide as the crop's,
-    is taken and the cube moved there, four times. It is rough: a forearm draws it towards the wrist and beyond (30 mm on
+    is taken and the cube moved there, four times. It is rough: a forearm draws it to the wrist and beyond (30 mm on
     average in a simulated capture), and it lies on the surface, some 30 mm before the palm's centre.
 
     Args:

@@ -195,16 +195,15 @@ def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
     A ray is a crack where three of its four neighbours are covered and the image sees something inside of the cube
     there; between two fingers it sees what lies behind. It takes the mean of the covered neighbours.
     """
-    hit = np.isfinite(out)
-    padded = np.pad(np.where(hit, out, 0), 1)
-    count = np.pad(hit, 1).astype(np.float32)
 
     def around(values: np.ndarray) -> np.ndarray:
         return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
 
-    near = around(count)
-    cracks = ~hit & crossed & (near >= 3)
-    out[cracks] = around(padded)[cracks] / near[cracks]
+    for _ in range(2):  # where two cracks meet, one closes first
+        hit = np.isfinite(out)
+        near = around(np.pad(hit, 1).astype(np.float32))
+        cracks = ~hit & crossed & (near >= 3)
+        out[cracks] = around(np.pad(np.where(hit, out, 0), 1))[cracks] / near[cracks]
 
 
 def _beside(

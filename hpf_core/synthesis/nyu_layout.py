@@ -120,7 +120,8 @@ def read_annotation(split: Path) -> Annotation:
     """
     path = split / LABELS_FILE
     try:
-        content = scipy.io.loadmat(path, variable_names=["joint_xyz", "joint_names"])
+        with path.open("rb") as file:  # scipy tells a missing file by a misleading message
+            content = scipy.io.loadmat(file, variable_names=["joint_xyz", "joint_names"])
     except FileNotFoundError:
         raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
     except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:

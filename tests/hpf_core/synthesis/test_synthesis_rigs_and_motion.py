@@ -1,0 +1,136 @@
+"""Rigs, motion, forearms and the people in a capture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hpf_core.errors import InputError
+from hpf_core.interfaces import HandModel
+from hpf_core.synthesis.actors import Actor
+from hpf_core.synthesis.forearm import bend_towards, forearm
+from hpf_core.synthesis.motion import Motion, random_motion
+from hpf_core.synthesis.rigs import PRIMESENSE, arc
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("views", [1, 2, 3, 6])
+def test_all_cameras_look_at_the_place_from_the_same_distance(views: int) -> None:
+    rig = arc(views, 850.0, 35.0)
+    np.testing.assert_allclose(rig.to_rig[0], np.eye(4), atol=1e-12)
+    for to_rig, from_rig in zip(rig.to_rig, rig.from_rig, strict=True):
+        np.testing.assert_allclose(to_rig[:3, :3] @ to_rig[:3, :3].T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(to_rig[:3, :3]) == pytest.approx(1)
+        seen = from_rig @ np.array([0, 0, 850.0, 1])
+        np.testing.assert_allclose(PRIMESENSE.project(seen[:3]), [320, 240, 850], atol=1e-6)
+        assert to_rig[1, 1] > 0.9  # upright
+    angles = np.degrees(np.arctan2(rig.to_rig[:, 0, 2], rig.to_rig[:, 2, 2]))
+    assert len(set(np.round(angles, 3))) == views
+    assert np.abs(angles).max() == pytest.approx(35.0 if views > 1 else 0.0, abs=1e-6)
+
+
+def test_a_rig_needs_a_camera() -> None:
+    with pytest.raises(InputError, match="1 camera or more"):
+        arc(0, 850.0, 35.0)
+
+
+def test_projecting_and_lifting_undo_each_other() -> None:
+    points = np.random.default_rng(0).normal(size=(20, 3)) * 100 + [0, 0, 900]
+    np.testing.assert_allclose(PRIMESENSE.lift(PRIMESENSE.project(points)), points, atol=1e-9)
+
+
+def moved(hand: HandModel, frames: int = 41, seed: int = 0) -> Motion:
+    return random_motion(
+        hand,
+        frames,
+        seeded(seed),
+        frames_per_pose=8,
+        cone_deg=45.0,
+        roll_deg=30.0,
+        target_mm=torch.tensor([0.0, 0.0, 850.0]),
+        reach_mm=50.0,
+    )
+
+
+def test_motion_is_smooth_and_stays_between_its_keys(hand: HandModel) -> None:
+    motion = moved(hand)
+    for values in (motion.pose, motion.position, motion.elbow):
+        keys = values[::8]
+        for k in range(5):
+            part = values[8 * k : 8 * k + 9]
+            low, high = torch.minimum(keys[k], keys[k + 1]), torch.maximum(keys[k], keys[k + 1])
+            assert (part >= low - 1e-4).all()
+            assert (part <= high + 1e-4).all()
+    step = motion.rotation[:-1].transpose(1, 2) @ motion.rotation[1:]
+    turned = ((step.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).arccos().rad2deg()
+    assert turned.max() < 30
+    assert turned.max() > 2
+    assert (motion.position - torch.tensor([0.0, 0.0, 850.0])).abs().max() <= 50
+
+
+def test_keys_keep_to_the_rigs_range_of_views(hand: HandModel) -> None:
+    facing = moved(hand, 400).rotation[::8, 2, 2].arccos().rad2deg()  # between the palm's normal and the first camera's axis
+    assert facing.max() <= 45.01
+    assert facing.max() > 30
+
+
+def test_motion_depends_on_its_generator_alone(hand: HandModel) -> None:
+    torch.manual_seed(1)
+    one = moved(hand)
+    torch.manual_seed(2)
+    again, other = moved(hand), moved(hand, seed=1)
+    assert torch.equal(one.pose, again.pose)
+    assert torch.equal(one.rotation, again.rotation)
+    assert not torch.equal(one.rotation, other.rotation)
+
+
+def test_a_forearm_starts_in_the_wrist_and_goes_on_from_the_palm(hand: HandModel) -> None:
+    pose, shape = hand.sample(5, seeded())
+    points = hand.points(pose, shape)
+    length, radius = torch.tensor([0.0, 50.0, 100.0, 200.0, 250.0]), torch.full((5,), 20.0)
+    arm = forearm(hand, points, length, torch.zeros(5, 2), radius, count=6)
+    wrist = points[:, list(hand.wrist)].mean(dim=1)
+    middle = arm.centres[:, 6:12]
+    torch.testing.assert_close(middle[:, 0], wrist)
+    torch.testing.assert_close((middle[:, -1] - wrist).norm(dim=-1), length)
+    away = ((middle[1:, -1] - wrist[1:]) * (wrist[1:] - points[1:, hand.palm_centre])).sum(-1)
+    assert (away > 0).all()
+    assert (arm.radii[:, -1] >= arm.radii[:, 0]).all()
+
+
+def test_a_wrist_bends_towards_the_elbow_as_far_as_it_goes(hand: HandModel) -> None:
+    points = hand.points(*hand.sample(2, seeded()))
+    wrist = points[:, list(hand.wrist)].mean(dim=1)
+    along = wrist - points[:, hand.palm_centre]
+    within = wrist + along / along.norm(dim=-1, keepdim=True) * 200 + torch.tensor([40.0, 0.0, 60.0])
+    bend = bend_towards(hand, points, within)
+    arm = forearm(hand, points, (within - wrist).norm(dim=-1), bend, torch.full((2,), 20.0), count=4)
+    torch.testing.assert_close(arm.centres[:, 7], within, atol=0.1, rtol=0)
+    behind = bend_towards(hand, points, wrist - 100 * along)
+    assert behind.abs().rad2deg().max() <= 60.01
+
+
+def test_actors_differ_from_the_model_and_from_each_other(hand: HandModel) -> None:
+    one, other = Actor.random(hand, seeded(1)), Actor.random(hand, seeded(2))
+    motion = moved(hand, 9)
+    points, surface = one.perform(motion)
+    assert points.shape == (9, 36, 3)
+    assert surface.centres.shape[:2] == surface.radii.shape
+    assert surface.centres.shape[1] > 300
+    assert (one.stretch - 1).abs().min() >= 0.02
+    assert (one.stretch - 1).abs().max() <= 0.04
+    assert abs(one.thickness - 1) >= 0.06
+    assert not torch.equal(one.stretch, other.stretch)
+    # The surface is closed along every link: a point half-way lies well inside of some sphere.
+    first, last = torch.tensor(hand.links).unbind(1)
+    half = (points[:, first] + points[:, last]) / 2
+    depth = (torch.cdist(half, surface.centres) - surface.radii[:, None]).amin(dim=-1)
+    assert depth.max() < -4
+    # It moves rigidly with the motion's rotation: bones keep their lengths.
+    palm = torch.pdist(points[0, 30:33])
+    for frame in points[1:]:
+        torch.testing.assert_close(torch.pdist(frame[30:33]), palm, atol=1e-2, rtol=0)
