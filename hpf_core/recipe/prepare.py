@@ -57,10 +57,12 @@ def _inherit(stages: Node) -> tuple[Node, set[str]]:
         # A control states its own terms: without them it would be a copy of its stage.
         fields = {key: node for key, node in partner.entries.items() if key != "terms"} | stage.entries
         fields["control_of"] = replace(asked, value=partner_name)
-        if own_draw is not None and base_draw is not None and own_draw.is_mapping and base_draw.is_mapping:
-            fields["draw"] = own_draw.with_entries({**base_draw.entries, **own_draw.entries})
-        if own_draw is None or "real" not in own_draw.entries:
+        if own_draw is None:
             inherited_real.add(name)
+        elif own_draw.is_mapping and base_draw is not None and "synthetic" in base_draw.entries:
+            # The same synthetic draw is what makes it a control; of real frames it draws what it says.
+            synthetic = {"synthetic": base_draw.entries["synthetic"]}
+            fields["draw"] = own_draw.with_entries(synthetic | own_draw.entries)
         result[name] = stage.with_entries(fields)
     raise_if(problems)
     return stages.with_entries(result), inherited_real

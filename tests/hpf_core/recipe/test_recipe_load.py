@@ -408,6 +408,10 @@ def test_a_control_draws_real_frames_only_if_its_terms_can_see_them(resolve: Res
     assert resolve(without_agreement).stages[2].draw_real == 25
     stated = recipe.replace("control_of: fit,", "control_of: fit, draw: {real: 25},")
     assert (resolve(stated).stages[2].draw_real, resolve(stated).stages[2].draw_synthetic) == (25, 48)
+    stated = recipe.replace(
+        "control_of: fit, terms: [labels]", "control_of: fit, draw: {}, terms: [labels, bone-length]"
+    )
+    assert (resolve(stated).stages[2].draw_real, resolve(stated).stages[2].draw_synthetic) == (0, 48)
 
 
 def test_init_is_found_from_the_recipe_and_kept_as_an_absolute_path(resolve: Resolve, tmp_path: Path) -> None:
