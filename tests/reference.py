@@ -1,7 +1,7 @@
 """The paper's equations as plain loops over NumPy float64: what the tensor code is held against.
 
-Written from the equations alone (Wan et al., CVPR 2019), one image, one pixel and one sphere at a time; it shares no code
-with the packages. Units are mm, maps are indexed [v, u].
+Written from the equations alone (Wan et al., CVPR 2019), one image, one pixel and one sphere at a time; it shares no
+code with the packages. Units are mm, maps are indexed [v, u].
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def surface_points(depth, state, cube_mm=300.0):
 
 
 def d2m(points, radii, depth, state, cube_mm=300.0, clamp_mm=None, plane=None, margin_mm=0.0, least_kept=1 / 3):
-    """Eq. 9-11 for one pair of views, the mean over points; `plane` = (wrist indices, palm's centre) leaves the arm out."""
+    """Eq. 9-11 for one pair of views, the mean over points; `plane` = (wrist indices, palm's centre) cuts the arm."""
     queries = surface_points(depth, state, cube_mm)
     if not len(queries):
         return None

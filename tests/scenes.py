@@ -104,7 +104,7 @@ class Scene:
         to_rig = np.tile(np.eye(4), (frames, views, 1, 1))
         truth = []
         for b in range(frames):
-            balls_in_rig = rng.uniform(-45, 45, size=(balls, 3)) + [0, 0, 900]
+            balls_in_rig = rng.uniform(-45, 45, size=(balls, 3)) + np.array([0, 0, 900])
             for v in range(views):
                 if not self.present[b, v]:
                     continue

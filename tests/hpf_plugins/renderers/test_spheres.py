@@ -21,7 +21,7 @@ def renderer(radii=RADII, **options) -> Spheres:
     return Spheres(torch.tensor(radii, dtype=torch.float64), SpheresConfig(**options))
 
 
-def points(seed=0, count=3, balls=len(RADII), spread_mm=50.0, dtype=torch.float64) -> Tensor:
+def points(seed=0, count=3, balls=5, spread_mm=50.0, dtype=torch.float64) -> Tensor:
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.uniform(-spread_mm, spread_mm, (count, balls, 3))).to(dtype)
 
