@@ -1,0 +1,115 @@
+"""Labels serve calibration, centring and evaluation; with those fixed, no label reaches the weights."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from safetensors.torch import load_file
+
+from hpf_core import recipe as recipes
+from hpf_core.engine.run import Run
+from hpf_core.synthesis.simulate import CaptureConfig, simulate
+
+from .conftest import TINY
+
+
+@pytest.fixture
+def capture(tmp_path, load):
+    """A small simulated capture in NYU's raw layout."""
+    from hpf_core.engine.build import build_parts
+
+    root = tmp_path / "raw"
+    simulate(root, build_parts(load(stages=["pretrain"])).hand, CaptureConfig(train=6, validation=1, test=4))
+    return root
+
+
+@pytest.fixture
+def nyu(tmp_path, capture, host):
+    """The tiny recipe on that capture through the `nyu` dataset."""
+    text = TINY.replace("{use: simulated, train: 6, validation: 2, test: 4}", f"{{use: nyu, root: '{capture}'}}")
+    path = tmp_path / "nyu.yaml"
+    path.write_text(text)
+
+    def loaded(**changes):
+        return recipes.load(path, host=host, **changes)
+
+    return loaded
+
+
+def weights(folder):
+    return load_file(folder / "weights.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def spoil(path, seed):
+    """Other labels in the same file."""
+    content = scipy.io.loadmat(path)
+    rng = np.random.default_rng(seed)
+    for key in ("joint_xyz", "joint_uvd"):
+        content[key] = content[key] + rng.normal(0, 50, content[key].shape)
+    scipy.io.savemat(path, {k: v for k, v in content.items() if not k.startswith("__")})
+
+
+def test_weights_are_bit_identical_with_other_labels_and_without_any(nyu, capture, tmp_path):
+    cache = tmp_path / "cache"
+    first = Run(nyu(), tmp_path / "first", cache=cache).execute()
+    assert first["evaluation"][-1]["frames"] == 4
+
+    for split in ("train", "test"):
+        spoil(capture / split / "joint_data.mat", seed=1)
+    Run(nyu(sets=["evaluate=null"]), tmp_path / "spoilt", cache=cache).execute()
+    assert same(weights(tmp_path / "first"), weights(tmp_path / "spoilt"))
+
+    for split in ("train", "test"):
+        (capture / split / "joint_data.mat").unlink()
+    Run(nyu(sets=["evaluate=null"]), tmp_path / "bare", cache=cache).execute()
+    assert same(weights(tmp_path / "first"), weights(tmp_path / "bare"))
+
+
+def test_what_the_test_relies_on_labels_do_matter_to_evaluation(nyu, capture, tmp_path):
+    """The control of the test above: evaluation does read them, so spoiling them is seen there."""
+    cache = tmp_path / "cache"
+    before = Run(nyu(), tmp_path / "first", cache=cache).execute()["evaluation"][-1]["mean_error_mm"]
+    spoil(capture / "test" / "joint_data.mat", seed=2)
+    after = Run(nyu(), tmp_path / "second", cache=cache).execute()["evaluation"][-1]["mean_error_mm"]
+    assert after > before + 20
+    shutil.rmtree(cache)
+
+
+def test_real_frames_have_no_field_for_a_label():
+    import dataclasses
+
+    from hpf_core.frames import RealFrames
+
+    fields = {f.name for f in dataclasses.fields(RealFrames)}
+    assert fields == {
+        "depth", "state", "present", "to_rig", "views", "sequence", "time", "index", "cube_mm",
+    }  # fmt: skip
+
+
+def test_nyu_without_its_data_says_what_to_do(tmp_path, host, monkeypatch):
+    monkeypatch.delenv("HPF_NYU_ROOT", raising=False)
+    from pathlib import Path
+
+    from hpf_core.errors import DataError
+
+    paper = Path(__file__).parents[2] / "recipes" / "paper.yaml"
+    out = tmp_path / "run"
+    with pytest.raises(DataError, match=r"(?s)HPF_NYU_ROOT.*quickstart\.yaml"):
+        Run(recipes.load(paper, host=host), out).execute()
+    assert not out.exists()
+
+
+def test_the_summary_is_plain_json(nyu, tmp_path):
+    Run(nyu(stages=["pretrain"]), tmp_path / "run", cache=tmp_path / "cache").execute()
+    document = json.loads((tmp_path / "run" / "summary.json").read_text())
+    wanted = {"after", "data", "split", "centre", "joints", "frames", "mean_error_mm", "median_error_mm", "success"}
+    wanted |= {"fingertip_error_mm", "per_joint_mm", "subjects"}
+    assert wanted <= document["evaluation"][0].keys()
+    assert document["evaluation"][0]["simulated"] is False or document["evaluation"][0]["data"] == "nyu"

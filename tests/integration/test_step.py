@@ -1,0 +1,77 @@
+"""One step's computation: on the `meta` device, with mixed views, under autocast, and compiled to one graph."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hpf_core.engine.build import build_parts
+from hpf_core.engine.draw import generator
+from hpf_core.engine.step import Batch, compute
+from hpf_core.frames import ViewIndex
+
+
+@pytest.fixture
+def stage(load):
+    """The parts, the fit stage's energy and a batch of it."""
+    resolved = load()
+    parts = build_parts(resolved)
+    parts.prepare()
+    plan = next(s for s in resolved.stages if s.name == "fit")
+    frames = parts.real.frames("train", np.arange(2))
+    samples = parts.synthetic.sample(3, generator("cpu", 0, "test"))
+    return parts, parts.energy(plan), Batch(frames, samples)
+
+
+def test_a_step_on_meta(stage):
+    """A stray CPU tensor, an `.item()` or a `nonzero` in the network, the fit or any term fails here, without a GPU."""
+    parts, energy, batch = stage
+    parts.to("meta")
+    on_meta = Batch(batch.real.to("meta"), batch.synthetic.to("meta"))
+    value = compute(parts, energy.to("meta"), on_meta)
+    value.energy.total.backward()
+    assert value.energy.total.device.type == "meta"
+    assert all(p.grad is not None for p in parts.backbone.parameters())
+    optimiser = torch.optim.Adam(parts.backbone.parameters())
+    optimiser.step()
+    assert energy.gradients(compute(parts, energy, on_meta).energy, value.fits[-1]).shape == value.energy.raw.shape
+
+
+def test_absent_views_cost_nothing_and_change_nothing(stage):
+    """A frame with one view beside one with three: as if each were alone, weighted by their numbers of pairs."""
+    parts, energy, batch = stage
+    present = np.array([[True, False, False], [True, True, True]])
+    mixed = dataclasses.replace(batch.real, present=torch.from_numpy(present), views=ViewIndex.of(present))
+    poisoned = mixed.depth.clone()
+    poisoned[0, 1:] = torch.nan
+    with pytest.warns(UserWarning, match="1 of the batch's 2 frames have fewer than the 3 views"):
+        value = compute(parts, energy, Batch(mixed, batch.synthetic))
+    other = compute(parts, energy, Batch(dataclasses.replace(mixed, depth=poisoned), batch.synthetic))
+    assert value.fits[-1].real.points.shape[0] == 4
+    assert torch.equal(value.energy.raw, other.energy.raw)
+
+
+def test_autocast_keeps_the_geometry_in_float32(stage):
+    parts, energy, batch = stage
+    exact = compute(parts, energy, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = compute(parts, energy, batch)
+    fit = value.fits[-1]
+    for tensor in (fit.real.points, fit.rendered(True).depth, fit.distances(True).distance, value.energy.raw):
+        assert tensor.dtype == torch.float32
+    assert torch.isfinite(value.energy.total)
+    assert value.energy.total.item() == pytest.approx(exact.energy.total.item(), rel=0.2)
+
+
+def test_gradient_reaches_the_network_through_every_term(stage):
+    """Each fitting term alone moves the weights; collision is 0 for hands whose fingers are apart."""
+    parts, energy, batch = stage
+    for index, name in enumerate(energy.names):
+        parts.backbone.zero_grad()
+        value = compute(parts, energy, batch)
+        value.energy.raw[index].backward()
+        norm = sum(p.grad.norm() for p in parts.backbone.parameters() if p.grad is not None)
+        assert torch.isfinite(torch.as_tensor(norm)), name
+        if value.energy.raw[index] > 0:
+            assert norm > 0, name
