@@ -92,10 +92,11 @@ class Synthetic(SyntheticDataset):
         count = len(points)
         draw = torch.rand(3, count, generator=generator, device=generator.device)
         shortest, longest = self.config.forearm_mm
-        length = (shortest + draw[0] * (longest - shortest)) * (draw[1] < self.config.forearm)
+        there = draw[1] < self.config.forearm
+        length = (shortest + draw[0] * (longest - shortest)) * there
         wrist = points[:, list(self.hand.wrist)] - shift[:, None]
         nearest = torch.cdist(wrist, surface.centres).argmin(dim=-1)
-        radius = surface.radii.gather(1, nearest).mean(dim=1) * (0.85 + 0.3 * draw[2])
+        radius = surface.radii.gather(1, nearest).mean(dim=1) * (0.85 + 0.3 * draw[2]) * there
         return forearm(self.hand, points, length, random_bend(count, generator), radius, _ARM_SPHERES)
 
 

@@ -23,7 +23,7 @@ def annotated(frames: int = 120, noise_mm: float = 0.0) -> tuple[np.ndarray, np.
 
 def worst_mm(found: np.ndarray, true: np.ndarray) -> float:
     """How far a point within 150 mm of the hand's place is moved at most."""
-    corners = np.stack(np.meshgrid(*[[-150.0, 150.0]] * 3), -1).reshape(-1, 3) + [0, 0, 850]
+    corners = np.stack(np.meshgrid(*([[-150.0, 150.0]] * 3)), -1).reshape(-1, 3) + np.array([0.0, 0.0, 850.0])
     return float(np.linalg.norm(corners @ (found - true)[:3, :3].T + (found - true)[:3, 3], axis=1).max())
 
 
@@ -79,7 +79,9 @@ def test_a_saved_calibration_is_read_back_bit_by_bit(tmp_path: Path) -> None:
     assert again.views == found.views
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"views": [0]}', '{"views": [0], "to_rig": 1, "residual_mm": [], "outliers": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"views": [0]}', '{"views": [0], "to_rig": 1, "residual_mm": [], "outliers": []}']
+)
 def test_a_damaged_calibration_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(text)

@@ -57,7 +57,7 @@ def test_a_ball_appears_where_it_is_in_every_view(turned: bool) -> None:
         seen = from_rig[:3, :3] @ ball + from_rig[:3, 3]
         depth = perspective(torch.tensor(seen[None]).float(), torch.tensor([radius]), PRIMESENSE).numpy()
         depth[np.isinf(depth)] = 1500
-        centre = seen + [25.0, 10.0, -15.0]
+        centre = seen + np.array([25.0, 10.0, -15.0])
         made = cut(depth, turned=turned, centre=centre)
         local = made.to_camera[:3, :3].T @ (seen - made.to_camera[:3, 3])
         true = orthographic(torch.tensor(local[None, None]).float(), torch.tensor([[radius]]), grid)[0].numpy()

@@ -73,7 +73,7 @@ def test_motion_is_smooth_and_stays_between_its_keys(hand: HandModel) -> None:
 
 
 def test_keys_keep_to_the_rigs_range_of_views(hand: HandModel) -> None:
-    facing = moved(hand, 400).rotation[::8, 2, 2].arccos().rad2deg()  # between the palm's normal and the first camera's axis
+    facing = moved(hand, 400).rotation[::8, 2, 2].arccos().rad2deg()  # of the palm's normal and the camera's axis
     assert facing.max() <= 45.01
     assert facing.max() > 30
 

@@ -1,0 +1,308 @@
+"""A small capture from end to end: made, read, calibrated, cropped, cached; and what labels can't reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hpf_core.errors import DataError, InputError
+from hpf_core.frames import RealFrames, State
+from hpf_core.geometry import Grid, apply_rigid
+from hpf_core.interfaces import HandModel
+from hpf_core.synthesis import nyu_layout, simulate
+from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
+from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.simulate import SUBJECT_NAMES, CaptureConfig, segments_of
+
+CONFIG = CaptureConfig(train=6, validation=2, test=3, frames_per_pose=2)
+
+
+@pytest.fixture(scope="module")
+def made(hand: HandModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("capture") / "made"
+    simulate.simulate(folder, hand, CONFIG)
+    return folder
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(made, tmp_path / "capture"))
+
+
+def reader(
+    root: Path,
+    cache: Path,
+    centring: Centring = "annotated",
+    turned: bool = True,
+    single: float = 0.0,
+    limit: int | None = None,
+) -> Capture:
+    source = CaptureSource(root, "capture", (0, 1, 2), segments_of(CONFIG), SUBJECT_NAMES, 10.0, limit)
+    return Capture(source, CropOptions(Grid(64), centring, turned, single), cache)
+
+
+def everything(capture: Capture, split: str = "train") -> RealFrames:
+    return capture.frames(split, np.arange(capture.splits()[split]))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".mat"  # MATLAB files hold the time of writing
+    }
+
+
+def assert_same(one: RealFrames, other: RealFrames) -> None:
+    for field in dataclasses.fields(RealFrames):
+        first, second = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(first, torch.Tensor):
+            assert torch.equal(first, second), field.name
+
+
+# ------------------------------------------------------------------------------------------------------- simulation
+
+
+def test_the_same_seed_makes_the_same_bytes_however_many_threads(
+    made: Path, hand: HandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "workers", lambda: 1)
+    torch.manual_seed(99)
+    simulate.simulate(tmp_path / "again", hand, CONFIG)
+    assert digest(tmp_path / "again") == digest(made)
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(
+            nyu_layout.read_annotation(tmp_path / "again" / split).xyz, nyu_layout.read_annotation(made / split).xyz
+        )
+    simulate.simulate(tmp_path / "other", hand, CONFIG.model_copy(update={"seed": 1}))
+    one, other = digest(tmp_path / "other"), digest(made)
+    assert all(one[name] != other[name] for name in one if name.endswith(".png"))
+
+
+def test_joints_lie_in_the_image_and_inside_of_the_hand(made: Path) -> None:
+    for split in ("train", "validation", "test"):
+        xyz = nyu_layout.read_annotation(made / split).xyz
+        assert xyz.shape == (3, getattr(CONFIG, split), 36, 3)
+        image = nyu_layout.CAMERA.project(xyz)
+        assert (image[..., 0] > 5).all()
+        assert (image[..., 0] < 635).all()
+        assert (image[..., 1] > 5).all()
+        assert (image[..., 1] < 475).all()
+        behind = []
+        for view in range(3):
+            for frame in range(xyz.shape[1]):
+                depth = nyu_layout.read_depth(nyu_layout.image_path(made / split, view, frame))
+                u, v, z = np.rint(image[view, frame]).astype(int).T
+                seen = depth[v, u] > 0
+                assert seen.mean() > 0.6
+                behind.append((z - depth[v, u])[seen])
+        depth_inside = np.concatenate(behind)
+        # The surface lies before the joint that it hides: by a radius, or more where another finger is in the way.
+        assert np.mean(depth_inside > 3) > 0.95
+        assert 6 < np.median(depth_inside) < 30
+
+
+def test_the_sidecar_tells_what_was_made(made: Path) -> None:
+    sidecar = json.loads((made / "capture.json").read_text())
+    assert sidecar["simulated"] is True
+    assert [(part["first"], part["frames"], part["subject"]) for part in sidecar["segments"]["test"]] == [
+        (0, 2, 0),
+        (2, 1, 1),
+    ]
+    assert CaptureConfig(**sidecar["config"]) == CONFIG
+
+
+def test_a_folder_with_something_in_it_is_refused_and_left_alone(hand: HandModel, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="isn't empty"):
+        simulate.simulate(tmp_path, hand, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_capture_that_fails_leaves_nothing_behind(
+    hand: HandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate.simulate(tmp_path / "capture", hand, CONFIG, interrupted)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def test_frames_hold_what_they_promise(root: Path, tmp_path: Path) -> None:
+    capture = reader(root, tmp_path / "cache")
+    assert capture.splits() == {"train": 6, "validation": 2, "test": 3}
+    frames = everything(capture)
+    assert frames.depth.shape == frames.state.shape == (6, 3, 64, 64)
+    assert (frames.depth.dtype, frames.state.dtype, frames.to_rig.dtype) == (torch.float32, torch.uint8, torch.float32)
+    hit = frames.state == State.HIT
+    assert (hit.float().mean(dim=(2, 3)) > 0.08).all()
+    assert (frames.depth[~hit] == 150).all()
+    assert (frames.depth[hit].abs() <= 150).all()
+    assert frames.sequence.tolist() == [0, 0, 0, 1, 1, 1]
+    torch.testing.assert_close(frames.time, torch.arange(6) / 10, check_dtype=False)
+    assert frames.index.tolist() == list(range(6))
+    assert frames.present.all()
+    some = capture.frames("train", np.array([4, 1]))
+    assert torch.equal(some.depth, frames.depth[[4, 1]])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_labels_fit_the_crops_and_the_views_fit_each_other(root: Path, tmp_path: Path, turned: bool) -> None:
+    capture = reader(root, tmp_path / "cache", turned=turned)
+    frames, labels, to_camera = everything(capture, "test"), capture.labels("test"), capture.to_camera("test")
+    assert labels.joints.shape == (3, 14, 3)
+    assert labels.names[0] == "F1_KNU3_A"
+    assert labels.names[-1] == "PALM_3"
+    assert labels.subject.tolist() == [0, 0, 1]
+    assert labels.subject_names == {0: "training subject", 1: "new subject"}
+    inverse = torch.from_numpy(np.linalg.inv(to_camera))
+    in_crop = apply_rigid(inverse, torch.from_numpy(labels.joints))
+    assert in_crop[:, -1].abs().max() < 1e-6  # centred on PALM_3
+    pixel = ((in_crop / 300 + 0.5) * 64).long()
+    for frame in range(3):
+        column, row, _ = pixel[frame].unbind(-1)
+        hit = frames.state[frame, 0, row, column] == State.HIT
+        before = in_crop[frame, :, 2] - frames.depth[frame, 0, row, column]
+        assert hit.double().mean() > 0.6
+        assert (before[hit] > 0).double().mean() > 0.9
+    # Taken into the rig's frame, the part of the hand that two views both see is one surface: of the nearest points'
+    # distances the lower quarter is within a pixel (4.7 mm), and not so where one cloud is moved by 15 mm.
+    axis = Grid(64).axis()
+    for frame in range(3):
+        clouds = []
+        for view in range(3):
+            row, column = (frames.state[frame, view] == State.HIT).nonzero().unbind(1)
+            points = torch.stack([axis[column], axis[row], frames.depth[frame, view, row, column]], dim=-1)
+            clouds.append(apply_rigid(frames.to_rig[frame, view], points))
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            assert torch.cdist(clouds[one], clouds[other]).amin(dim=1).quantile(0.25) < 4.0
+            aside = clouds[one] + torch.tensor([0.0, 0.0, -15.0])
+            assert torch.cdist(aside, clouds[other]).amin(dim=1).quantile(0.25) > 5.0
+
+
+def test_a_share_of_the_training_frames_can_have_one_view(root: Path, tmp_path: Path) -> None:
+    capture = reader(root, tmp_path / "cache", single=0.5)
+    frames = everything(capture)
+    assert frames.present.sum(dim=1).tolist() == [3, 1, 3, 1, 3, 1]
+    assert len(frames.views.rows) == 12
+    assert len(frames.views.source) == 3 * 9 + 3 * 1
+    absent = ~frames.present
+    assert (frames.state[absent] == State.UNKNOWN).all()
+    assert (frames.depth[absent] == 150).all()
+    assert torch.equal(frames.to_rig[absent], torch.eye(4).expand(6, 4, 4))
+    assert everything(capture, "test").present.all()
+    assert capture.frames("train", np.array([1, 2])).present.sum(dim=1).tolist() == [1, 3]
+
+
+def test_once_prepared_no_label_matters(root: Path, tmp_path: Path) -> None:
+    before = everything(reader(root, tmp_path / "cache"))
+    for split in ("train", "validation", "test"):
+        path = root / split / "joint_data.mat"
+        found = nyu_layout.read_annotation(root / split)
+        nyu_layout.write_annotation(root / split, nyu_layout.Annotation(found.xyz * 1.5 + 30, found.names))
+        assert path.exists()
+    assert_same(everything(reader(root, tmp_path / "cache")), before)
+    for split in ("train", "validation", "test"):
+        (root / split / "joint_data.mat").unlink()
+    capture = reader(root, tmp_path / "cache")
+    assert_same(everything(capture), before)
+    # Other crops need no label either: the calibration and the centres are fixed.
+    other = everything(reader(root, tmp_path / "cache", turned=False))
+    assert other.depth.shape == before.depth.shape
+    with pytest.raises(DataError, match=r"joint_data\.mat is missing"):
+        capture.labels("train")
+
+
+def test_preparing_again_costs_nothing(root: Path, tmp_path: Path) -> None:
+    reader(root, tmp_path / "cache").prepare()
+    said: list[str] = []
+    reader(root, tmp_path / "cache").prepare(lambda done, total, what: said.append(what))
+    assert said == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "gone", "meta"])
+def test_a_damaged_cache_is_made_anew(root: Path, tmp_path: Path, damage: str) -> None:
+    before = everything(reader(root, tmp_path / "cache"))
+    (crops,) = (tmp_path / "cache").glob("captures/*/train/crops-*")
+    path = crops / "depth.npy"
+    content = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        path.write_bytes(content[:-1000] + bytes(1000))
+    elif damage == "gone":
+        path.unlink()
+    else:
+        (crops / "meta.json").write_text("{")
+    assert_same(everything(reader(root, tmp_path / "cache")), before)
+
+
+def test_a_damaged_calibration_is_made_anew(root: Path, tmp_path: Path) -> None:
+    before = reader(root, tmp_path / "cache").calibration("train")
+    (path,) = (tmp_path / "cache").glob("captures/*/train/calibration.json")
+    path.write_text("{}")
+    shutil.rmtree(next((tmp_path / "cache").glob("captures/*/train/crops-*")))
+    after = reader(root, tmp_path / "cache").calibration("train")
+    np.testing.assert_array_equal(after.to_rig, before.to_rig)
+    assert after.residual_mm.max() < 1e-3
+
+
+def test_frames_with_a_bad_image_are_listed_and_left_out(root: Path, tmp_path: Path) -> None:
+    whole = everything(reader(root, tmp_path / "one"))
+    (root / "train" / "depth_2_0000002.png").write_bytes(b"no image")
+    (root / "train" / "depth_1_0000005.png").unlink()
+    capture = reader(root, tmp_path / "two")
+    assert capture.splits()["train"] == 4
+    reasons = capture.left_out("train")
+    assert len(reasons) == 2
+    assert "depth_2_0000002.png is damaged" in reasons[0]
+    assert "depth_1_0000005.png is missing" in reasons[1]
+    frames, kept = everything(capture), [0, 2, 3, 5]
+    assert torch.equal(frames.depth, whole.depth[kept])
+    assert frames.sequence.tolist() == [0, 0, 1, 1]
+    assert len(capture.labels("train").joints) == len(capture.to_camera("train")) == 4
+    np.testing.assert_array_equal(
+        capture.labels("train").joints, reader(root, tmp_path / "one").labels("train").joints[kept]
+    )
+
+
+def test_a_limit_takes_frames_from_all_over_the_split(root: Path, tmp_path: Path) -> None:
+    whole, part = everything(reader(root, tmp_path / "one")), everything(reader(root, tmp_path / "one", limit=3))
+    assert torch.equal(part.depth, whole.depth[[0, 2, 5]])
+
+
+def test_centres_of_mass_need_no_label_and_are_fixed(root: Path, tmp_path: Path) -> None:
+    capture = reader(root, tmp_path / "cache", centring="mass")
+    first = everything(capture)
+    assert capture.protocol.centre == "mass"
+    assert list((tmp_path / "cache").glob("captures/*/train/centres-mass.npy"))
+    shutil.rmtree(next((tmp_path / "cache").glob("captures/*/train/crops-*")))
+    assert_same(everything(reader(root, tmp_path / "cache", centring="mass")), first)
+    centred = everything(reader(root, tmp_path / "cache"))
+    assert not torch.equal(first.depth, centred.depth)
+
+
+def test_what_is_not_a_capture_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="neither a folder 'train' nor 'test'"):
+        reader(tmp_path, tmp_path / "cache").prepare()
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"no depth images; expected depth_1_0000001\.png"):
+        reader(tmp_path, tmp_path / "cache").prepare()
+
+
+def test_an_unknown_split_is_told(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no split 'exam'\. Known: train, validation, test"):
+        reader(root, tmp_path / "cache").frames("exam", np.array([0]))

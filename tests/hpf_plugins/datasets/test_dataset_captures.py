@@ -1,0 +1,127 @@
+"""`simulated` and `nyu` as a recipe builds them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hpf_core.errors import DataError
+from hpf_core.frames import State
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build, RealDataset
+from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_plugins.datasets import nyu, simulated
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+
+HAND = Spheres41(Spheres41Config())
+SMALL = {"train": 4, "validation": 1, "test": 2}
+
+
+def build(cache: Path, size: int = 64) -> Build:
+    return Build(Grid(size), 0, cache, HAND)
+
+
+def make_simulated(cache: Path, **options: object) -> RealDataset:
+    built = simulated.SPEC.factory(simulated.SimulatedConfig.model_validate({**SMALL, **options}), build(cache))
+    assert isinstance(built, RealDataset)
+    return built
+
+
+def make_nyu(cache: Path, **options: object) -> RealDataset:
+    built = nyu.SPEC.factory(nyu.NyuConfig.model_validate(options), build(cache))
+    assert isinstance(built, RealDataset)
+    return built
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small stand-in for NYU's folder, with its two splits."""
+    root = tmp_path_factory.mktemp("nyu") / "root"
+    simulate(root, HAND, CaptureConfig(train=3, validation=1, test=2))
+    shutil.rmtree(root / "validation")
+    return root
+
+
+def test_simulated_is_made_on_first_use_and_kept(cache: Path) -> None:
+    dataset = make_simulated(cache)
+    said: list[str] = []
+    dataset.prepare(lambda done, total, what: said.append(what))
+    assert "simulating the capture" in said
+    assert dataset.simulated
+    assert dataset.splits() == SMALL
+    frames = dataset.frames("train", np.arange(4))
+    assert frames.depth.shape == (4, 3, 64, 64)
+    assert frames.present.all()
+    again = make_simulated(cache)
+    again.prepare(lambda done, total, what: pytest.fail("made again"))
+    assert torch.equal(again.frames("train", np.arange(4)).depth, frames.depth)
+
+
+def test_simulated_with_other_options_is_another_capture(cache: Path, tmp_path: Path) -> None:
+    one = make_simulated(cache).frames("train", np.arange(4))
+    other = make_simulated(tmp_path, seed=1).frames("train", np.arange(4))
+    assert not torch.equal(one.depth, other.depth)
+    # Where crops are cut and which views are used doesn't make another capture.
+    mixed = make_simulated(cache, single_view_share=0.5, centre="mass")
+    assert mixed.frames("train", np.arange(4)).present.sum(dim=1).tolist() == [3, 1, 3, 1]
+    assert len(list((cache / "simulated").iterdir())) == 1
+
+
+def test_the_scored_joints_are_the_hand_models(cache: Path) -> None:
+    dataset = make_simulated(cache)
+    assert dataset.protocol.annotation == "nyu14"
+    names = HAND.annotations["nyu14"][0]
+    assert dataset.labels("test").names == names
+    assert HAND.annotations["nyu36"][0] == nyu_layout.JOINTS
+    assert all(names[k].endswith("KNU3_A") for k in dataset.protocol.fingertips)
+    assert len(dataset.protocol.fingertips) == 5
+    assert dataset.labels("test").subject_names == {0: "training subject", 1: "new subject"}
+    assert dataset.to_camera("test").shape == (2, 4, 4)
+
+
+def test_nyu_reads_the_same_layout(raw: Path, tmp_path: Path) -> None:
+    dataset = make_nyu(tmp_path, root=str(raw))
+    assert not dataset.simulated
+    assert dataset.splits() == {"train": 3, "test": 2}
+    frames = dataset.frames("train", np.arange(3))
+    assert (frames.state == State.HIT).float().mean() > 0.1
+    assert frames.time.tolist() == [0, 1, 2]
+    assert dataset.labels("test").subject_names == {0: "training subject"}
+    few = make_nyu(tmp_path, root=str(raw), views=[2, 1], limit=2, turned=True)
+    assert few.splits() == {"train": 2, "test": 2}
+    assert few.frames("train", np.array([0])).depth.shape == (1, 2, 64, 64)
+
+
+def test_nyus_test_subjects_change_at_frame_2440(raw: Path, tmp_path: Path) -> None:
+    dataset = make_nyu(tmp_path, root=str(raw))
+    _, subject = dataset._recorded("test", np.array([0, 2439, 2440, 8251]))  # type: ignore[attr-defined]
+    assert subject.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("root", ["", "  ", "nowhere/at/all", "."])
+def test_without_the_dataset_the_error_says_what_to_do(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        make_nyu(tmp_path, root=root)
+    message = str(caught.value)
+    for part in ("NYU Hand Pose Dataset", "Tompson", "CC-BY-4.0", "HPF_NYU_ROOT", "recipes/quickstart.yaml"):
+        assert part in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("views", [[], [1, 1], [0], [4]])
+def test_nyu_has_three_views(views: list[int]) -> None:
+    with pytest.raises(ValueError, match="different numbers out of 1, 2 and 3"):
+        nyu.NyuConfig(views=tuple(views))

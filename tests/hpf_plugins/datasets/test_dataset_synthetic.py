@@ -1,0 +1,113 @@
+"""Generated samples: what they hold, that they are right, and that their generator alone decides them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hpf_core.frames import State
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build
+from hpf_core.rotations import rotation_matrix
+from hpf_core.synthesis.sensor import CropNoise
+from hpf_plugins.datasets.synthetic import SPEC, Synthetic, SyntheticConfig
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+
+CLEAN = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, blobs=0)
+HAND = Spheres41(Spheres41Config())
+
+
+def dataset(size: int = 64, **options: object) -> Synthetic:
+    built = SPEC.factory(SyntheticConfig.model_validate(options), Build(Grid(size), 0, Path("unused"), HAND))
+    assert isinstance(built, Synthetic)
+    return built
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_samples_hold_what_they_promise(size: int) -> None:
+    samples = dataset(size).sample(16, seeded())
+    assert samples.depth.shape == samples.state.shape == (16, size, size)
+    assert (samples.depth.dtype, samples.state.dtype) == (torch.float32, torch.uint8)
+    hit = samples.state == State.HIT
+    assert (samples.depth[~hit] == 150).all()
+    assert (samples.depth[hit].abs() < 150).all()
+    assert (hit.float().mean(dim=(1, 2)) > 0.03).all()
+    torch.testing.assert_close(samples.points, HAND.points(samples.pose, samples.shape), atol=1e-2, rtol=0)
+    assert not samples.depth.requires_grad
+
+
+def test_the_map_shows_the_surface_of_the_points() -> None:
+    samples = dataset(noise=CLEAN, forearm=0).sample(20, seeded())
+    surface = HAND.surface(samples.pose, samples.shape)
+    axis = Grid(64).axis()
+    for k in range(20):
+        row, column = (samples.state[k] == State.HIT).nonzero().unbind(1)
+        seen = torch.stack([axis[column], axis[row], samples.depth[k, row, column]], dim=-1)
+        away = (torch.cdist(seen, surface.centres[k]) - surface.radii[k]).amin(dim=1)
+        assert away.abs().max() < 0.1
+    # Each point in the cube's front lies behind a pixel that shows it or something before it.
+    column, row, _ = ((samples.points / 300 + 0.5) * 64).long().clamp(0, 63).unbind(-1)
+    inside = samples.points.abs().amax(dim=-1) < 140
+    depth = samples.depth[torch.arange(20)[:, None], row, column]
+    assert (samples.points[..., 2] - depth)[inside].min() > -1.0
+
+
+def test_centres_and_views_keep_to_their_ranges() -> None:
+    samples = dataset(cone_deg=40, roll_deg=20, sideways_mm=10, depth_mm=(-5.0, 20.0)).sample(400, seeded())
+    palm = samples.points[:, HAND.palm_centre]
+    assert palm[:, :2].abs().max() <= 10.01
+    assert palm[:, :2].abs().max() > 9
+    assert palm[:, 2].min() >= -5.01
+    assert palm[:, 2].max() <= 20.01
+    rotation = rotation_matrix(samples.pose[:, :3])
+    assert rotation[:, 2, 2].arccos().rad2deg().max() <= 40.1
+    everywhere = rotation_matrix(dataset().sample(400, seeded()).pose[:, :3])
+    assert everywhere.mean(dim=0).abs().max() < 0.15
+
+
+def test_a_forearm_is_there_as_often_as_asked() -> None:
+    def covered(share: float) -> float:
+        return float((dataset(noise=CLEAN, forearm=share).sample(100, seeded()).state == State.HIT).float().mean())
+
+    without, always = covered(0.0), covered(1.0)
+    assert always > 1.2 * without
+    assert without + 0.2 * (always - without) < covered(0.5) < without + 0.8 * (always - without)
+
+
+def test_noise_changes_the_maps_and_not_the_points() -> None:
+    clean, noisy = dataset(noise=CLEAN).sample(64, seeded(3)), dataset().sample(64, seeded(3))
+    assert torch.equal(clean.points, noisy.points)
+    both = (clean.state == State.HIT) & (noisy.state == State.HIT)
+    difference = (noisy.depth - clean.depth)[both]
+    assert 4.0 < difference.abs().median() / 0.6745 < 8.0
+    unknown = (noisy.state == State.UNKNOWN).float().mean()
+    assert 0.01 < unknown < 0.2
+
+
+def test_what_stands_before_the_cube_hides_it() -> None:
+    samples = dataset(noise=CLEAN, depth_mm=(-145.0, -145.0), forearm=0).sample(8, seeded())
+    assert ((samples.state == State.UNKNOWN).flatten(1).sum(dim=1) > 50).all()
+
+
+def test_samples_follow_from_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    one = dataset().sample(8, seeded(7))
+    torch.manual_seed(2)
+    same, other = dataset().sample(8, seeded(7)), dataset().sample(8, seeded(8))
+    for name in ("depth", "state", "points", "pose", "shape"):
+        assert torch.equal(getattr(one, name), getattr(same, name))
+    assert not torch.equal(one.depth, other.depth)
+
+
+@pytest.mark.parametrize(
+    "options", [{"depth_mm": (20.0, 10.0)}, {"forearm_mm": (50.0, 900.0)}, {"cone": 3}, {"noise": {"depth_mm": -1}}]
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"needs two lengths in order|Extra inputs|greater than or equal"):
+        SyntheticConfig.model_validate(options)
