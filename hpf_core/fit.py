@@ -8,7 +8,6 @@ view j, Sec. 3.4.1 "Data terms" of the paper), without it the own views alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +18,7 @@ from hpf_core.frames import Estimate, RealFrames, State, SyntheticSamples, ViewI
 from hpf_core.geometry import Grid, apply_rigid, at_least_float32, invert_rigid, nearest_marked
 from hpf_core.interfaces import HandModel, Rendered, Renderer, SurfaceDistance
 
+_Any = TypeVar("_Any")
 _Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
 
 SURFACE_BUDGET = 768
@@ -70,8 +70,7 @@ class Fit:
         self.real = real
         self.synthetic = synthetic
         self.target = target
-        self._surface: dict[int | None, tuple[Tensor, Tensor]] = {}
-        self._made: dict[Hashable, dict[str, Any]] = {}
+        self._made: dict[Hashable, Any] = {}
         self._check()
 
     # ------------------------------------------------------------------------------------------- what must be there
@@ -108,31 +107,35 @@ class Fit:
 
     # ------------------------------------------------------------------------------------------------- images, packed
 
-    @cached_property
+    @property
     def depth_maps(self) -> Tensor:
         """(N, H, W) mm, the present views' depth maps."""
-        return self._packed(self.need_frames().depth)
+        return self._once("depth_maps", lambda: self._packed(self.need_frames().depth))
 
-    @cached_property
+    @property
     def states(self) -> Tensor:
         """(N, H, W) uint8, `State` of their pixels."""
-        return self._packed(self.need_frames().state)
+        return self._once("states", lambda: self._packed(self.need_frames().state))
 
-    @cached_property
+    @property
     def to_rig(self) -> Tensor:
         """(N, 4, 4), from each crop's frame to the rig's."""
-        return self._packed(self.need_frames().to_rig)
+        return self._once("to_rig", lambda: self._packed(self.need_frames().to_rig))
 
-    @cached_property
+    @property
     def hit(self) -> Tensor:
         """(N, H, W) bool, pixels that hold a surface."""
-        return self.states == State.HIT
+        return self._once("hit", lambda: self.states == int(State.HIT))
 
-    @cached_property
+    @property
     def nearest_hit(self) -> Tensor:
         """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
-        with torch.no_grad():
-            return self.grid.axis(self.depth_maps.device, self.depth_maps.dtype)[nearest_marked(self.hit)]
+
+        def found() -> Tensor:
+            axis = self.grid.axis(self.depth_maps.device, self.depth_maps.dtype)
+            return axis[nearest_marked(self.hit)]  # depth maps have no gradient
+
+        return self._once("nearest_hit", found)
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
         """Points of the surface that each depth map shows, the same ones whenever the same map comes.
@@ -143,17 +146,14 @@ class Fit:
         Returns:
             Points (N, Q, 3) mm and which of them are there, (N, Q) bool; Q is the budget or H x W.
         """
-        if budget not in self._surface:
-            with torch.no_grad():
-                self._surface[budget] = self._sample_surface(budget)
-        return self._surface[budget]
+        return self._once(("surface", budget), lambda: self._sample_surface(budget))
 
     # --------------------------------------------------------------------------------------- estimates, across views
 
-    @cached_property
+    @property
     def rig_rows(self) -> Tensor:
         """(N, J, 3) mm in the rig's frame, the estimates of the present views."""
-        return apply_rigid(self.to_rig, at_least_float32(self.need_real().points))
+        return self._once("rig_rows", lambda: apply_rigid(self.to_rig, at_least_float32(self.need_real().points)))
 
     def rig_points(self) -> Tensor:
         """(B, V, J, 3) mm in the rig's frame; 0 where `frames.present` is False."""
@@ -198,9 +198,10 @@ class Fit:
     def forearm(self, cross: bool, points: Tensor, there: Tensor, margin_mm: float = 0.0) -> Tensor:
         """Which points of the depth maps lie beyond the estimated wrist, on the forearm or what it hangs from.
 
-        The plane stands through the middle of the hand's wrist points, across the line from the palm's centre to it, both
-        taken from the pair's estimate without gradient. Where it would leave less than `LEAST_HAND` of a map's points,
-        the estimate isn't believed, and nothing is called forearm: a wrong start must not hide the hand from itself.
+        The plane stands through the middle of the hand's wrist points, across the line from the palm's centre to it,
+        both taken from the pair's estimate without gradient. Where it would leave less than `LEAST_HAND` of a map's
+        points, the estimate isn't believed, and nothing is called forearm: a wrong start must not hide the hand from
+        itself.
 
         Args:
             cross: for all pairs, or the own views alone.
@@ -234,7 +235,7 @@ class Fit:
         own: Callable[[], _Made] | None = None,
     ) -> _Made:
         """What `make` says of slices of the pairs: the own views and the rest are each made once, in any order."""
-        made: dict[str, _Made] = self._made.setdefault(name, {})
+        made: dict[str, _Made] = self._once(name, dict)
         rows, pairs = self.views.rows.shape[0], self.views.target.shape[0]
         if not cross or rows == pairs:
             if "own" not in made:
@@ -249,6 +250,12 @@ class Fit:
             else:
                 made["all"] = make(slice(0, pairs))
         return made["all"]
+
+    def _once(self, name: Hashable, make: Callable[[], _Any]) -> _Any:
+        """What `make` says, remembered by name. (`functools.cached_property` holds a lock, which can't be compiled.)"""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _rows(self, cross: bool, values: Tensor) -> Tensor:
         return values if cross else values[: self.views.rows.shape[0]]

@@ -14,6 +14,7 @@ from pydantic import Field
 from hpf_core.fit import SURFACE_BUDGET, Fit
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
 
+
 class DataToModelConfig(Config):
     """Options of the data term `d2m`."""
 

@@ -38,8 +38,8 @@ class ModelToDataConfig(Config):
     )
     forearm: Literal["wrist_plane", "keep"] = Field(
         "wrist_plane",
-        description="`wrist_plane`: pixels that show a surface beyond the plane through the estimated wrist, across the "
-        "line from the palm's centre, are left out of the mean; `keep`: all pixels count (the paper).",
+        description="`wrist_plane`: pixels that show a surface beyond the plane through the estimated wrist, across "
+        "the line from the palm's centre, are left out of the mean; `keep`: all pixels count (the paper).",
     )
     margin_mm: float = Field(
         0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
@@ -109,7 +109,7 @@ class ModelToData(DataTerm):
         """(P, H, W) bool, the pixels that count; None where all do."""
         counts = None
         if self.config.unknown == "ignore":
-            counts = (fit.states != State.UNKNOWN)[target]
+            counts = (fit.states != int(State.UNKNOWN))[target]
         if self.config.forearm == "wrist_plane":
             hand = ~fit.forearm(cross, *fit.surface_points(None), self.config.margin_mm).view(-1, *fit.hit.shape[1:])
             counts = hand if counts is None else counts & hand

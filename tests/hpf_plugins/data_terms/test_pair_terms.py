@@ -292,6 +292,20 @@ def test_terms_compute_in_float32_under_autocast(term):
     torch.testing.assert_close(plain.double(), term(scene.fit()).values, atol=1e-3, rtol=1e-4)
 
 
+def test_the_graph_has_no_breaks():
+    """What torch.compile would take in one piece: no value reaches the host, no shape depends on one."""
+    scene = Scene([[1, 1, 1], [1, 0, 1]], seed=15)
+
+    def values(points):
+        fit = scene.fit(points)
+        return [term(fit).values for term in both()]
+
+    for found, expected in zip(
+        torch.compile(values, backend="eager", fullgraph=True)(scene.points), values(scene.points), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
 def test_units_say_what_the_values_are():
     assert [t.unit for t in both()] == ["mm", "mm"]
     assert model_to_data(loss="squared").unit == "mm^2"
