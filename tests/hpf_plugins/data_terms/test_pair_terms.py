@@ -85,15 +85,18 @@ def test_d2m_is_the_equation(options):
         assert float(value.values[p]) == pytest.approx(expected, abs=1e-9)
 
 
-def test_m2d_leaves_the_forearms_pixels_out_of_the_mean():
+@pytest.mark.parametrize("unknown", ["background", "ignore"])
+def test_m2d_leaves_the_forearms_pixels_out_of_the_mean(unknown):
     scene = Scene(MIXED, seed=3)
     fit = scene.fit()
-    value = model_to_data(background="far")(fit)
+    value = model_to_data(background="far", unknown=unknown)(fit)
     beyond = fit.forearm(True, *fit.surface_points(None)).view(-1, 20, 20)
     assert bool(beyond.any())
     rendered = fit.rendered(True).depth
     for p, target in enumerate(fit.views.target.tolist()):
         kept = ~beyond[p]
+        if unknown == "ignore":
+            kept = kept & (fit.states[target] != State.UNKNOWN)
         expected = (rendered[p] - fit.depth_maps[target]).abs()[kept].mean()
         torch.testing.assert_close(value.values[p], expected)
 
@@ -294,11 +297,11 @@ def test_terms_compute_in_float32_under_autocast(term):
 
 def test_the_graph_has_no_breaks():
     """What torch.compile would take in one piece: no value reaches the host, no shape depends on one."""
-    scene = Scene([[1, 1, 1], [1, 0, 1]], seed=15)
+    scene, terms = Scene([[1, 1, 1], [1, 0, 1]], seed=15), both()
 
     def values(points):
         fit = scene.fit(points)
-        return [term(fit).values for term in both()]
+        return [term(fit).values for term in terms]
 
     for found, expected in zip(
         torch.compile(values, backend="eager", fullgraph=True)(scene.points), values(scene.points), strict=True
