@@ -112,11 +112,11 @@ class Planner:
         """What a term needs and a stage lacks, in words; empty if nothing."""
         drawn = {"real": real, "synthetic": synthetic}
         for images in _IMAGES:
-            if images in spec.needs and drawn[images] == 0:
+            if images in _needs(spec) and drawn[images] == 0:
                 return f"needs {images} images, and the stage draws none (draw.{images} is 0)"
         if self.backbone is None:
             return ""
-        lacking = spec.needs - set(_IMAGES) - {"points"} - self.backbone.spec.provides
+        lacking = _needs(spec) - set(_IMAGES) - {"points"} - self.backbone.spec.provides
         if not lacking:
             return ""
         provided = ", ".join(sorted({"points", *self.backbone.spec.provides}))
@@ -186,8 +186,13 @@ class Planner:
         )
 
 
+def _needs(spec: PluginSpec) -> frozenset[str]:
+    """What a term needs; a prior judges the estimates of real images (`Energy`), whether it says so or not."""
+    return spec.needs | {"real"} if spec.kind == "prior" else spec.needs
+
+
 def _synthetic_only(spec: PluginSpec) -> bool:
-    return "synthetic" in spec.needs and "real" not in spec.needs
+    return "synthetic" in spec.needs and "real" not in _needs(spec)
 
 
 def _in_stages(names: list[str]) -> str:

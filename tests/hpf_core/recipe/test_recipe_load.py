@@ -125,7 +125,10 @@ def test_extending_a_plugin(
 def test_switching_a_term_over_what_is_extended(
     resolve: Resolve, tmp_path: Path, base: str, over: str, weight: float | None
 ) -> None:
-    text = SMALL.replace("[labels]", "[labels, bone_length]")
+    text = SMALL.replace("{synthetic: g", "{real: {use: cameras, root: /x}, synthetic: g").replace(
+        ": 4}", ": 4, real: 1}"
+    )
+    text = text.replace("[labels]", "[labels, bone_length]")
     (tmp_path / "base.yaml").write_text(text + f"terms: {{bone-length: {base}}}\n")
     got = resolve(f"extends: base.yaml\nterms: {{bone_length: {over}}}\n")
     assert {t.name: t.weight for t in got.stages[0].terms}.get("bone_length") == weight
@@ -408,9 +411,7 @@ def test_a_control_draws_real_frames_only_if_its_terms_can_see_them(resolve: Res
     assert resolve(without_agreement).stages[2].draw_real == 25
     stated = recipe.replace("control_of: fit,", "control_of: fit, draw: {real: 25},")
     assert (resolve(stated).stages[2].draw_real, resolve(stated).stages[2].draw_synthetic) == (25, 48)
-    stated = recipe.replace(
-        "control_of: fit, terms: [labels]", "control_of: fit, draw: {}, terms: [labels, bone-length]"
-    )
+    stated = recipe.replace("control_of: fit, terms: [labels]", "control_of: fit, draw: {}, terms: [labels, sharpness]")
     assert (resolve(stated).stages[2].draw_real, resolve(stated).stages[2].draw_synthetic) == (0, 48)
 
 
