@@ -47,8 +47,14 @@ def evaluate(
     \b
     Example:
         hpf eval v2v_posenet.txt feedback.txt --labels labels_test.txt --protocol nyu
-        hpf eval runs/quickstart --json
+        hpf eval runs/quickstart-1 --json
     """
+    for path in predictions:
+        if not path.exists():
+            raise InputError(
+                f"{path} doesn't exist. Give files of predictions with --labels FILE, or the "
+                "folders of runs, such as runs/quickstart-1."
+            )
     runs = [path for path in predictions if path.is_dir()]
     if runs:
         if len(runs) < len(predictions) or labels is not None or out is not None:

@@ -72,7 +72,7 @@ def hpf(
     """
 
 
-app.command("run")(run)
+app.command("run", short_help="Run a recipe: train, evaluate, write it all down.")(run)
 app.command("eval")(evaluate)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(plugins.app, name="plugins")

@@ -162,7 +162,7 @@ class Estimate(_Moves):
 
     def take(self, rows: slice) -> Estimate:
         """The estimates of some of the images."""
-        cut = {
+        cut: dict[str, Any] = {
             f.name: (None if getattr(self, f.name) is None else getattr(self, f.name)[rows])
             for f in dataclasses.fields(self)
         }

@@ -156,6 +156,7 @@ def test_wrong_number_of_lines_names_line_and_files(files: tuple[Path, Path]) ->
         (["METHOD", "--labels", "LABELS", "--protocol", "icvl"], "labels.txt:1: 42 columns, expected 48"),
         (["METHOD", "METHOD", "--labels", "LABELS"], "method.txt is given twice"),
         (["none.txt", "--labels", "LABELS"], "none.txt doesn't exist"),
+        (["runs/none"], "runs/none doesn't exist"),
         (["METHOD", "--labels", "none.txt"], "none.txt doesn't exist"),
         (["FOLDER"], "holds no summary.json"),
         ([], "Missing argument"),
