@@ -58,8 +58,10 @@ def list_plugins(
     rows = [row for row in host.rows() if wanted is None or row.kind in (None, wanted)]
     if as_json:
         show.emit_json({"plugins": [_row_document(row) for row in rows]})
-    else:
+    elif rows:
         show.result(_row_table(rows))
+    else:
+        show.note(f"No {(wanted or 'plugin').replace('_', ' ')} is installed. docs/plugins.md says how to write one.")
     if strict and host.problems():
         raise PluginError("Not every plugin is whole (see above), and --strict-plugins asks for that.")
 

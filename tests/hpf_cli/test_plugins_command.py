@@ -95,6 +95,13 @@ def test_list_of_one_kind(hpf: Callable[..., Any], word: str) -> None:
     ]
 
 
+def test_a_kind_of_which_there_is_none(hpf: Callable[..., Any]) -> None:
+    done = hpf("list", "--kind", "refiner", dists=())
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.startswith("No refiner is installed.")
+    assert json.loads(hpf("list", "--kind", "refiner", "--json", dists=()).stdout) == {"plugins": []}
+
+
 def test_unknown_kind(hpf: Callable[..., Any]) -> None:
     done = hpf("list", "--kind", "data-trem")
     assert done.exit_code == 2
