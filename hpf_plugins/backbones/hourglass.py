@@ -171,9 +171,11 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
     torch_state = torch.random.get_rng_state()
     try:
         torch.random.default_generator.manual_seed(build.seed)
-        return Hourglass(config, len(build.need_hand().names), grid)
+        network = Hourglass(config, len(build.need_hand().names), grid)
     finally:
         torch.random.set_rng_state(torch_state)
+    # Channels last: a tenth quicker on two CPU cores, and what tensor cores like.
+    return network.to(memory_format=torch.channels_last)
 
 
 SPEC = PluginSpec(
