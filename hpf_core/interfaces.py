@@ -144,7 +144,8 @@ class HandModel(nn.Module, abc.ABC):
         parts: J part names ("little", ..., "thumb", "palm").
         links: pairs (a, b) of point indices that a surface runs between.
         radii: (J,) mm buffer.
-        annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) float32 matrix that maps points to joints.
+        annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) float32 matrix that maps
+            points to joints.
         fingertips: indices of the points at the tips.
         wrist: indices of the points on the wrist, where a forearm begins.
         palm_centre: index of the palm's centre.
@@ -193,8 +194,8 @@ class Rendered(NamedTuple):
         depth: (N, H, W) mm; the far value where nothing is hit. Differentiable in the points.
         hit: (N, H, W) bool.
         element: (N, H, W) int64, the surface element (sphere) that is seen; 0 where nothing is hit.
-        anchor: (N, H, W, 2) mm, x and y of the surface point seen. Its value is the pixel's own ray; its gradient moves with the
-            element, so that a loss on it slides the element sideways.
+        anchor: (N, H, W, 2) mm, x and y of the surface point seen. Its value is the pixel's own ray; its gradient moves
+            with the element, so that a loss on it slides the element sideways.
     """
 
     depth: Tensor
@@ -259,9 +260,12 @@ class Term(nn.Module):
 
     Attributes:
         unit: unit of the raw value, e.g. "mm".
+        needs: fields of `Estimate` beyond `points` that it reads with the options that it was built with; a backbone
+            whose `provides` lacks one is refused before any work starts. `PluginSpec.needs` says what all options need.
     """
 
     unit: ClassVar[str] = "1"
+    needs: frozenset[str] = frozenset()
 
     def prepare(self, progress: Progress = no_progress) -> None:
         """Train or fetch whatever must be there before the first step; cached by a hash of all that it depends on."""

@@ -10,7 +10,7 @@ import torch
 
 from hpf_core.cache import cache_folder
 from hpf_core.energy import Energy, WeightedTerm
-from hpf_core.errors import InputError, PluginError
+from hpf_core.errors import InputError, PluginError, RecipeError
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import (
     Backbone,
@@ -77,6 +77,17 @@ def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]
     return made
 
 
+def _check_needs(part: TermPart, term: Term, backbone: Part) -> None:
+    missing = sorted(term.needs - backbone.spec.provides)
+    if missing:
+        have = ", ".join(sorted(backbone.spec.provides)) or "points alone"
+        raise RecipeError(
+            f"term '{part.name}' with these options needs {', '.join(missing)} of the network's estimates, which "
+            f"backbone '{backbone.name}' doesn't provide (it provides {have}); choose another backbone, other options "
+            "of the term, or --without it"
+        )
+
+
 def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.device | str = "cpu") -> Parts:
     """Build all that the recipe names; nothing is trained, downloaded or cached yet (see `Parts.prepare`).
 
@@ -102,6 +113,7 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
         for term in stage.terms:
             if term.name not in terms:
                 terms[term.name] = _make(term, full, Term)
+                _check_needs(term, terms[term.name], resolved.backbone)
     parts = Parts(
         grid=grid,
         hand=hand,

@@ -47,6 +47,7 @@ class Multiview(DataTerm):
     def __init__(self, config: MultiviewConfig) -> None:
         super().__init__()
         self.config = config
+        self.needs = frozenset({"spread"}) if config.average == "least_variance" else frozenset()
         self._told = False
 
     @property

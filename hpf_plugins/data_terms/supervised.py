@@ -62,6 +62,7 @@ class Supervised(DataTerm):
         super().__init__()
         self.config = config
         self.half_cube_mm = half_cube_mm
+        self.needs = frozenset() if config.on == "points" else frozenset({"heatmaps", "latent_depth"})
 
     def forward(self, fit: Fit) -> TermValue:
         """Values (M,) of the samples, all with weight 1."""

@@ -78,7 +78,7 @@ def test_gradient_lens_is_per_image_and_weighted():
     energy = Energy([WeightedTerm("square", 0.5, Square()), WeightedTerm("line", 2.0, Line())])
     fit = FakeFit(torch.full((4, 3, 3), 1.0, requires_grad=True))
     norms = energy.gradients(energy([fit]), fit)
-    # d/dp of sum p^2 is 2 p: norm 2 * 3 over nine coordinates; of the sum it is 1: norm 3. Neither falls with the batch.
+    # d/dp of sum p^2 is 2 p: norm 2 * 3 over nine coordinates; of the sum it is 1: norm 3. The batch changes neither.
     assert norms.tolist() == pytest.approx([0.5 * 6.0, 2.0 * 3.0])
 
 

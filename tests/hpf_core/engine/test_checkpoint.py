@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 def test_damaged_files(tmp_path, content):
     path = tmp_path / "c.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="c.safetensors"):
+    with pytest.raises(DataError, match=r"c\.safetensors"):
         files.read(path)
 
 
