@@ -38,9 +38,7 @@ class HourglassConfig(Config):
         le=8,
         description="pixels that the maps reach beyond the cube, for points at its rim",
     )
-    sigma: float = Field(
-        2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels; authors' code: 1"
-    )
+    sigma: float = Field(2.0, gt=0, le=16, description="sigma of the label heatmaps, pixels; authors' code: 1")
     alpha: float = Field(10.0, gt=0, le=40, description="annealing factor of the softmax, Eq. 1-2; authors' code: 20")
     background: Literal["subtract", "keep"] = Field(
         "subtract",
@@ -175,7 +173,8 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
     finally:
         torch.random.set_rng_state(torch_state)
     # Channels last: a tenth quicker on two CPU cores, and what tensor cores like.
-    return network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 SPEC = PluginSpec(
