@@ -1,0 +1,1 @@
+"""The bundled plugins, registered by `bundle.py` exactly as anyone's are."""
