@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from hpf_cli import show
 from hpf_core.interfaces import Observer
 
 if TYPE_CHECKING:
     from hpf_core.engine.estimate import StageEstimate
+
+
+class _Bars(Progress):
+    """A line for each task, and below them what each term adds to the loss, as many lines as they need."""
+
+    terms: Sequence[str] = ()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The lines, from the top."""
+        yield self.make_tasks_table(self.tasks)
+        if self.terms:
+            yield Columns([Text(term, style="dim", no_wrap=True) for term in self.terms], padding=(0, 3))
 
 
 class Live(Observer):
@@ -22,9 +37,10 @@ class Live(Observer):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+        self._bar = _Bars(
+            TextColumn("{task.description}", markup=False),
+            # Gives way first where the terminal is narrow.
+            BarColumn(bar_width=None if console.width < 100 else 24),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[text]}", markup=False),
@@ -41,6 +57,7 @@ class Live(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._bar.terms = ()
         self._bar.stop()
 
     def progress(self, done: int, total: int, what: str) -> None:
@@ -55,49 +72,52 @@ class Live(Observer):
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
         """Say where the run is written."""
-        self._console.print(f"run folder: {folder}", markup=False, highlight=False)
+        self._print(f"run folder: {folder}")
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
         """A bar for the stage."""
+        self._bar.terms = ()
         self._update(stage, done, steps, "")
         self._line(f"stage {stage}: {steps} steps" + (f", from step {done}" if done else ""))
         self._steps = steps
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
         """The loss, each weighted term, and the rate."""
-        terms = "  ".join(f"{name} {value:.3g}" for name, value in metrics["weighted"].items())
-        self._update(
-            stage, step, self._steps, f"loss {metrics['loss']:.4g}  {terms}  {metrics['images_per_second']:.0f} img/s"
-        )
+        self._bar.terms = [f"{name} {value:.3g}" for name, value in metrics["weighted"].items()]
+        text = f"loss {metrics['loss']:.4g}  {metrics['images_per_second']:.0f} img/s"
+        self._update(stage, step, self._steps, text)
 
     def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
         """The mean error after a stage."""
         simulated = " (simulated)" if result.get("simulated") else ""
-        self._console.print(
+        self._print(
             f"after {stage}: mean error {result['mean_error_mm']:.2f} mm on {result['frames']} frames of "
-            f"{result['data']}/{result['split']}{simulated}",
-            markup=False,
-            highlight=False,
+            f"{result['data']}/{result['split']}{simulated}"
         )
 
     def _update(self, name: str, done: int, total: int, text: str) -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=total, text=text)
+            # With what is done from the start: the time left follows from what comes after it.
+            self._tasks[name] = self._bar.add_task(name, total=total, completed=done, text=text)
         self._bar.update(self._tasks[name], completed=done, total=total, text=text)
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        # A path that is broken into lines can't be copied.
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_summary(console: Console, folder: Path, summary: Mapping[str, Any]) -> None:
-    """The table that ends a run."""
+def print_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """The table that ends a run, on standard output."""
     rows = summary["evaluation"]
     if rows:
         first = rows[0]
         simulated = ", simulated data" if first.get("simulated") else ""
         heading = f"{first['data']}/{first['split']}: {first['frames']} frames, {first['joints']} joints{simulated}"
-        table = Table(title=heading, title_justify="left")
+        table = Table(title=Text(heading), title_justify="left")
         table.add_column("after")
         for name in ("mean mm", "median mm", "fingertips mm", "20 mm", "30 mm", "40 mm"):
             table.add_column(name, justify="right")
@@ -105,54 +125,67 @@ def print_summary(console: Console, folder: Path, summary: Mapping[str, Any]) ->
             tips = row["fingertip_error_mm"]
             shares = [f"{row['success'][k]:.1%}" for k in ("20", "30", "40")]
             table.add_row(
-                row["after"],
+                Text(row["after"]),
                 f"{row['mean_error_mm']:.2f}",
                 f"{row['median_error_mm']:.2f}",
                 "" if tips is None else f"{tips:.2f}",
                 *shares,
             )
-        console.print(table)
+        show.result(table)
+        show.result("20, 30, 40 mm: share of frames with all joints within that distance")
         for line in effects(summary):
-            console.print(line, markup=False, highlight=False)
+            show.result(line)
+    else:
+        for stage in summary["stages"]:
+            show.result(f"{stage['name']}: {stage['steps']} steps; not evaluated")
     for change in summary["changes"]:
-        console.print(f"changed: {change}", markup=False, highlight=False)
-    console.print(f"figures: {folder / 'figures'}   summary: {folder / 'summary.json'}", markup=False, highlight=False)
+        show.result(f"changed: {change}")
+    show.result(f"figures: {folder / 'figures'}   summary: {folder / 'summary.json'}")
 
 
 def effects(summary: Mapping[str, Any]) -> list[str]:
     """What fitting did to the mean error: against the start and against the control."""
     found = {row["after"]: row["mean_error_mm"] for row in summary["evaluation"]}
-    order = list(found)
+    controls = {stage["name"]: stage.get("control_of") for stage in summary["stages"]}
+    # What feeds the next stage, in order: a control feeds none.
+    chain = [name for name in found if controls.get(name) is None]
     lines = []
-    for stage in summary["stages"]:
-        partner = stage.get("control_of")
-        if partner is None or partner not in found or stage["name"] not in found:
+    for control, stage in controls.items():
+        if stage not in found or control not in found or not found[control]:
             continue
-        before = order[order.index(partner) - 1] if order.index(partner) else None
-        fitted, control = found[partner], found[stage["name"]]
-        if before is not None:
-            lines.append(f"{partner} / {before}: x {fitted / found[before]:.2f}")
-            lines.append(f"{stage['name']} / {before}: x {control / found[before]:.2f} (same steps and synthetic draw)")
-        lines.append(f"{partner} / {stage['name']}: x {fitted / control:.2f}, what the fitting terms add")
+        position = chain.index(stage)
+        if position and found[chain[position - 1]]:
+            before = chain[position - 1]
+            lines.append(f"mean error after {stage}: {found[stage] / found[before]:.2f} x that after {before}")
+            lines.append(f"mean error after {control}: {found[control] / found[before]:.2f} x that after {before}")
+        ratio = found[stage] / found[control]
+        lines.append(f"{stage} against its control ({control}): {ratio:.2f} x; below 1, what {stage} adds helps")
     return lines
 
 
-def print_estimate(console: Console, rows: Sequence[StageEstimate]) -> None:
-    """The table of a dry run."""
-    table = Table(title="dry run: nothing was trained", title_justify="left")
+def print_estimate(rows: Sequence[StageEstimate]) -> None:
+    """The table of a dry run, on standard output."""
+    from hpf_core.engine.estimate import VIEWS
+
+    table = Table(title="dry run: the recipe is not run", title_justify="left")
     table.add_column("stage")
-    for name in ("steps", "images a step", "images", "images/s", "hours", "memory MiB"):
+    for name in ("steps", "images a step", "images", "images/s", "hours", "peak MiB"):
         table.add_column(name, justify="right")
-    table.add_column("terms")
     for row in rows:
         table.add_row(
-            row.stage,
+            Text(row.stage),
             f"{row.steps:,}",
             f"{row.images_per_step:,}",
             f"{row.steps * row.images_per_step:,}",
             f"{row.images_per_second:,.0f}",
             f"{row.hours:,.2f}",
             f"{row.memory_mib:,.0f}",
-            ", ".join(row.terms),
         )
-    console.print(table)
+    show.result(table)
+    for row in rows:
+        show.result(f"{row.stage}: {' + '.join(row.terms)}")
+    total = sum(row.hours for row in rows)
+    show.result(
+        f"{total:,.2f} hours in all, at the rate of a few steps on this machine (real frames: stand-ins with {VIEWS} "
+        "views). Caches, pictures and evaluation come on top."
+    )

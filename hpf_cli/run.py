@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +53,7 @@ def run(
     """
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
-    from hpf_core.engine.run import Run, last_folder, next_folder
+    from hpf_core.engine.run import Run
     from hpf_core.plugins import PluginHost
 
     sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
@@ -66,20 +67,38 @@ def run(
         host=PluginHost.load(blocked=no_plugin or []),
     )
     for change in resolved.changes:
-        show.console.print(change, markup=False, style="yellow")
+        show.console.print(change, markup=False, style="yellow", soft_wrap=True)
     for note in resolved.notes:
-        show.console.print(f"note: {note}", markup=False, style="yellow")
+        show.console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
     if dry_run:
         _dry_run(resolved, json_)
         return
-    name = resolved.recipe.name or recipe.stem
-    folder = out or (last_folder(name) if resume else next_folder(name))
     with progress.Live(show.console) as live:
-        summary = Run(resolved, folder, resume=resume, observers=[live], progress=live.progress).execute()
+        made = Run(resolved, out, resume=resume, observers=[live], progress=live.progress)
+        try:
+            summary = made.execute()
+        except KeyboardInterrupt:
+            _say_how_to_resume(made.out, no_plugin or [])
+            raise
+    assert made.out is not None
+    if made.was_done:
+        show.note(f"{made.out}: this run is done already, and there is nothing to resume")
     if json_:
         show.emit_json(summary)
     else:
-        progress.print_summary(show.console, folder, summary)
+        progress.print_summary(made.out, summary)
+
+
+def _say_how_to_resume(folder: Path | None, no_plugin: list[str]) -> None:
+    from hpf_cli import show
+    from hpf_core.engine.folder import RunFolder
+
+    if folder is None or not RunFolder(folder).recipe.is_file():
+        return
+    command = ["hpf", "run", str(RunFolder(folder).recipe), "--out", str(folder), "--resume"]
+    for package in no_plugin:
+        command += ["--no-plugin", package]
+    show.note(f"to go on from here: {shlex.join(command)}")
 
 
 def _dry_run(resolved: Resolved, json_: bool) -> None:
@@ -91,4 +110,4 @@ def _dry_run(resolved: Resolved, json_: bool) -> None:
     if json_:
         show.emit_json({"stages": [row.document() for row in rows]})
     else:
-        progress.print_estimate(show.console, rows)
+        progress.print_estimate(rows)

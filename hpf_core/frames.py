@@ -7,6 +7,7 @@ Shapes use B frames, V views, N images or estimates, P ordered pairs of views, J
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -33,13 +34,20 @@ class _Moves:
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
         """The same record with every tensor on `device`."""
 
-        def move(value: Any) -> Any:
-            if isinstance(value, Tensor | _Moves):
-                return value.to(device, non_blocking=non_blocking)
-            return value
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self: _T) -> _T:
+        """The same record in page-locked memory of the host, from where copies to a GPU don't wait."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self: _T, change: Callable[[Tensor], Tensor]) -> _T:
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value)
+            return value._each(change) if isinstance(value, _Moves) else value
 
         return dataclasses.replace(
-            self, **{f.name: move(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+            self, **{f.name: changed(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
         )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+import hpf_core
 from hpf_core.cache import cache_folder
 from hpf_core.energy import Energy, WeightedTerm
+from hpf_core.engine import checkpoint as files
 from hpf_core.errors import InputError, PluginError, RecipeError
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import (
@@ -58,16 +60,31 @@ class Parts:
 
     def prepare(self, progress: Progress = no_progress) -> None:
         """Train or fetch what must be there before the first step: caches of datasets, frozen priors."""
+        self.prepare_data(progress)
+        self.prepare_terms(progress)
+
+    def prepare_data(self, progress: Progress = no_progress) -> None:
+        """Make or check the datasets' caches."""
         for data in (self.real, self.synthetic):
             prepare = getattr(data, "prepare", None)
             if prepare is not None:
                 prepare(progress)
+
+    def prepare_terms(self, progress: Progress = no_progress) -> None:
+        """Train or fetch what the terms need."""
         for term in self.terms.values():
             term.prepare(progress)
 
 
 def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]) -> Any:
     made = part.spec.factory(part.config, build)
+    if isinstance(made, RealDataset | SyntheticDataset) and not isinstance(made, expected):
+        real = isinstance(made, RealDataset)
+        what = "holds real, unlabelled frames" if real else "generates labelled samples"
+        raise PluginError(
+            f"data.{'synthetic' if real else 'real'}: the dataset '{part.name}' {what}; it belongs under "
+            f"data.{'real' if real else 'synthetic'}"
+        )
     if not isinstance(made, expected):
         names = " or ".join(t.__name__ for t in (expected if isinstance(expected, tuple) else (expected,)))
         raise PluginError(
@@ -130,6 +147,22 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
     return parts
 
 
+def load_init(resolved: Resolved, parts: Parts) -> None:
+    """Put the weights that the recipe's `init` names into the network, if it names any.
+
+    Raises:
+        InputError: there are none, or they are another network's.
+    """
+    init = resolved.recipe.init
+    if init == "shipped":
+        raise InputError(
+            f"init: shipped: HPF {hpf_core.__version__} ships no weights yet. Write init: null to start from scratch, "
+            "or give a file, such as the weights.safetensors of a run"
+        )
+    if init is not None:
+        files.load_model(parts.backbone, files.read(Path(init)), Path(init))
+
+
 def choose_device(wanted: str) -> torch.device:
     """The device that a recipe or `--device` names; `auto` is a GPU where there is one.
 
@@ -141,8 +174,10 @@ def choose_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         have = "cpu, cuda" if torch.cuda.is_available() else "cpu (no CUDA device is seen here)"
         raise InputError(f"device '{wanted}' can't be used: {reason}. Here there is: {have}.") from error
     return device

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from hpf_core.cache import write_atomic
@@ -27,9 +27,19 @@ class Checkpoint:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
-    """Write tensors and a JSON description to one safetensors file."""
+    """Write tensors and a JSON description to one safetensors file.
+
+    Raises:
+        RunError: it can't be written: the disk is full, or the folder can't be.
+    """
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(plain, temporary, metadata={"hpf": json.dumps(about)}))
+    content = to_bytes(plain, metadata={"hpf": json.dumps(about)})
+    # Written by Python, not by safetensors: its error for a full disk is no OSError, and it leaves files of its own.
+    write_atomic(path, lambda temporary: _write(temporary, content))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def read(path: Path) -> Checkpoint:
@@ -84,9 +94,17 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 def load_optimiser(optimiser: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's optimiser state back."""
     document = optimiser.state_dict()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in checkpoint.tensors.items():
         if name.startswith(_OPTIMISER):
             number, key = name.removeprefix(_OPTIMISER).split(".", 1)
-            state.setdefault(int(number), {})[key] = tensor
+            state.setdefault(int(number), {})[key] = _laid_out_as(parameters[int(number)], tensor)
     optimiser.load_state_dict({**document, "state": state})
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor in its parameter's memory format: files know none, and fused optimisers go by the memory's order."""
+    if tensor.shape != parameter.shape:
+        return tensor  # the number of steps
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

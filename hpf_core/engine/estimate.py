@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpf_core.engine.build import Parts, build_parts, choose_device
+from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
+from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.draw import generator
+from hpf_core.engine.folder import check_stages
 from hpf_core.engine.step import Batch, compute
 from hpf_core.frames import RealFrames, State, ViewIndex
 from hpf_core.interfaces import Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 
 _WARM_UP, _MEASURED = 1, 3
-_VIEWS = 3
+VIEWS = 3
+"""Views of the stand-in frames."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class StageEstimate:
     """What a stage will cost; the rate is measured over a few steps on stand-in frames of the same size.
 
     Attributes:
-        memory_mib: highest use so far: of the GPU where there is one, else of the process.
-        hours: of the stage's steps alone, without caches and evaluation.
+        memory_mib: highest use: of the GPU in this stage where there is one, else of the whole process so far.
+        hours: of the stage's steps alone, without caches, reading of real frames, pictures and evaluation.
     """
 
     stage: str
@@ -53,16 +56,20 @@ def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[Stage
     device = choose_device(recipe.runtime.device)
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)
-    parts = build_parts(resolved)
-    for term in parts.terms.values():
-        term.prepare(progress)
-    parts.to(device)
-    return [_stage(plan, parts, recipe.seed, device) for plan in resolved.stages]
+    check_stages(resolved)
+    with deterministic(device):
+        parts = build_parts(resolved)
+        load_init(resolved, parts)
+        parts.prepare_terms(progress)
+        parts.to(device)
+        return [_stage(plan, parts, recipe.seed, device) for plan in resolved.stages]
 
 
 def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device) -> StageEstimate:
     energy = parts.energy(plan).to(device)
-    optimiser = torch.optim.Adam(parts.backbone.parameters(), lr=0.0)
+    optimiser = torch.optim.Adam(parts.backbone.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     seconds = 0.0
     images = 0
     for step in range(_WARM_UP + _MEASURED):
@@ -76,7 +83,7 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device) -> St
         optimiser.zero_grad(set_to_none=True)
         value.energy.total.backward()
         optimiser.step()
-        float(value.energy.total)
+        float(value.energy.total.detach())  # waits for a GPU
         images = batch.images
         if step >= _WARM_UP:
             seconds += time.perf_counter() - began
@@ -97,15 +104,15 @@ def _stand_in(parts: Parts, frames: int, seed: int, device: torch.device) -> Rea
     with torch.no_grad():
         drawn = parts.hand.sample(frames, generator(device, seed, "dry", "frames"))
         seen = parts.renderer.depth(parts.hand.points(drawn.pose, drawn.shape), parts.grid)
-    depth = seen.depth[:, None].repeat(1, _VIEWS, 1, 1)
-    state = torch.where(seen.hit, int(State.HIT), int(State.EMPTY)).to(torch.uint8)[:, None].repeat(1, _VIEWS, 1, 1)
+    depth = seen.depth[:, None].repeat(1, VIEWS, 1, 1)
+    state = torch.where(seen.hit, int(State.HIT), int(State.EMPTY)).to(torch.uint8)[:, None].repeat(1, VIEWS, 1, 1)
     numbers = torch.arange(frames, device=device)
-    present = np.ones((frames, _VIEWS), dtype=bool)
+    present = np.ones((frames, VIEWS), dtype=bool)
     return RealFrames(
         depth=depth,
         state=state,
         present=torch.from_numpy(present).to(device),
-        to_rig=torch.eye(4, device=device).expand(frames, _VIEWS, 4, 4).contiguous(),
+        to_rig=torch.eye(4, device=device).expand(frames, VIEWS, 4, 4).contiguous(),
         views=ViewIndex.of(present).to(device),
         sequence=torch.zeros_like(numbers),
         time=numbers.double(),

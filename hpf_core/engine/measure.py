@@ -47,6 +47,30 @@ def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
     return min(sizes[split], limit) if limit else sizes[split]
 
 
+def check(parts: Parts, split: str) -> None:
+    """Whether a split can be evaluated, before hours of training: its frames, its labels, and the hand's joints.
+
+    The labels are read and let go of; nothing of them is kept.
+
+    Raises:
+        DataError: it can't.
+    """
+    assert parts.real is not None
+    split_size(parts, split)
+    annotation = parts.real.protocol.annotation
+    if annotation not in parts.hand.annotations:
+        raise DataError(
+            f"the dataset is evaluated on the joints of '{annotation}', and the hand model has no map from its points "
+            f"to them. {nearest(annotation, parts.hand.annotations)}"
+        )
+    names, annotated = parts.hand.annotations[annotation][0], parts.real.labels(split).names
+    if tuple(names) != tuple(annotated):
+        raise DataError(
+            f"the split '{split}' is annotated with the joints {', '.join(annotated)}, but the hand model's "
+            f"'{annotation}' are {', '.join(names)}"
+        )
+
+
 def predict(
     parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
 ) -> np.ndarray:

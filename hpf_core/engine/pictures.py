@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
+from hpf_core.engine import checkpoint as files
 from hpf_core.engine.build import Parts
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.measure import some_frames
@@ -77,15 +77,16 @@ class StagePictures:
         some = estimate.points[: 3 * _FRAMES_IN_A_PICTURE].detach()
         rendered = _numpy(self.parts.renderer.depth(some, self.parts.grid).depth)
         points = _pixels(self.parts, _numpy(some))
-        # Three samples a row, as if they were views.
+        # Three samples a row, as if they were views; all of them where there are fewer.
+        wide = min(3, len(some))
         return [
             FitRow(
                 f"{self.stage}, step {step}, synthetic",
-                _numpy(samples.depth[k : k + 3]),
-                rendered[k : k + 3],
-                points[k : k + 3],
+                _numpy(samples.depth[k : k + wide]),
+                rendered[k : k + wide],
+                points[k : k + wide],
             )
-            for k in range(0, len(some) - len(some) % 3, 3)
+            for k in range(0, len(some) - len(some) % wide, wide)
         ]
 
 
@@ -94,7 +95,7 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
     _training(folder)
     if not evaluations:
         return
-    found = {e["after"]: load_file(folder.predictions(e["after"])) for e in evaluations}
+    found = {e["after"]: files.read(folder.predictions(e["after"])).tensors for e in evaluations}
     errors = {name: (t["joints"] - t["truth"]).norm(dim=-1).numpy() for name, t in found.items()}
     simulated = ", simulated data" if evaluations[0]["simulated"] else ""
     heading = f"{evaluations[0]['data']}/{evaluations[0]['split']}{simulated}"

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from hpf_core.cache import write_atomic
 from hpf_core.engine import checkpoint as files
-from hpf_core.engine.build import Parts, build_parts, choose_device
-from hpf_core.engine.folder import RunFolder
+from hpf_core.engine import measure
+from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
+from hpf_core.engine.deterministic import deterministic
+from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
-from hpf_core.engine.measure import evaluate
 from hpf_core.engine.pictures import StagePictures, run_figures
-from hpf_core.engine.train import StageTrainer, StepReport, read
+from hpf_core.engine.train import StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
-from hpf_core.errors import InputError, RunError
+from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.interfaces import Observer, Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 
 _KEPT_CHECKPOINTS = 2
+
+
+class ResumeWarning(UserWarning):
+    """A run resumes otherwise than from its last checkpoint."""
 
 
 @dataclass
@@ -34,24 +37,29 @@ class Run:
 
     Args:
         resolved: the recipe, from `hpf_core.recipe.load`.
-        out: the run's folder.
+        out: the run's folder; None for a new runs/NAME-1, -2, ..., or the last of them where it resumes. `execute` puts
+            here which one it is.
         resume: continue the run that is in it.
         observers: who watches, beside those that the recipe names.
         progress: told of work outside of the stages (caches, priors, evaluation).
         cache: folder for what is made once; default the user's.
+
+    Attributes:
+        was_done: after `execute`, whether there was nothing left to do.
     """
 
     resolved: Resolved
-    out: Path
+    out: Path | None = None
     resume: bool = False
     observers: Sequence[Observer] = ()
     progress: Progress = no_progress
     cache: Path | None = None
+    was_done: bool = field(default=False, init=False)
     _evaluations: list[dict[str, Any]] = field(default_factory=list)
     _stages: list[dict[str, Any]] = field(default_factory=list)
 
     def execute(self) -> dict[str, Any]:
-        """Run all stages; returns what summary.json holds.
+        """Run all stages; returns what summary.json holds. Of a run that is done, it is returned at once.
 
         Raises:
             InputError: before any work starts, where something that was given is wrong.
@@ -60,23 +68,54 @@ class Run:
         """
         recipe = self.resolved.recipe
         device = choose_device(recipe.runtime.device)
+        check_stages(self.resolved)
+        name = recipe.name or "run"
+        if self.out is None and self.resume:
+            self.out = last_folder(name)
+        if self.out is not None:
+            RunFolder(self.out).check(self.resolved, self.resume)
+        if self.resume and self.out is not None and (summary := RunFolder(self.out).ended()) is not None:
+            self.was_done = True
+            return summary
         if recipe.runtime.threads is not None:
             torch.set_num_threads(recipe.runtime.threads)
-        # Whatever is wrong with the parts or their data is found before the folder is touched.
-        parts = build_parts(self.resolved, self.cache)
-        folder = RunFolder(self.out)
-        folder.begin(self.resolved, self.resume)
+        with deterministic(device):
+            # Whatever is wrong with the parts or the weights to start from is found before the folder is touched.
+            parts = build_parts(self.resolved, self.cache)
+            if self.out is None or not RunFolder(self.out).initial_weights().is_file():
+                load_init(self.resolved, parts)
+            self.out = self.out or next_folder(name)
+            folder = RunFolder(self.out)
+            folder.begin(self.resolved)
+            return self._execute(parts, folder, device)
+
+    def _execute(self, parts: Parts, folder: RunFolder, device: torch.device) -> dict[str, Any]:
         watch = Watchers([*self.observers, *parts.observers])
-        watch.tell("run_started", self.out, self.resolved.document())
+        watch.tell("run_started", folder.root, self.resolved.document())
         try:
-            parts.prepare(self.progress)
+            self._prepare(parts, folder)
             parts.to(device)
             self._start_weights(parts, folder, watch, device)
             for plan in self.resolved.stages:
                 self._stage(plan, parts, folder, device, watch)
             return self._finish(parts, folder, watch)
         except BaseException as error:
-            watch.tell("run_failed", self.out, error)
+            watch.tell("run_failed", folder.root, error)
+            raise
+
+    def _prepare(self, parts: Parts, folder: RunFolder) -> None:
+        """Make the caches, and find out before the training whether the data have what it and its end will ask for."""
+        try:
+            parts.prepare_data(self.progress)
+            for plan in self.resolved.stages:
+                if plan.draw_real:
+                    train_frames(parts, plan)
+            if self.resolved.recipe.evaluate is not None and parts.real is not None:
+                measure.check(parts, self.resolved.recipe.evaluate.split)
+            parts.prepare_terms(self.progress)
+        except InputError:
+            if not self.resume:
+                folder.forget()
             raise
 
     # ------------------------------------------------------------------------------------------------------- stages
@@ -84,40 +123,46 @@ class Run:
     def _start_weights(self, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device) -> None:
         """Weights before the first stage: the backbone's own, or those that `init` names."""
         path = folder.initial_weights()
-        init = self.resolved.recipe.init
         if not path.is_file():
-            if init is not None:
-                source = Path(init)
-                files.load_model(parts.backbone, files.read(source), source)
-            self._save_weights(parts, path, "init", 0)
-        if init is not None:
-            files.load_model(parts.backbone, files.read(path), path)
-            self._evaluate("init", parts, folder, watch, device)
+            self._save_weights(parts, path, INIT, 0)
+        if self.resolved.recipe.init is not None:
+            self._load(parts, path)
+            self._evaluate(INIT, parts, folder, watch, device)
 
     def _stage(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
         end = folder.stage_weights(plan.name)
         if not end.is_file():
             self._train(plan, parts, folder, device, watch)
-        checkpoint = files.read(end)
-        files.load_model(parts.backbone, checkpoint, end)
+        about = self._load(parts, end).about
         self._stages.append(
             {
                 "name": plan.name,
                 "steps": plan.steps,
                 "control_of": plan.control_of,
-                "seconds": checkpoint.about["seconds"],
-                "images_per_second": checkpoint.about["images_per_second"],
+                "seconds": about.get("seconds", 0.0),
+                "images_per_second": about.get("images_per_second", 0.0),
             }
         )
         self._evaluate(plan.name, parts, folder, watch, device)
-        for path in folder.checkpoints(plan.name):
-            path.unlink(missing_ok=True)
+        folder.clear_checkpoints(plan.name)
+
+    @staticmethod
+    def _load(parts: Parts, path: Path) -> files.Checkpoint:
+        """Put the run's own weights into the network.
+
+        Raises:
+            RunError: they were damaged.
+        """
+        try:
+            checkpoint = files.read(path)
+            files.load_model(parts.backbone, checkpoint, path)
+        except DataError as error:
+            raise RunError(f"{error}. Delete it and resume: its stage is trained again") from error
+        return checkpoint
 
     def _train(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
-        start = folder.stage_weights(self._start_of(plan))
-        files.load_model(parts.backbone, files.read(start), start)
         trainer = StageTrainer(parts, plan, self.resolved.recipe.seed, device)
-        done, seconds, images = self._restore(plan, trainer, folder)
+        done, seconds, images = self._restore(plan, parts, trainer, folder)
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)
         clock = _Clock(seconds, images)
@@ -131,8 +176,10 @@ class Run:
                     self._checkpoint(plan, trainer, folder, report.step, clock, watch)
                     if interrupt.asked:
                         raise KeyboardInterrupt
-        trainer.check_finite(plan.steps - 1)
-        self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+            trainer.check_finite(plan.steps - 1)
+            self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+            if interrupt.asked:  # in the last step
+                raise KeyboardInterrupt
 
     def _is_due(self, step: int) -> bool:
         return step % self.resolved.recipe.log.checkpoint_every == 0
@@ -152,7 +199,7 @@ class Run:
 
     def _start_of(self, plan: StagePlan) -> str:
         """The stage whose weights a stage starts from; a control starts where its partner did, and feeds no one."""
-        chain = "init"
+        chain = INIT
         for other in self.resolved.stages:
             if other.name == (plan.control_of or plan.name):
                 return chain
@@ -162,15 +209,25 @@ class Run:
 
     # -------------------------------------------------------------------------------------------------- what is kept
 
-    def _restore(self, plan: StagePlan, trainer: StageTrainer, folder: RunFolder) -> tuple[int, float, int]:
-        """Go on from the stage's last checkpoint; returns the steps, seconds and images so far."""
+    def _restore(
+        self, plan: StagePlan, parts: Parts, trainer: StageTrainer, folder: RunFolder
+    ) -> tuple[int, float, int]:
+        """Go on from the stage's last checkpoint that can be read, or from its start.
+
+        Returns the steps, seconds and images so far.
+        """
         for path in reversed(folder.checkpoints(plan.name)):
-            checkpoint = files.read(path)
-            trainer.restore(checkpoint, path)
-            about = checkpoint.about
-            step = int(str(about["step"]))
-            folder.cut_metrics(plan.name, step)
-            return step, float(str(about["seconds"])), int(str(about["images"]))
+            try:
+                checkpoint = files.read(path)
+                about = {key: float(str(checkpoint.about[key])) for key in ("step", "seconds", "images")}
+                trainer.restore(checkpoint, path)
+            except (DataError, KeyError, IndexError, ValueError) as error:
+                warnings.warn(f"{error}: the run goes on from what was saved before it", ResumeWarning, stacklevel=2)
+                path.unlink(missing_ok=True)
+                continue
+            folder.cut_metrics(plan.name, int(about["step"]))
+            return int(about["step"]), about["seconds"], int(about["images"])
+        self._load(parts, folder.stage_weights(self._start_of(plan)))
         folder.cut_metrics(plan.name, 0)
         return 0, 0.0, 0
 
@@ -210,9 +267,9 @@ class Run:
         plan = self.resolved.recipe.evaluate
         if plan is None or parts.real is None:
             return
-        path = folder.evaluation(stage)
-        if not path.is_file():
-            found = evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
+        document = folder.evaluated(stage)
+        if document is None:
+            found = measure.evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
             document = {
                 "after": stage,
                 "data": self.resolved.real.name if self.resolved.real else "",
@@ -222,28 +279,26 @@ class Run:
                 **found.measured.document(),
             }
             arrays = {"points": found.points, "joints": found.joints, "truth": found.truth}
-            tensors = {k: torch.from_numpy(v).contiguous() for k, v in arrays.items()}
-            write_atomic(folder.predictions(stage), lambda p: save_file(tensors, p))
-            folder.write_json(path, document)
-        document = _load_json(path)
+            files.save(folder.predictions(stage), {k: torch.from_numpy(v) for k, v in arrays.items()}, {"after": stage})
+            folder.write_json(folder.evaluation(stage), document)
         self._evaluations.append(document)
         watch.tell("evaluated", stage, document)
 
     def _finish(self, parts: Parts, folder: RunFolder, watch: Watchers) -> dict[str, Any]:
-        trained = [s.name for s in self.resolved.stages if s.control_of is None]
-        if trained:
-            last = files.read(folder.stage_weights(trained[-1]))
-            files.save(folder.weights, last.tensors, last.about)
+        last = files.read(folder.stage_weights([s.name for s in self.resolved.stages if s.control_of is None][-1]))
+        # Without the times, so that the same weights are the same file.
+        about = {k: v for k, v in last.about.items() if k not in ("seconds", "images_per_second")}
+        files.save(folder.weights, last.tensors, about)
         summary = {
             "recipe": self.resolved.recipe.name,
             "seed": self.resolved.recipe.seed,
-            "changes": list(self.resolved.changes),
+            "changes": folder.changes(),
             "stages": self._stages,
             "evaluation": self._evaluations,
         }
         run_figures(folder, parts, self.resolved, self._evaluations)
         folder.write_json(folder.summary, summary)
-        watch.tell("run_ended", self.out, summary)
+        watch.tell("run_ended", folder.root, summary)
         return summary
 
 
@@ -263,36 +318,3 @@ class _Clock:
 
     def rate(self) -> float:
         return round(self.images / max(self.seconds(), 1e-9), 2)
-
-
-def _load_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); delete it and resume, it will be measured again") from error
-
-
-def next_folder(name: str, root: Path = Path("runs")) -> Path:
-    """The folder of a new run where no --out is given: runs/NAME-1, runs/NAME-2, ..."""
-    number = 1
-    while (root / f"{name}-{number}").exists():
-        number += 1
-    return root / f"{name}-{number}"
-
-
-def last_folder(name: str, root: Path = Path("runs")) -> Path:
-    """The newest run of a recipe, to resume without --out.
-
-    Raises:
-        InputError: there is none.
-    """
-    numbers = [int(p.name.rsplit("-", 1)[1]) for p in _numbered(name, root)]
-    if not numbers:
-        raise InputError(f"there is no run of '{name}' in {root}/ to resume; give its folder with --out")
-    return root / f"{name}-{max(numbers)}"
-
-
-def _numbered(name: str, root: Path) -> Iterator[Path]:
-    for path in root.glob(f"{name}-*"):
-        if path.name.removeprefix(f"{name}-").isdigit():
-            yield path

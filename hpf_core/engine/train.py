@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -52,8 +53,9 @@ class StageTrainer:
         self.seed = seed
         self.device = device
         self.energy = parts.energy(plan).to(device)
+        self._parameters = list(parts.backbone.parameters())
         self.optimiser = torch.optim.Adam(
-            parts.backbone.parameters(),
+            self._parameters,
             lr=plan.lr,
             weight_decay=plan.weight_decay,
             fused=device.type in ("cpu", "cuda"),
@@ -62,14 +64,9 @@ class StageTrainer:
         self.stream = plan.control_of or plan.name
         self.frames = 0
         if plan.draw_real:
-            assert parts.real is not None
-            self.frames = parts.real.splits().get(TRAIN_SPLIT, 0)
-            if self.frames == 0:
-                raise DataError(
-                    f"stage '{plan.name}' draws real frames, but the dataset's {TRAIN_SPLIT} split is empty"
-                )
-        # Which terms were non-finite so far, noted on the device and read now and then.
-        self._bad = torch.zeros(len(self.energy.names) + 1, dtype=torch.bool, device=device)
+            self.frames = train_frames(parts, plan)
+        # What was non-finite so far (each term, their sum, its gradient), noted on the device and read now and then.
+        self._bad = torch.zeros(len(self.energy.names) + 2, dtype=torch.bool, device=device)
 
     def rate(self, step: int) -> float:
         """Learning rate of step `step`, counted from 0."""
@@ -90,7 +87,11 @@ class StageTrainer:
             numbers = frame_numbers(
                 self.seed, f"{self.stream}/real", step * plan.draw_real, plan.draw_real, self.frames
             )
-            real = parts.real.frames(TRAIN_SPLIT, numbers).to(self.device, non_blocking=True)
+            real = parts.real.frames(TRAIN_SPLIT, numbers)
+            if self.device.type == "cuda":
+                # From pageable memory a copy waits for what the GPU still has to do.
+                real = real.pin_memory()
+            real = real.to(self.device, non_blocking=True)
         if plan.draw_synthetic:
             assert parts.synthetic is not None
             synthetic = parts.synthetic.sample(
@@ -109,9 +110,11 @@ class StageTrainer:
         gradients = self.energy.gradients(value.energy, value.fits[-1]) if look else None
         self.optimiser.zero_grad(set_to_none=True)
         value.energy.total.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.plan.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parts.backbone.parameters(), self.plan.clip_norm)
-        self._bad |= ~torch.isfinite(torch.cat([value.energy.raw, value.energy.total[None]]).detach())
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.plan.clip_norm, norm)
+        seen = [value.energy.raw.detach(), value.energy.total.detach()[None], norm.to(value.energy.raw)[None]]
+        self._bad |= ~torch.isfinite(torch.cat(seen))
         if self.device.type == "cpu":
             # Costs nothing here: stop before the step spoils the weights.
             self.check_finite(step)
@@ -119,23 +122,29 @@ class StageTrainer:
         return StepReport(step + 1, value, batch.images, gradients)
 
     def check_finite(self, step: int) -> None:
-        """Raises RunError with the terms' names where a loss was not finite since the stage began."""
-        bad = self._bad.tolist()
-        if any(bad):
-            named = [name for name, is_bad in zip(self.energy.names, bad, strict=False) if is_bad]
-            raise RunError(
-                f"the loss of {', '.join(named) or 'the sum of all terms'} isn't finite at step {step + 1} of stage "
-                f"'{self.plan.name}'; the last checkpoint is from before. A lower lr, a clip_norm, or a look at the "
-                "frames of this step may help"
-            )
+        """Raises RunError with the terms' names where a loss, or its gradient, wasn't finite since the stage began."""
+        *bad, bad_sum, bad_gradient = self._bad.tolist()
+        named = [name for name, is_bad in zip(self.energy.names, bad, strict=True) if is_bad]
+        if not (named or bad_sum or bad_gradient):
+            return
+        # Where a loss isn't finite, neither is its gradient: the first of them is the cause.
+        what = f"loss of {', '.join(named) or 'the sum of all terms'}" if named or bad_sum else "loss's gradient"
+        raise RunError(
+            f"the {what} isn't finite at step {step + 1} of stage '{self.plan.name}'; the last checkpoint is from "
+            "before. A lower lr, a clip_norm, or a look at the frames of this step may help"
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds."""
         return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser)}
 
-    def restore(self, checkpoint: files.Checkpoint, path: object) -> None:
-        """Go on from a checkpoint."""
-        files.load_model(self.parts.backbone, checkpoint, path)  # type: ignore[arg-type]
+    def restore(self, checkpoint: files.Checkpoint, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            DataError: it is of another network.
+        """
+        files.load_model(self.parts.backbone, checkpoint, path)
         files.load_optimiser(self.optimiser, checkpoint)
 
     def steps(self, done: int, look_every: int) -> Iterator[StepReport]:
@@ -143,6 +152,23 @@ class StageTrainer:
         self.parts.backbone.train()
         for step in range(done, self.plan.steps):
             yield self.step(step, look=step % look_every == 0)
+
+
+def train_frames(parts: Parts, plan: StagePlan) -> int:
+    """Number of frames that a stage draws its real ones from.
+
+    Raises:
+        DataError: there are none.
+    """
+    assert parts.real is not None, "the recipe was checked: a stage that draws real frames has a dataset"
+    sizes = parts.real.splits()
+    if not sizes.get(TRAIN_SPLIT):
+        there = ", ".join(f"{name} ({count})" for name, count in sizes.items()) or "none"
+        raise DataError(
+            f"stage '{plan.name}' draws real frames, which come from the dataset's split '{TRAIN_SPLIT}', but it is "
+            f"missing or empty; splits with their frames: {there}"
+        )
+    return sizes[TRAIN_SPLIT]
 
 
 def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: float) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpf_core.interfaces import Observer
@@ -20,10 +21,10 @@ class Watchers:
         self._observers = list(observers)
 
     def tell(self, event: str, *details: Any) -> None:
-        """Call the method `event` of every observer."""
+        """Call the method `event` of every observer. Each gets its own copy of documents: it can't change the run's."""
         for observer in list(self._observers):
             try:
-                getattr(observer, event)(*details)
+                getattr(observer, event)(*(copy.deepcopy(d) if isinstance(d, Mapping) else d for d in details))
             except Exception as error:
                 self._observers.remove(observer)
                 warnings.warn(

@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import scipy.io
-import torch
-from safetensors.torch import load_file
 
 from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
 from hpf_core.synthesis.simulate import CaptureConfig, simulate
 
-from .conftest import TINY
+from .conftest import TINY, same_tensors
+
+pytestmark = pytest.mark.usefixtures("_no_figures")
 
 
 @pytest.fixture
@@ -39,14 +39,6 @@ def nyu(tmp_path, capture, host):
     return loaded
 
 
-def weights(folder):
-    return load_file(folder / "weights.safetensors")
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
 def spoil(path, seed):
     """Other labels in the same file."""
     content = scipy.io.loadmat(path)
@@ -64,12 +56,12 @@ def test_weights_are_bit_identical_with_other_labels_and_without_any(nyu, captur
     for split in ("train", "test"):
         spoil(capture / split / "joint_data.mat", seed=1)
     Run(nyu(sets=["evaluate=null"]), tmp_path / "spoilt", cache=cache).execute()
-    assert same(weights(tmp_path / "first"), weights(tmp_path / "spoilt"))
+    assert same_tensors(tmp_path / "first" / "weights.safetensors", tmp_path / "spoilt" / "weights.safetensors")
 
     for split in ("train", "test"):
         (capture / split / "joint_data.mat").unlink()
     Run(nyu(sets=["evaluate=null"]), tmp_path / "bare", cache=cache).execute()
-    assert same(weights(tmp_path / "first"), weights(tmp_path / "bare"))
+    assert same_tensors(tmp_path / "first" / "weights.safetensors", tmp_path / "bare" / "weights.safetensors")
 
 
 def test_what_the_test_relies_on_labels_do_matter_to_evaluation(nyu, capture, tmp_path):

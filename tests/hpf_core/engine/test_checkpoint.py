@@ -36,6 +36,32 @@ def test_model_and_optimiser_come_back_bit_for_bit(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["c.safetensors"]
 
 
+def test_an_optimiser_of_weights_in_another_memory_format(tmp_path):
+    """Fused Adam reads state and weights in the order of their memory, so a wrong format mixes up the weights."""
+
+    def made():
+        model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return model, torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+
+    def step(model, optimiser, seed):
+        optimiser.zero_grad()
+        image = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        model(image).square().sum().backward()
+        optimiser.step()
+
+    (model, optimiser), (other, fresh) = made(), made()
+    for seed in range(3):
+        step(model, optimiser, seed)
+    path = tmp_path / "c.safetensors"
+    files.save(path, {**files.model_tensors(model), **files.optimiser_tensors(optimiser)}, {})
+    read = files.read(path)
+    files.load_model(other, read, path)
+    files.load_optimiser(fresh, read)
+    step(model, optimiser, 3)
+    step(other, fresh, 3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     path = tmp_path / "c.safetensors"
     files.save(path, files.model_tensors(nn.Linear(4, 3)), {})

@@ -1,0 +1,262 @@
+"""A run goes on from wherever it died, and ends as if it hadn't."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from hpf_core import recipe as recipes
+from hpf_core.engine import run as engine
+from hpf_core.engine.build import Parts
+from hpf_core.engine.folder import RunFolder, last_folder, next_folder
+from hpf_core.engine.run import ResumeWarning, Run
+from hpf_core.engine.train import StageTrainer
+from hpf_core.errors import InputError, RunError
+from hpf_core.interfaces import Observer
+
+from .conftest import STAGES, assert_same_run, rows_of, same_tensors
+
+pytestmark = pytest.mark.usefixtures("_no_figures")
+
+
+class Killed(Exception):
+    pass
+
+
+def die(*_, **__):
+    raise Killed
+
+
+def mortal(after):
+    """`StageTrainer.step` that dies before step `after` + 1 of the run's 22."""
+    step, made = StageTrainer.step, 0
+
+    def stepping(self, *args, **kwargs):
+        nonlocal made
+        if made == after:
+            raise Killed
+        made += 1
+        return step(self, *args, **kwargs)
+
+    return stepping
+
+
+@pytest.fixture
+def killed(load, tmp_path, monkeypatch):
+    """The folder of a run that died before some step."""
+
+    def killed_before(after, **changes):
+        with monkeypatch.context() as patch:
+            patch.setattr(StageTrainer, "step", mortal(after))
+            with pytest.raises(Killed):
+                Run(load(**changes), tmp_path / "run").execute()
+        return tmp_path / "run"
+
+    return killed_before
+
+
+@pytest.mark.parametrize("after", [1, 5, 6, 12, 21])
+def test_killed_in_a_step(whole, load, killed, after):
+    """Before the first checkpoint, after it, between two stages, after two checkpoints, before the last step."""
+    folder = killed(after)
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        (Parts, "prepare_terms"),
+        (engine.measure, "predict"),
+        (RunFolder, "write_json"),
+        (engine, "run_figures"),
+    ],
+)
+def test_killed_outside_of_the_steps(whole, load, tmp_path, monkeypatch, where, what):
+    """In prepare, in an evaluation, while the folder is made, and before figures and summary are written."""
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what, die)
+        with pytest.raises(Killed):
+            Run(load(), folder).execute()
+    assert not (folder / "summary.json").exists()
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+    assert json.loads((folder / "run.json").read_text())["seed"] == 0
+
+
+def test_a_line_of_metrics_that_was_cut_off(whole, load, killed):
+    folder = killed(12)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "fit", "step": 7, "loss": 12.')
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint(whole, load, killed, damaged):
+    """The one before it serves, and without any the stage begins again: slower, and with the same result."""
+    folder = killed(13)
+    checkpoints = RunFolder(folder).checkpoints("fit")
+    assert [p.stem for p in checkpoints] == ["00000003", "00000006"]
+    for path in checkpoints[-damaged:]:
+        damage(path)
+    with pytest.warns(ResumeWarning, match="goes on from what was saved before it") as warned:
+        Run(load(), folder, resume=True).execute()
+    assert len(warned) == damaged
+    assert_same_run(whole[0], folder)
+
+
+def test_half_a_checkpoint_under_its_temporary_name(whole, load, killed):
+    folder = killed(2)
+    (folder / "checkpoints" / "pretrain").mkdir(parents=True)
+    (folder / "checkpoints" / "pretrain" / ".00000003-x1y2.safetensors").write_bytes(b"half of it")
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+
+
+def test_damaged_weights_and_evaluations(whole, load, killed):
+    folder = killed(8)
+    (folder / "evaluation" / "pretrain.json").write_text('{"after": "pre')
+    weights = folder / "stages" / "pretrain.safetensors"
+    damage(weights)
+    with pytest.raises(RunError, match=r"pretrain\.safetensors.*Delete it and resume"):
+        Run(load(), folder, resume=True).execute()
+    weights.unlink()
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+
+
+def test_a_run_that_is_done_is_not_done_again(whole, load, monkeypatch):
+    monkeypatch.setattr(engine, "build_parts", die)
+    run = Run(load(), whole[0], resume=True)
+    assert run.execute() == whole[1]
+    assert run.was_done
+
+
+def test_resuming_from_the_saved_recipe(host, killed):
+    """Also with packages of other versions; what the first command line changed isn't forgotten."""
+    folder = killed(3, without_terms=["collision"])
+    saved = folder / "recipe.yaml"
+    text = saved.read_text()
+    saved.write_text(text.replace(f'torch: "{torch.__version__}"', 'torch: "2.0.0"'))
+    assert saved.read_text() != text
+    summary = Run(recipes.load(saved, host=host), folder, resume=True).execute()
+    assert summary["changes"] == ["collision: off in stage fit (--without)"]
+
+
+@pytest.mark.parametrize("content", ["{", "a: [1, 2", "7", "\x00"])
+def test_a_damaged_recipe(load, tmp_path, content):
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"recipe\.yaml is damaged"):
+        Run(load(), tmp_path, resume=True).execute()
+
+
+class Interrupting(Observer):
+    """Presses Ctrl-C at a step of a stage."""
+
+    def __init__(self, stage, step):
+        self.at = stage, step
+
+    def step_done(self, stage, step, metrics):
+        if (stage, step) == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("stage", "step"), [("fit", 4), ("fit", 8)])
+def test_an_interrupt_is_heard(whole, load, tmp_path, stage, step):
+    """In the middle of a stage and in its last step; the step in progress is finished and kept."""
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        Run(load(), folder, observers=[Interrupting(stage, step)]).execute()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert rows_of(folder)[-1]["step"] == step
+    assert not (folder / "evaluation" / "fit.json").exists()
+    again = []
+
+    class Watching(Observer):
+        def stage_started(self, stage, steps, done):
+            again.append((stage, done))
+
+    Run(load(), folder, resume=True, observers=[Watching()]).execute()
+    assert again[0] == (("fit", 4) if step == 4 else ("control", 0))
+    assert_same_run(whole[0], folder)
+
+
+def hpf(*arguments):
+    return [sys.executable, "-m", "hpf_cli.main", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_killed_at_random_resumes(whole, tiny, tmp_path, number):
+    folder = tmp_path / "run"
+    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(
+        hpf("run", tiny, "--out", folder), env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for = random.randint(1, 12)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if (folder / "metrics.jsonl").is_file() and len(
+            (folder / "metrics.jsonl").read_bytes().splitlines()
+        ) >= wait_for:
+            process.send_signal(number)
+            break
+        time.sleep(0.005)
+    _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    assert process.returncode == {signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[number], errors
+    if number == signal.SIGINT:
+        assert f"hpf run {folder}/recipe.yaml --out {folder} --resume" in errors
+    # As the message says: from the saved recipe.
+    again = hpf("run", folder / "recipe.yaml", "--out", folder, "--resume", "--json")
+    done = subprocess.run(again, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["recipe"] == "tiny"
+    for stage in STAGES:
+        assert same_tensors(whole[0] / "stages" / f"{stage}.safetensors", folder / "stages" / f"{stage}.safetensors")
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
+def test_runs_that_start_together_get_a_folder_each(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: next_folder("x", tmp_path / "runs"), range(24)))
+    assert sorted(folders) == sorted(tmp_path / "runs" / f"x-{n}" for n in range(1, 25))
+
+
+@pytest.mark.parametrize("name", ["plain", "a[1]", "wild*card", "x-2", "~", "é ü"])
+def test_the_last_run_by_name(tmp_path, name):
+    root = tmp_path / "runs"
+    with pytest.raises(InputError, match="no run of"):
+        last_folder(name, root)
+    made = [next_folder(name, root) for _ in range(11)]
+    assert [p.name for p in made] == [f"{name}-{n}" for n in range(1, 12)]
+    for path in (*made[:10], root / f"{name}-³", root / f"{name}-old"):
+        path.mkdir(exist_ok=True)
+        (path / "recipe.yaml").write_text("")
+    assert last_folder(name, root) == made[9]  # the eleventh holds no run
+
+
+def test_resuming_without_a_folder(whole, load, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(StageTrainer, "step", mortal(9))
+        with pytest.raises(Killed):
+            Run(load()).execute()
+    run = Run(load(), resume=True)
+    run.execute()
+    assert str(run.out) == os.path.join("runs", "tiny-1")
+    assert_same_run(whole[0], tmp_path / "runs" / "tiny-1")
