@@ -20,7 +20,7 @@ from hpf_core.frames import RealFrames, State, ViewIndex
 from hpf_core.interfaces import Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 
-_WARM_UP, _MEASURED = 1, 3
+_WARM_UP, _MEASURED = 2, 6
 VIEWS = 3
 """Views of the stand-in frames."""
 
