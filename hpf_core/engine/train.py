@@ -47,18 +47,18 @@ class StageTrainer:
         device: where everything is.
     """
 
-    def __init__(self, parts: Parts, plan: StagePlan, seed: int, device: torch.device) -> None:
+    def __init__(self, parts: Parts, plan: StagePlan, seed: int, device: torch.device | str) -> None:
         self.parts = parts
         self.plan = plan
         self.seed = seed
-        self.device = device
-        self.energy = parts.energy(plan).to(device)
+        self.device = torch.device(device)
+        self.energy = parts.energy(plan).to(self.device)
         self._parameters = list(parts.backbone.parameters())
         self.optimiser = torch.optim.Adam(
             self._parameters,
             lr=plan.lr,
             weight_decay=plan.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
+            fused=self.device.type in ("cpu", "cuda"),
         )
         # A control sees the same synthetic draw as the stage that it controls.
         self.stream = plan.control_of or plan.name
@@ -66,7 +66,7 @@ class StageTrainer:
         if plan.draw_real:
             self.frames = train_frames(parts, plan)
         # What was non-finite so far (each term, their sum, its gradient), noted on the device and read now and then.
-        self._bad = torch.zeros(len(self.energy.names) + 2, dtype=torch.bool, device=device)
+        self._bad = torch.zeros(len(self.energy.names) + 2, dtype=torch.bool, device=self.device)
 
     def rate(self, step: int) -> float:
         """Learning rate of step `step`, counted from 0."""

@@ -28,7 +28,7 @@ from hpf_core.recipe.validation import validate
 
 
 def load(
-    path: Path,
+    path: Path | str,
     *,
     sets: Sequence[str] = (),
     with_terms: Sequence[str] = (),
