@@ -47,10 +47,10 @@ class StagePictures:
             return
         fit = report.value.fits[-1]
         rows = self._real(fit, report.step) if fit.frames is not None else self._synthetic(fit, report.step)
-        self._draw(self.folder / "steps" / f"{self.stage}-{report.step:07d}.png", rows)
-
-    def _draw(self, path: Path, rows: list[FitRow]) -> None:
-        fit_sheet(path, rows, links=self.parts.hand.links, far_mm=self.parts.grid.far_mm)
+        path = self.folder / "steps" / f"{self.stage}-{report.step:07d}.png"
+        # Synthetic samples are laid out like views, but each is another hand.
+        columns = None if fit.frames is not None else [f"sample {k + 1}" for k in range(len(rows[0].depth))]
+        fit_sheet(path, rows, links=self.parts.hand.links, far_mm=self.parts.grid.far_mm, view_names=columns)
 
     def _real(self, fit: Fit, step: int) -> list[FitRow]:
         frames = fit.need_frames()
