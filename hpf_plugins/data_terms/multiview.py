@@ -129,5 +129,5 @@ SPEC = PluginSpec(
         "multiview-mean": {"average": "mean"},
     },
     needs=frozenset({"real"}),
-    default_weight=1e-3,
+    default_weight=0.01,
 )

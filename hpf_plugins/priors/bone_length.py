@@ -48,4 +48,5 @@ SPEC = PluginSpec(
     factory=_make,
     summary="bones stay within the lengths that the hand model allows",
     source="Wan et al., CVPR 2019, Eq. 14-15, page 5",
+    default_weight=0.01,
 )

@@ -98,4 +98,5 @@ SPEC = PluginSpec(
     factory=_make,
     summary="fingers don't run through each other or the palm",
     source="Wan et al., CVPR 2019, Eq. 16, page 5",
+    default_weight=0.01,
 )
