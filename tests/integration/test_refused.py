@@ -1,6 +1,8 @@
 """What is wrong with the input is found before any work starts, and leaves nothing behind."""
 
-import resource
+import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +12,7 @@ from hpf_core import recipe as recipes
 from hpf_core.engine.build import Parts
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
-from hpf_core.errors import DataError, InputError, PluginError, RunError
-from hpf_core.interfaces import Observer
+from hpf_core.errors import DataError, InputError, PluginError
 
 from .conftest import TINY
 
@@ -131,38 +132,39 @@ def test_a_hand_without_the_evaluated_joints(load, untrained, monkeypatch):
 # ----------------------------------------------------------------------------------------------------------- full disks
 
 
-@pytest.fixture
-def small_files():
-    """No file can grow beyond so many bytes from then on: what a full disk does, as anyone can have it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+def run_with_small_files(size, *arguments):
+    """`hpf run` in a process in which no file can grow beyond so many bytes, as on a full disk.
 
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    In a process of its own: the limit would cut off this one's log as well.
+    """
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+from hpf_cli.main import main
+main()
+"""
+    command = [sys.executable, "-c", code, "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-
-def test_a_disk_that_is_full_from_the_start(load, tmp_path, small_files, whole):
-    resolved = load()
-    small_files(1000)
-    with pytest.raises(InputError, match=r"Can't write .*recipe\.yaml: File too large"):
-        Run(resolved, tmp_path / "run").execute()
+def test_a_disk_that_is_full_from_the_start(tiny, tmp_path, whole):
+    done = run_with_small_files(1000, tiny, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert re.search(r"error: Can't write\s.*recipe\.yaml:\sFile\stoo\slarge", done.stderr, re.DOTALL)
+    assert "Traceback" not in done.stderr
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_disk_that_fills_up(load, tmp_path, small_files, whole):
-    """An error with the checkpoint's path, and no half of it stays."""
-
-    class Filling(Observer):
-        def step_done(self, stage, step, metrics):
-            if (stage, step) == ("pretrain", 3):
-                small_files(10_000)
-
+def test_a_disk_that_fills_up(tiny, tmp_path, whole):
+    """An error with the checkpoint's path, and no half of it stays. A checkpoint is three times the weights."""
+    size = (whole[0] / "stages" / "init.safetensors").stat().st_size
     folder = tmp_path / "run"
-    with pytest.raises(RunError, match=r"Can't write .*00000003\.safetensors: File too large"):
-        Run(load(), folder, observers=[Filling()]).execute()
+    done = run_with_small_files(size * 3 // 2, tiny, "--out", folder)
+    assert done.returncode == 1
+    assert re.search(r"error: Can't write\s.*00000003\.safetensors:\sFile\stoo\slarge", done.stderr, re.DOTALL)
+    assert "Traceback" not in done.stderr
     assert not list((folder / "checkpoints" / "pretrain").iterdir())
+    assert (folder / "stages" / "init.safetensors").is_file()
 
 
 # -------------------------------------------------------------------------------------------------- the command line
