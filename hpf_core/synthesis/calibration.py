@@ -66,7 +66,7 @@ class Calibration:
             residual = np.array(content["residual_mm"], dtype=np.float64)
             outliers = np.array(content["outliers"], dtype=np.float64)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} isn't a calibration that `hpf data prepare` wrote: {error}.") from error
+            raise DataError(f"{path} isn't a calibration that HPF wrote: {error}.") from error
         if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
             raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
         return Calibration(views, to_rig, residual, outliers)
