@@ -347,9 +347,14 @@ class SyntheticDataset(abc.ABC):
 
 
 class Transform(nn.Module, abc.ABC):
-    """Changes depth maps before the network, and undoes it on points after it."""
+    """Changes depth maps before the network, and undoes it on points after it.
 
-    applies_to: ClassVar[frozenset[str]] = frozenset({"real", "synthetic"})
+    Attributes:
+        applies_to: "real", "synthetic" or both. Points of real images are taken back; the labels of synthetic images
+            stay as they are, so that only what leaves points in place (noise) may apply to them.
+    """
+
+    applies_to: ClassVar[frozenset[str]] = frozenset({"real"})
 
     @abc.abstractmethod
     def forward(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -72,8 +72,13 @@ def test_without_a_term(load, tmp_path, cache):
 def test_what_only_a_term_needs_is_skipped_with_it(load, tmp_path, monkeypatch):
     from hpf_plugins.priors.vae import VAE
 
-    monkeypatch.setattr(VAE, "prepare", lambda *a, **k: pytest.fail("the VAE was prepared"))
-    Run(load(without_terms=["vae"], stages=["pretrain"]), tmp_path / "run").execute()
+    prepared = []
+    monkeypatch.setattr(VAE, "prepare", lambda self, progress=None: prepared.append(self))
+    Run(load(without_terms=["vae"], stages=["fit"]), tmp_path / "without").execute()
+    assert not prepared
+    with pytest.raises(RunError, match="isn't trained yet"):  # what the spy took away
+        Run(load(stages=["fit"]), tmp_path / "with").execute()
+    assert len(prepared) == 1
 
 
 def test_weight_zero_is_switched_off(load, tmp_path):
