@@ -11,6 +11,7 @@ With these in place no label is read again but by `labels`, for evaluation.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,15 @@ from hpf_core.synthesis.centres import Centring, mass_centre
 from hpf_core.synthesis.crops import Crop, crop
 from hpf_core.synthesis.simulate import Segment, workers
 from hpf_core.synthesis.store import FORMAT, PER_MM, CropStore, StoreWriter
+
+
+class CaptureWarning(UserWarning):
+    """Something of a capture's cache was damaged and is made anew."""
+
+
+def _warn_of_labels(path: Path, error: Exception) -> None:
+    """What is made anew reads the annotation again: that must not happen unseen."""
+    warnings.warn(f"{path} is damaged and is made anew from the dataset ({error})", CaptureWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -297,12 +307,13 @@ class Capture(RealDataset):
 
     def _calibration(self, folder: Path, place: Path) -> Calibration:
         path = place / "calibration.json"
-        try:
-            calibration = Calibration.load(path)
-            if calibration.views == self.source.views:
-                return calibration
-        except DataError:
-            pass  # not made yet, or damaged: made anew from the annotation
+        if path.exists():
+            try:
+                calibration = Calibration.load(path)
+                if calibration.views == self.source.views:
+                    return calibration
+            except DataError as error:
+                _warn_of_labels(path, error)
         made = calibrate(nyu_layout.read_annotation(folder).xyz, self.source.views)
         made.save(path)
         return made
@@ -310,12 +321,13 @@ class Capture(RealDataset):
     def _centres(self, folder: Path, place: Path, total: int) -> np.ndarray | None:
         """Centres (N, V, 3) of all frames as they were fixed before, or as annotated; None where they must be found."""
         path = place / f"centres-{self.options.centring}.npy"
-        try:
-            centres = np.load(path)
-            if centres.shape == (total, len(self.source.views), 3):
-                return centres
-        except (OSError, ValueError, EOFError):
-            pass  # not made yet, or damaged
+        if path.exists():
+            try:
+                centres = np.load(path)
+                if centres.shape == (total, len(self.source.views), 3):
+                    return centres
+            except (OSError, ValueError, EOFError) as error:
+                _warn_of_labels(path, error)
         if self.options.centring == "mass":
             return None
         xyz = nyu_layout.read_annotation(folder).xyz

@@ -23,16 +23,9 @@ from hpf_core.geometry import Grid
 from hpf_core.interfaces import Config
 
 
-class Sensor(Config):
-    """A PrimeSense-like depth camera."""
+class _Losses(Config):
+    """What a depth sensor loses and smears, wherever its maps are made."""
 
-    step_per_mm: float = Field(
-        default=2.9e-6,
-        ge=0,
-        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm; 0 for none.",
-    )
-    noise_steps: float = Field(default=0.3, ge=0, description="Standard deviation of the noise in depth, in steps.")
-    ragged_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
     baseline_mm: float = Field(
         default=75.0,
         ge=0,
@@ -50,6 +43,18 @@ class Sensor(Config):
         le=1,
         description="Share of edge pixels between both depths (time of flight).",
     )
+
+
+class Sensor(_Losses):
+    """A PrimeSense-like depth camera."""
+
+    step_per_mm: float = Field(
+        default=2.9e-6,
+        ge=0,
+        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm; 0 for none.",
+    )
+    noise_steps: float = Field(default=0.3, ge=0, description="Standard deviation of the noise in depth, in steps.")
+    ragged_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
     blobs: float = Field(default=1.0, ge=0, description="Mean number of missing patches near the hand in each image.")
     blob_px: float = Field(default=4.0, gt=0, description="Mean radius of a missing patch, pixels.")
 
@@ -76,29 +81,12 @@ class Sensor(Config):
         return quantised(seen, self.step_per_mm, self.noise_steps, generator) if self.step_per_mm else seen
 
 
-class CropNoise(Config):
+class CropNoise(_Losses):
     """What is done to the orthographic maps that a network is trained on: plain noise, and what sensors leave out."""
 
     shift_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
     depth_mm: float = Field(default=5.0, ge=0, description="Standard deviation of the noise in depth, mm.")
-    baseline_mm: float = Field(
-        default=75.0,
-        ge=0,
-        description="Projector to camera, mm: how wide shadows are; 0 for none.",
-    )
     distance_mm: float = Field(default=900.0, gt=0, description="Distance of the hand that shadows are cast at, mm.")
-    grazing_deg: float = Field(
-        default=80.0,
-        gt=0,
-        le=90,
-        description="Surfaces turned away further than this return nothing, degrees.",
-    )
-    flying: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Share of edge pixels between both depths (time of flight).",
-    )
     blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image.")
     blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm.")
 

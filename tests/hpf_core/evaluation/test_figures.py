@@ -80,7 +80,8 @@ def test_before_and_after(tmp_path: Path, with_control: bool) -> None:
 
 
 def test_before_and_after_of_one_perfect_frame(tmp_path: Path) -> None:
-    _pixels(error_before_after(tmp_path / "e.png", np.zeros(1), np.zeros(1)))
+    pixels = _pixels(error_before_after(tmp_path / "e.png", np.zeros(1), np.zeros(1)))
+    assert _count(pixels, PALETTE[0]) > 0
 
 
 @pytest.mark.parametrize("joints", [1, 14, 41])
@@ -144,11 +145,13 @@ def test_fit_sheet_compares_with_an_earlier_estimate(tmp_path: Path) -> None:
 
 
 def test_fit_sheet_of_one_view_and_of_nothing_seen(tmp_path: Path) -> None:
-    _pixels(fit_sheet(tmp_path / "f.png", [_row(3.0, views=1)]))
+    one = _pixels(fit_sheet(tmp_path / "f.png", [_row(3.0, views=1)]))
+    assert _count(one, PALETTE[0]) > 0
     empty = FitRow(
         "nothing", *(np.full((2, SIZE, SIZE), 150.0),) * 2, np.full((2, 3, 2), 16.0), present=np.zeros(2, bool)
     )
-    _pixels(fit_sheet(tmp_path / "g.png", [empty]))
+    nothing = _pixels(fit_sheet(tmp_path / "g.png", [empty]))
+    assert _count(nothing, PALETTE[0]) == 0
 
 
 def test_fit_sheet_refuses_rows_that_do_not_match(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hpf_core.frames import RealFrames, State
 from hpf_core.geometry import Grid, apply_rigid
 from hpf_core.interfaces import HandModel
 from hpf_core.synthesis import nyu_layout, simulate
-from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
+from hpf_core.synthesis.captures import Capture, CaptureSource, CaptureWarning, CropOptions
 from hpf_core.synthesis.centres import Centring
 from hpf_core.synthesis.simulate import SUBJECT_NAMES, CaptureConfig, segments_of
 
@@ -255,7 +255,8 @@ def test_a_damaged_calibration_is_made_anew(root: Path, tmp_path: Path) -> None:
     (path,) = (tmp_path / "cache").glob("captures/*/train/calibration.json")
     path.write_text("{}")
     shutil.rmtree(next((tmp_path / "cache").glob("captures/*/train/crops-*")))
-    after = reader(root, tmp_path / "cache").calibration("train")
+    with pytest.warns(CaptureWarning, match=r"calibration\.json is damaged and is made anew"):
+        after = reader(root, tmp_path / "cache").calibration("train")
     np.testing.assert_array_equal(after.to_rig, before.to_rig)
     assert after.residual_mm.max() < 1e-3
 
