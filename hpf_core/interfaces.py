@@ -126,6 +126,16 @@ class Spheres(NamedTuple):
     radii: Tensor
 
 
+class Mesh(NamedTuple):
+    """Closed surfaces of triangles: `vertices` (N, V, 3) mm and `faces` (F, 3) int64, which all share.
+
+    The corners (a, b, c) of a face are in the order in which (b - a) x (c - a) points outwards.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+
+
 class PoseSample(NamedTuple):
     """`pose` (N, D) and `shape` (N, S) in the hand model's own parameters."""
 
@@ -182,6 +192,10 @@ class HandModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
         """A finer surface of the posed, shaped hand, as many small spheres: what synthesis renders."""
+
+    @abc.abstractmethod
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
+        """The skin of the posed, shaped hand up to its wrist, in the frame of `points`: what synthesis renders."""
 
 
 # ----------------------------------------------------------------------------------------------------------- renderer

@@ -12,7 +12,8 @@ from torch import Tensor
 from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, State, ViewIndex
 from hpf_core.geometry import Grid
-from hpf_core.interfaces import BoneRanges, HandModel, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample, Spheres
+from hpf_core.synthesis.tessellate import of_spheres
 from hpf_plugins.renderers.spheres import Spheres as SpheresRenderer
 from hpf_plugins.renderers.spheres import SpheresConfig
 
@@ -45,6 +46,9 @@ class BallHand(HandModel):
 
     def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
         return Spheres(self.points(pose, shape), self.radii.expand(len(pose), -1))
+
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
+        return of_spheres(self.surface(pose, shape))
 
 
 def random_rotation(rng: np.random.Generator, most_deg: float = 180.0) -> np.ndarray:

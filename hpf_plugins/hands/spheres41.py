@@ -9,8 +9,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, PluginSpec, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample, Spheres
 from hpf_core.rotations import rotation_matrix
+from hpf_core.synthesis.tessellate import of_spheres
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.kinematics import finger_joints, rest_frames
 from hpf_plugins.hands.sampler import PoseSampler
@@ -130,6 +131,10 @@ class Spheres41(HandModel):
         """Spheres between the points along fingers and over the palm, and in the thumb's web: radii taper linearly."""
         centres = self._surface.to(pose) @ self.points(pose, shape)
         return Spheres(centres, self._surface_radii.to(pose) * shape[:, :1] * shape[:, 6:7])
+
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
+        """The surface's spheres, as solids of flat faces."""
+        return of_spheres(self.surface(pose, shape))
 
     def _bone_ranges(self, config: Spheres41Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs whose distance no pose changes, with the range that the sizes of `config` span."""

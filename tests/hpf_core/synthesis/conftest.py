@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpf_core.interfaces import BoneRanges, HandModel, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample, Spheres
 from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.tessellate import of_spheres
 
 _KNUCKLES = [(-33.0, -38.0, 62.0), (-12.0, -45.0, 76.0), (10.0, -46.0, 82.0), (32.0, -42.0, 74.0)]  # x, y, length
 _PALM = [(-24.0, 48.0), (18.0, 48.0), (0.0, 0.0), (-26.0, -18.0), (2.0, -28.0), (26.0, -12.0)]
@@ -83,6 +84,9 @@ class SmallHand(HandModel):
         middle = (points[:, first] + points[:, last]) / 2
         radii = torch.cat([self.radii, (self.radii[first] + self.radii[last]) / 2]) * shape
         return Spheres(torch.cat([points, middle], dim=1), radii)
+
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
+        return of_spheres(self.surface(pose, shape))
 
 
 @pytest.fixture(scope="session")

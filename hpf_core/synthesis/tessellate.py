@@ -1,0 +1,35 @@
+"""A mesh for hand models whose surface is known as spheres alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hpf_core.interfaces import Mesh, Spheres
+
+_GOLDEN = (1 + 5**0.5) / 2
+_CORNERS = (
+    *((-1.0, _GOLDEN, 0.0), (1.0, _GOLDEN, 0.0), (-1.0, -_GOLDEN, 0.0), (1.0, -_GOLDEN, 0.0)),
+    *((0.0, -1.0, _GOLDEN), (0.0, 1.0, _GOLDEN), (0.0, -1.0, -_GOLDEN), (0.0, 1.0, -_GOLDEN)),
+    *((_GOLDEN, 0.0, -1.0), (_GOLDEN, 0.0, 1.0), (-_GOLDEN, 0.0, -1.0), (-_GOLDEN, 0.0, 1.0)),
+)
+_FACES = (
+    *((0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2)),
+    *((10, 7, 6), (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5)),
+    *((2, 4, 11), (6, 2, 10), (8, 6, 7), (9, 8, 1)),
+)
+
+
+def of_spheres(spheres: Spheres) -> Mesh:
+    """Icosahedra with their corners on the spheres: they lie up to a fifth of the radius inside of them."""
+    centres, radii = spheres
+    corners = torch.tensor(_CORNERS).to(centres)
+    vertices = centres[:, :, None] + radii[:, :, None, None] * (corners / corners.norm(dim=-1, keepdim=True))
+    faces = torch.tensor(_FACES, device=centres.device)
+    return Mesh(vertices.flatten(1, 2), numbered(faces, len(_CORNERS), radii.shape[1]))
+
+
+def numbered(faces: Tensor, corners: int, copies: int) -> Tensor:
+    """(copies * F, 3), the faces of several bodies of so many corners each, one after the other."""
+    first = torch.arange(copies, device=faces.device)[:, None, None] * corners
+    return (faces + first).flatten(0, 1)
