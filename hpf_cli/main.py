@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import hpf_core
-from hpf_cli import plugins, recipe, show
+from hpf_cli import data, plugins, recipe, show
 from hpf_cli.evaluate import evaluate
 from hpf_cli.run import run
 from hpf_core.errors import HPFError
@@ -74,6 +74,7 @@ def hpf(
 
 app.command("run", short_help="Run a recipe: train, evaluate, write it all down.")(run)
 app.command("eval")(evaluate)
+app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(plugins.app, name="plugins")
 
