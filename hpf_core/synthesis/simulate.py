@@ -7,12 +7,10 @@ simulated, who is seen when, and how all of it was made.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +26,8 @@ from hpf_core.synthesis.actors import Actor
 from hpf_core.synthesis.motion import random_motion
 from hpf_core.synthesis.rasterise import perspective
 from hpf_core.synthesis.sensor import Sensor
+from hpf_core.synthesis.sidecar import Segment, Sidecar
 
-SIDECAR = "capture.json"
 TRAINING, NEW, SECOND = 0, 1, 2
 SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
 _MARGIN_PX = 48  # around the hand: wider than any shadow it throws
@@ -70,16 +68,6 @@ class CaptureConfig(Config):
     frames_per_pose: int = Field(4, ge=1, description="Frames from one key pose to the next.")
     reach_mm: float = Field(50.0, ge=0, le=200, description="How far the hand wanders from its place, mm.")
     sensor: Sensor = Field(Sensor(), description="The depth sensor's errors.")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A run of frames of one recording of one person. `first` counts from 0 in its split."""
-
-    first: int
-    frames: int
-    sequence: int
-    subject: int
 
 
 def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
@@ -164,17 +152,17 @@ def _write(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progr
         in_rig = torch.cat(joints).double()
         xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(rig.from_rig)])
         nyu_layout.write_annotation(folder / split, nyu_layout.Annotation(xyz, nyu_layout.JOINTS))
-    (folder / SIDECAR).write_text(json.dumps(_sidecar(config, plan), indent=1) + "\n", encoding="utf-8")
+    _sidecar(config, plan).save(folder)
 
 
-def _sidecar(config: CaptureConfig, plan: dict[str, tuple[Segment, ...]]) -> dict[str, object]:
-    return {
-        "simulated": True,
-        "rate_hz": RATE_HZ,
-        "subject_names": {str(number): name for number, name in SUBJECT_NAMES.items()},
-        "segments": {split: [asdict(part) for part in parts] for split, parts in plan.items()},
-        "config": config.model_dump(mode="json"),
-    }
+def _sidecar(config: CaptureConfig, plan: dict[str, tuple[Segment, ...]]) -> Sidecar:
+    return Sidecar(
+        simulated=True,
+        rate_hz=RATE_HZ,
+        subject_names=SUBJECT_NAMES,
+        segments=plan,
+        made={"config": config.model_dump(mode="json")},
+    )
 
 
 class _Stage:

@@ -11,7 +11,8 @@ from hpf_core.cache import bytes_key, content_key
 from hpf_core.interfaces import Build, HandModel, PluginSpec, Progress
 from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
 from hpf_core.synthesis.centres import Centring
-from hpf_core.synthesis.simulate import RATE_HZ, SIDECAR, SUBJECT_NAMES, CaptureConfig, segments_of, simulate
+from hpf_core.synthesis.sidecar import SIDECAR
+from hpf_core.synthesis.simulate import RATE_HZ, SUBJECT_NAMES, CaptureConfig, segments_of, simulate
 
 _VERSION = 1  # of what `simulate` makes; raise it when the same options give another capture
 
