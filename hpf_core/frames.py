@@ -147,6 +147,10 @@ class SyntheticSamples(_Moves):
     shape: Tensor
     cube_mm: float = 300.0
 
+    def take(self, rows: slice) -> SyntheticSamples:
+        """Some of the samples."""
+        return self._each(lambda tensor: tensor[rows])
+
 
 @dataclass(frozen=True)
 class Estimate(_Moves):

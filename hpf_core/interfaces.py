@@ -84,6 +84,8 @@ class PluginSpec:
             "shape"), "real" or "synthetic" (images in the batch).
         provides: fields of `Estimate` that a backbone fills beyond `points`.
         default_weight: for data terms and priors, the weight in the total loss where a recipe gives none.
+        weights: for backbones, weights.safetensors of runs that the package ships: what `init: shipped` starts from,
+            the first of them that was trained with the recipe's options.
         interface: the interface's version that it was written for.
     """
 
@@ -97,6 +99,7 @@ class PluginSpec:
     needs: frozenset[str] = frozenset()
     provides: frozenset[str] = frozenset()
     default_weight: float = 1.0
+    weights: tuple[Path, ...] = ()
     interface: tuple[int, int] = INTERFACE_VERSION
 
 
@@ -350,7 +353,13 @@ class RealDataset(abc.ABC):
 
 
 class SyntheticDataset(abc.ABC):
-    """Labelled samples generated without end."""
+    """Labelled samples generated without end.
+
+    Attributes:
+        annotation: key of `HandModel.annotations` whose joints an evaluation on samples scores; None for all points.
+    """
+
+    annotation: str | None = None
 
     @abc.abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import hpf_core
 from hpf_core.cache import cache_folder
 from hpf_core.energy import Energy, WeightedTerm
 from hpf_core.engine import checkpoint as files
@@ -154,13 +153,61 @@ def load_init(resolved: Resolved, parts: Parts) -> None:
         InputError: there are none, or they are another network's.
     """
     init = resolved.recipe.init
-    if init == "shipped":
-        raise InputError(
-            f"init: shipped: HPF {hpf_core.__version__} ships no weights yet. Write init: null to start from scratch, "
-            "or give a file, such as the weights.safetensors of a run"
-        )
     if init is not None:
-        files.load_model(parts.backbone, files.read(Path(init)), Path(init))
+        path = shipped_weights(resolved) if init == "shipped" else Path(init)
+        files.load_model(parts.backbone, files.read(path), path)
+
+
+def shipped_weights(resolved: Resolved) -> Path:
+    """The weights that the backbone's package ships for a network with the recipe's options on the recipe's grid.
+
+    Raises:
+        InputError: there are none, with what those that there are were trained with.
+    """
+    part, grid = resolved.backbone, resolved.recipe.grid
+    reasons = []
+    for path in part.spec.weights:
+        about = files.read(path).about
+        trained = {"backbone": about.get("backbone"), "grid": about.get("grid")}
+        wanted = {"backbone": files.options_of(part.spec.name, part.config), "grid": grid.model_dump()}
+        different = _differences(_filled(trained, part), wanted)
+        if not different:
+            return path
+        reasons.append(f"{path.name} was trained with {', '.join(different)}")
+    if not reasons:
+        raise InputError(
+            f"init: shipped: no weights are shipped for the backbone '{part.spec.name}'. Write init: null to start "
+            "from scratch, or give a file, such as the weights.safetensors of a run"
+        )
+    raise InputError(
+        f"init: shipped: no shipped weights are of the recipe's network: {'; '.join(reasons)}. Give the recipe these "
+        "options, or write init: null"
+    )
+
+
+def _filled(trained: dict[str, Any], part: Part) -> dict[str, Any]:
+    """What weights were trained with, options that are younger than they are at their defaults."""
+    try:
+        options = {k: v for k, v in dict(trained["backbone"]).items() if k != "use"}
+        return trained | {"backbone": files.options_of(part.spec.name, part.spec.config.model_validate(options))}
+    except (TypeError, ValueError):
+        return trained
+
+
+def _differences(trained: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """In words, the options in which weights differ from what is wanted."""
+    found = []
+    for section, options in wanted.items():
+        theirs = trained.get(section)
+        if not isinstance(theirs, dict):
+            found.append(f"an unknown {section}")
+            continue
+        found += [
+            f"{section}.{name} {theirs.get(name)} (the recipe: {value})"
+            for name, value in options.items()
+            if theirs.get(name) != value
+        ]
+    return found
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -57,6 +59,11 @@ def read(path: Path) -> Checkpoint:
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a weights file that can be read ({error})") from error
     return Checkpoint(tensors, about)
+
+
+def options_of(name: str, config: BaseModel) -> dict[str, Any]:
+    """A backbone's name and options, as weights keep them."""
+    return {"use": name, **config.model_dump(mode="json")}
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hpf_core.engine import checkpoint as files
+from hpf_core.engine import unseen
 from hpf_core.engine.build import Parts
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.measure import some_frames
@@ -119,12 +120,16 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
             errors[control].mean(axis=1) if control else None,
             names=(before, after, control or "control"),
         )
-    _sheet(folder, parts, str(evaluations[0]["split"]), found, errors, before, after)
+    if resolved.recipe.evaluate is not None and resolved.recipe.evaluate.data == "synthetic":
+        _synthetic_sheet(folder, parts, found, errors, before, after)
+    else:
+        _sheet(folder, parts, str(evaluations[0]["split"]), found, errors, before, after)
 
 
 def _training(folder: RunFolder) -> None:
     rows = [
-        {"stage": r["stage"], "step": r["step"], "loss": r["loss"], **r["raw"], "peak": r.get("peak")}
+        {"stage": r["stage"], "step": r["step"], "loss": r["loss"], **r["raw"]}
+        | {name: r.get(name) for name in ("peak", "unseen_mm")}
         for r in folder.read_metrics()
     ]
     if rows:
@@ -169,6 +174,45 @@ def _sheet(
     fit_sheet(
         folder.figures / "fit.png", rows, links=parts.hand.links, far_mm=parts.grid.far_mm, names=(before, after)
     )  # fmt: skip
+
+
+def _synthetic_sheet(
+    folder: RunFolder,
+    parts: Parts,
+    found: dict[str, dict[str, torch.Tensor]],
+    errors: dict[str, np.ndarray],
+    before: str,
+    after: str,
+) -> None:
+    """The first unseen samples, three in a row."""
+    device = next(parts.backbone.parameters()).device
+    count = min(3 * _FRAMES_IN_A_SHEET, len(errors[after]))
+    batch = next(unseen.samples(parts, device, count))
+    points = {name: found[name]["points"][:count] for name in (before, after)}
+    with torch.no_grad():
+        rendered = _numpy(parts.renderer.depth(points[after].to(device), parts.grid).depth)
+    pixels = {name: _pixels(parts, _numpy(value)) for name, value in points.items()}
+    wide = min(3, count)
+    rows = [
+        FitRow(
+            title=", ".join(f"{error:.1f}" for error in errors[after][k : k + wide].mean(axis=1))
+            + f" mm after {after}",
+            depth=_numpy(batch.depth[k : k + wide]),
+            rendered=rendered[k : k + wide],
+            points=pixels[after][k : k + wide],
+            before=pixels[before][k : k + wide] if before != after else None,
+        )
+        for k in range(0, count - count % wide, wide)
+    ]
+    columns = [f"sample {k + 1}" for k in range(wide)]
+    fit_sheet(
+        folder.figures / "fit.png",
+        rows,
+        links=parts.hand.links,
+        far_mm=parts.grid.far_mm,
+        names=(before, after),
+        view_names=columns,
+    )
 
 
 def _pixels(parts: Parts, points: np.ndarray) -> np.ndarray:

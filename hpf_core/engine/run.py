@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hpf_core.engine import checkpoint as files
-from hpf_core.engine import measure
+from hpf_core.engine import measure, unseen
 from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
@@ -23,8 +23,10 @@ from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.interfaces import Observer, Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
+from hpf_core.recipe.models import Evaluate
 
 _KEPT_CHECKPOINTS = 2
+_LOOK_SAMPLES = 1000  # unseen synthetic samples that are measured while a stage runs
 
 
 class ResumeWarning(UserWarning):
@@ -110,8 +112,9 @@ class Run:
             for plan in self.resolved.stages:
                 if plan.draw_real:
                     train_frames(parts, plan)
-            if self.resolved.recipe.evaluate is not None and parts.real is not None:
-                measure.check(parts, self.resolved.recipe.evaluate.split)
+            evaluate = self.resolved.recipe.evaluate
+            if evaluate is not None and evaluate.data == "real":
+                measure.check(parts, evaluate.split)
             parts.prepare_terms(self.progress)
         except InputError:
             if not self.resume:
@@ -188,12 +191,15 @@ class Run:
         self, report: StepReport, trainer: StageTrainer, folder: RunFolder, clock: _Clock, watch: Watchers
     ) -> None:
         """A row of metrics.jsonl, now and then: reading values back makes a GPU wait."""
-        plan = trainer.plan
-        if report.step % self.resolved.recipe.log.every and report.gradients is None and report.step < plan.steps:
+        plan, log = trainer.plan, self.resolved.recipe.log
+        looks = log.unseen_every is not None and report.step % log.unseen_every == 0
+        if report.step % log.every and report.gradients is None and not looks and report.step < plan.steps:
             return
         row = read(report, trainer.energy.names, trainer.energy.weight, trainer.rate(report.step - 1))
         trainer.check_finite(report.step - 1)
-        row = {"stage": plan.name, **row, "images_per_second": clock.rate()}
+        row = {"stage": plan.name, **row, "images_per_second": clock.rate(), "images": clock.images}
+        if looks:
+            row["unseen_mm"] = unseen.evaluate(trainer.parts, trainer.device, _LOOK_SAMPLES).measured.mean
         folder.append_metrics(row)
         watch.tell("step_done", plan.name, report.step, row)
 
@@ -255,7 +261,9 @@ class Run:
             "step": step,
             "recipe": self.resolved.recipe.name,
             "seed": self.resolved.recipe.seed,
-            "backbone": {"use": backbone.spec.name, **backbone.config.model_dump(mode="json")},
+            "backbone": files.options_of(backbone.spec.name, backbone.config),
+            "grid": self.resolved.recipe.grid.model_dump(),
+            "hand": self.resolved.hand.spec.name,
             "seconds": clock.seconds() if clock else 0.0,
             "images_per_second": clock.rate() if clock else 0.0,
         }
@@ -265,24 +273,34 @@ class Run:
 
     def _evaluate(self, stage: str, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device) -> None:
         plan = self.resolved.recipe.evaluate
-        if plan is None or parts.real is None:
+        if plan is None:
             return
         document = folder.evaluated(stage)
         if document is None:
-            found = measure.evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
-            document = {
-                "after": stage,
-                "data": self.resolved.real.name if self.resolved.real else "",
-                "simulated": parts.real.simulated,
-                "split": plan.split,
-                "centre": parts.real.protocol.centre,
-                **found.measured.document(),
-            }
+            found, about = self._measure(plan, parts, device)
+            document = {"after": stage, **about, **found.measured.document()}
             arrays = {"points": found.points, "joints": found.joints, "truth": found.truth}
             files.save(folder.predictions(stage), {k: torch.from_numpy(v) for k, v in arrays.items()}, {"after": stage})
             folder.write_json(folder.evaluation(stage), document)
         self._evaluations.append(document)
         watch.tell("evaluated", stage, document)
+
+    def _measure(self, plan: Evaluate, parts: Parts, device: torch.device) -> tuple[measure.Evaluated, dict[str, Any]]:
+        """What the recipe says is measured, and of what it is."""
+        if plan.data == "synthetic":
+            assert self.resolved.synthetic is not None
+            found = unseen.evaluate(parts, device, plan.limit or unseen.SAMPLES, self.progress)
+            name = self.resolved.synthetic.name
+            return found, {"data": name, "simulated": True, "split": unseen.SPLIT, "centre": unseen.CENTRE}
+        assert self.resolved.real is not None
+        assert parts.real is not None
+        found = measure.evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
+        return found, {
+            "data": self.resolved.real.name,
+            "simulated": parts.real.simulated,
+            "split": plan.split,
+            "centre": parts.real.protocol.centre,
+        }
 
     def _finish(self, parts: Parts, folder: RunFolder, watch: Watchers) -> dict[str, Any]:
         last = files.read(folder.stage_weights([s.name for s in self.resolved.stages if s.control_of is None][-1]))

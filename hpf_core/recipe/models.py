@@ -150,9 +150,15 @@ class Stage(_Strict):
 class Evaluate(_Strict):
     """How the network is measured, before and after each stage."""
 
-    data: Literal["real"] = Field(default="real", description="Which entry of `data` is measured on.")
-    split: _Text = Field(default="test", description="Split of the dataset.")
-    limit: int | None = Field(default=None, ge=1, description="Frames that are measured at most; all if not given.")
+    data: Literal["real", "synthetic"] = Field(
+        default="real", description="Which entry of `data` is measured on; synthetic samples are ones never trained on."
+    )
+    split: _Text = Field(default="test", description="Split of the real dataset.")
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Frames that are measured at most; if not given all, or 2,000 synthetic samples.",
+    )
     refiners: list[Use] = Field(default=[], description="Plugins that improve points after the network, in this order.")
     batch: int = Field(default=64, ge=1, le=1_000_000, description="Images in a batch.")
 
@@ -164,6 +170,11 @@ class Log(_Strict):
     pictures_every: int = Field(default=500, ge=1, description="Steps between pictures.")
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
     gradients_every: int = Field(default=500, ge=1, description="Steps between measurements of each term's gradient.")
+    unseen_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps between measurements on 1,000 synthetic samples that are never trained on; if given.",
+    )
 
 
 class Runtime(_Strict):

@@ -100,10 +100,15 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Reso
     refiners: tuple[Part, ...] = ()
     if recipe.evaluate is not None:
         refiners = resolve_uses("refiner", recipe.evaluate.refiners, tree, ("evaluate", "refiners"), host, problems)
-        if data.real is None:
+        measured = recipe.evaluate.data
+        if getattr(data, measured) is None:
             problems.append(
-                problem_at(tree.get("evaluate"), ("evaluate",), "the recipe has no data.real to measure on")
+                problem_at(tree.get("evaluate"), ("evaluate",), f"the recipe has no data.{measured} to measure on")
             )
+    if recipe.log.unseen_every is not None and data.synthetic is None:
+        problems.append(
+            problem_at(tree.get("log"), ("log", "unseen_every"), "the recipe has no data.synthetic to measure on")
+        )
     init = _init(recipe, tree, problems)
     terms = TermTable.of(tree, recipe, selection, host, problems)
     planner = Planner(tree, recipe, selection, terms.on, terms.off, backbone, inherited_real, problems, changes)

@@ -29,6 +29,14 @@ class HourglassConfig(Config):
     width: int = Field(128, ge=8, le=1024, multiple_of=8, description="features in an hourglass")
     stem: int = Field(64, ge=8, le=512, multiple_of=8, description="features of the first convolution (5x5, stride 2)")
     depth: int = Field(2, ge=1, le=5, description="poolings inside an hourglass")
+    growth: int = Field(
+        0,
+        ge=0,
+        le=512,
+        multiple_of=8,
+        description="features more after each pooling inside an hourglass, where they cost little (Newell, Huang and "
+        "Deng, NeurIPS 2017: 128)",
+    )
     heatmap_size: int = Field(
         16, ge=8, le=256, description="side of the maps over the cube, pixels; divides the input's size"
     )
@@ -77,12 +85,13 @@ class _Residual(nn.Module):
 class _Hourglass(nn.Module):
     """Down, inwards, up again, with a branch that stays at this resolution."""
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, growth: int) -> None:
         super().__init__()
+        below = width + growth
         self.stay = _Residual(width, width)
-        self.down = _Residual(width, width)
-        self.inner: nn.Module = _Hourglass(width, depth - 1) if depth > 1 else _Residual(width, width)
-        self.up = _Residual(width, width)
+        self.down = _Residual(width, below)
+        self.inner: nn.Module = _Hourglass(below, depth - 1, growth) if depth > 1 else _Residual(below, below)
+        self.up = _Residual(below, width)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
@@ -117,7 +126,7 @@ class Hourglass(Backbone):
         for k in range(round(math.log2(grid.size / config.heatmap_size)) - 1):
             layers += [nn.MaxPool2d(2), _Residual(width // 2 if k == 0 else width, width)]
         self.stem = nn.Sequential(*layers)
-        self.glasses = nn.ModuleList(_Hourglass(width, config.depth) for _ in range(config.stacks))
+        self.glasses = nn.ModuleList(_Hourglass(width, config.depth, config.growth) for _ in range(config.stacks))
         self.heads = nn.ModuleList(_Head(width, points, config.margin) for _ in range(config.stacks))
         between = config.stacks - 1
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(between))
