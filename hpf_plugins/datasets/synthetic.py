@@ -55,6 +55,7 @@ class Synthetic(SyntheticDataset):
 
     def __init__(self, config: SyntheticConfig, hand: HandModel, grid: Grid) -> None:
         self.config, self.hand, self.grid = config, hand, grid
+        self.annotation = "nyu14"  # as in the paper, Sec. 4.1
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:
