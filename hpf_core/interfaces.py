@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from hpf_core.errors import DataError
 from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples
 from hpf_core.geometry import Grid
 
@@ -330,6 +331,8 @@ class RealDataset(abc.ABC):
     protocol: EvaluationProtocol
     simulated: bool = False
     """True where the data were made by software; every report says so."""
+    recentres: bool = False
+    """True where `recentre` works and is asked for: crops follow the network's own estimate of the palm's centre."""
 
     @abc.abstractmethod
     def prepare(self, progress: Progress = no_progress) -> None:
@@ -350,6 +353,20 @@ class RealDataset(abc.ABC):
     @abc.abstractmethod
     def to_camera(self, split: str) -> np.ndarray:
         """(F, 4, 4) float64, from the evaluated view's crop frame to its camera's frame, of all frames."""
+
+    def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
+        """From now on crop a split's frames around these places; `frames` and `to_camera` follow. For datasets that
+        can (`recentres`); others leave this method as it is.
+
+        Args:
+            split: the split.
+            centres: (F, 3) mm in the rig's frame, or None for the centres that the dataset begins with. A frame whose
+                place isn't finite, or farther away than images are kept around it, gets the one that it began with.
+
+        Returns:
+            (F,) bool, the frames that are cropped where `centres` says.
+        """
+        raise DataError("this dataset's crops can't be moved; choose another way to centre them (`centre`)")
 
 
 class SyntheticDataset(abc.ABC):

@@ -3,8 +3,10 @@
 In the cache, `captures/<capture>/<split>/` holds what follows from labels and images once and for all:
 
 - `calibration.json`, from the annotation (`calibration.py`);
-- `centres-<kind>.npy` (F, V, 3) mm, where each image is cropped;
-- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on.
+- `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, where each image is cropped: on the annotated palm, or
+  without a label (`centres.py`);
+- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on; wider than the crop where
+  centres are refined later (`recentring.py`).
 
 With these in place no label is read again but by `labels`, for evaluation.
 """
@@ -27,10 +29,11 @@ from hpf_core.geometry import Grid
 from hpf_core.interfaces import EvaluationProtocol, Progress, RealDataset, no_progress
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.calibration import Calibration, calibrate
-from hpf_core.synthesis.centres import Centring, mass_centre
+from hpf_core.synthesis.centres import Centring, fuse, in_cameras, in_rig, mass_centre
 from hpf_core.synthesis.crops import Crop, crop
+from hpf_core.synthesis.recentring import Shifts, cut, wider
 from hpf_core.synthesis.simulate import Segment, workers
-from hpf_core.synthesis.store import FORMAT, PER_MM, CropStore, StoreWriter
+from hpf_core.synthesis.store import FORMAT, CropStore, StoreWriter
 
 
 class CaptureWarning(UserWarning):
@@ -54,6 +57,7 @@ class CaptureSource:
         subject_names: name of each subject number.
         rate_hz: frames a second, or None where it isn't known.
         limit: at most so many frames of each split, spread over it; None for all.
+        simulated: whether software made it.
     """
 
     root: Path
@@ -63,6 +67,7 @@ class CaptureSource:
     subject_names: Mapping[int, str]
     rate_hz: float | None = None
     limit: int | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class CropOptions:
 
     Attributes:
         grid: size of the crops.
-        centring: "annotated" on the palm's centre, or "mass", which needs no label.
+        centring: "annotated" on the palm's centre; "mass", which needs no label; or "refined", which begins there and
+            can be moved by `Capture.recentre`.
         turned: whether a crop's z runs along the ray through its centre.
         single_view_share: share of the train split's frames, spread evenly, of which only the first view is used.
     """
@@ -80,6 +86,16 @@ class CropOptions:
     centring: Centring
     turned: bool
     single_view_share: float = 0.0
+
+    @property
+    def start(self) -> str:
+        """Where the crops are made: "annotated", or "start" where no label says it."""
+        return "annotated" if self.centring == "annotated" else "start"
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which the kept maps are wider on each side, so that crops can be moved: a quarter of the cube."""
+        return self.grid.size // 4 if self.centring == "refined" else 0
 
 
 class Capture(RealDataset):
@@ -103,13 +119,16 @@ class Capture(RealDataset):
             cache: the cache's folder.
             make: for simulated data, what `prepare` calls first so that the capture is there; None for real data.
         """
-        self.source, self.options, self.simulated = source, options, make is not None
+        self.source, self.options = source, options
+        self.simulated = source.simulated or make is not None
+        self.recentres = options.centring == "refined"
         self._make_capture = make
         scored = nyu_layout.EVALUATED
         tips = tuple(k for k, joint in enumerate(scored) if nyu_layout.JOINTS[joint].endswith("KNU3_A"))
         self.protocol = EvaluationProtocol(annotation="nyu14", view=0, fingertips=tips, centre=options.centring)
         self._cache = cache / "captures"
         self._stores: dict[str, CropStore] = {}
+        self._shifts: dict[str, Shifts] = {}
 
     # ------------------------------------------------------------------------------------------------ the interface
 
@@ -136,13 +155,10 @@ class Capture(RealDataset):
         store = self._store(split)
         indices = np.asarray(indices, dtype=np.int64)
         rows = store.kept[indices]
-        views = len(self.source.views)
-        present = np.ones((len(rows), views), dtype=bool)
-        if split == "train":
-            present[self._is_single(indices), 1:] = False
-        state = store.state[rows]
-        depth = store.depth[rows].astype(np.float32) / np.float32(PER_MM)
-        to_rig = store.to_rig[rows].astype(np.float32)
+        present = self._present(split, indices)
+        shifts = self._shifts_of(split).take(indices)
+        depth, state = cut(store, rows, shifts, self.options.grid, self.options.margin)
+        to_rig = shifts.apply(store.to_rig[rows], self.options.grid).astype(np.float32)
         state[~present] = State.UNKNOWN
         depth[~present] = self.options.grid.far_mm
         to_rig[~present] = np.eye(4, dtype=np.float32)
@@ -182,8 +198,24 @@ class Capture(RealDataset):
         )
 
     def to_camera(self, split: str) -> np.ndarray:
+        store, shifts = self._store(split), self._shifts_of(split)
+        return shifts.first_view().apply(store.to_camera[store.kept][:, None], self.options.grid)[:, 0]
+
+    def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
         store = self._store(split)
-        return store.to_camera[store.kept]
+        frames = len(store.kept)
+        if not self.recentres:
+            return super().recentre(split, centres)
+        if centres is None:
+            shifts = Shifts.none(frames, len(self.source.views))
+        elif centres.shape == (frames, 3):
+            present = self._present(split, np.arange(frames))
+            to_rig = store.to_rig[store.kept]
+            shifts = Shifts.towards(centres, to_rig, present, self.options.grid, self.options.margin)
+        else:
+            raise ValueError(f"centres are {centres.shape}, but the split '{split}' has {frames} frames")
+        self._shifts[split] = shifts
+        return shifts.moved.copy()
 
     # --------------------------------------------------------------------------------------------- beyond the interface
 
@@ -203,6 +235,16 @@ class Capture(RealDataset):
         if split not in self._stores:
             raise DataError(f"{self.source.name} has no split '{split}'. Known: {', '.join(self._stores)}.")
         return self._stores[split]
+
+    def _shifts_of(self, split: str) -> Shifts:
+        return self._X
+
+    def _present(self, split: str, indices: np.ndarray) -> np.ndarray:
+        """(B, V) bool, the views that these frames have."""
+        present = np.ones((len(indices), len(self.source.views)), dtype=bool)
+        if split == "train":
+            present[self._is_single(indices), 1:] = False
+        return present
 
     def _split_folders(self) -> dict[str, Path]:
         folders = {name: self.source.root / name for name in ("train", "validation", "test")}
@@ -234,22 +276,23 @@ class Capture(RealDataset):
 
     def _open_or_make(self, split: str, folder: Path, progress: Progress) -> CropStore:
         place = self._folder(split, folder)
-        grid = self.options.grid
+        grid, kept = self.options.grid, wider(self.options.grid, self.options.margin)
         key = content_key(
             {
                 "format": FORMAT,
                 "size": grid.size,
                 "cube_mm": grid.cube_mm,
-                "centring": self.options.centring,
+                "centring": self.options.start,
+                "margin": self.options.margin,
                 "turned": self.options.turned,
                 "limit": self.source.limit,
             }
         )
         made = place / f"crops-{key[:16]}"
-        store = CropStore.open(made, len(self.source.views), grid.size)
+        store = CropStore.open(made, len(self.source.views), kept.size)
         if store is None:
             self._make(split, folder, place, made, progress)
-            store = CropStore.open(made, len(self.source.views), grid.size)
+            store = CropStore.open(made, len(self.source.views), kept.size)
         if store is None:
             raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
         if not len(store.kept):
@@ -267,31 +310,30 @@ class Capture(RealDataset):
         numbers = np.arange(total)
         if self.source.limit is not None and self.source.limit < total:
             numbers = np.linspace(0, total - 1, self.source.limit).round().astype(np.int64)
-        views, size = len(self.source.views), self.options.grid.size
+        views, grid = len(self.source.views), wider(self.options.grid, self.options.margin)
         found = np.full((len(numbers), views, 3), np.nan)
 
         def one(job: int) -> tuple[list[Crop], str]:
             """The frame's crops, or why it is left out."""
-            frame, crops = int(numbers[job]), []
-            for k, view in enumerate(self.source.views):
-                path = nyu_layout.image_path(folder, view, frame)
-                try:
-                    depth = nyu_layout.read_depth(path)
-                except DataError as error:
-                    return [], str(error)
-                returned = nyu_layout.returned(depth)
-                centre = (
-                    known[frame, k]
-                    if known is not None
-                    else mass_centre(depth, returned, nyu_layout.CAMERA, self.options.grid.cube_mm)
-                )
-                if centre is None or not np.isfinite(centre).all() or centre[2] <= 1.0:
+            frame = int(numbers[job])
+            paths = [nyu_layout.image_path(folder, view, frame) for view in self.source.views]
+            try:
+                images = [nyu_layout.read_depth(path) for path in paths]
+            except DataError as error:
+                return [], str(error)
+            seen = [(depth, nyu_layout.returned(depth)) for depth in images]
+            centres = known[frame] if known is not None else self._start(seen, calibration)
+            for path, centre in zip(paths, centres, strict=True):
+                if not np.isfinite(centre).all() or centre[2] <= 1.0:
                     return [], f"{path} has no centre to crop around."
-                found[job, k] = centre
-                crops.append(crop(depth, returned, nyu_layout.CAMERA, centre, self.options.grid, self.options.turned))
-            return crops, ""
+            found[job] = centres
+            turned = self.options.turned
+            return [
+                crop(depth, returned, nyu_layout.CAMERA, centre, grid, turned)
+                for (depth, returned), centre in zip(seen, centres, strict=True)
+            ], ""
 
-        with StoreWriter(made, len(numbers), views, size) as writer, ThreadPoolExecutor(workers()) as pool:
+        with StoreWriter(made, len(numbers), views, grid.size) as writer, ThreadPoolExecutor(workers()) as pool:
             for job, (crops, reason) in enumerate(pool.map(one, range(len(numbers)))):
                 if reason:
                     writer.left_out.append(reason)
@@ -303,7 +345,15 @@ class Capture(RealDataset):
             centres = np.full((total, views, 3), np.nan)
             centres[numbers] = found
             if self.source.limit is None:
-                _save_array(place / f"centres-{self.options.centring}.npy", centres)
+                _save_array(place / f"centres-{self.options.start}.npy", centres)
+
+    def _start(self, seen: Sequence[tuple[np.ndarray, np.ndarray]], calibration: Calibration) -> np.ndarray:
+        """(V, 3) mm in each camera's frame, where all views together have the hand; NaN for views that see nothing."""
+        cube_mm = self.options.grid.cube_mm
+        found = [mass_centre(depth, returned, nyu_layout.CAMERA, cube_mm) for depth, returned in seen]
+        each = np.stack([np.full(3, np.nan) if centre is None else centre for centre in found])
+        together = in_cameras(fuse(in_rig(each, calibration.to_rig)), calibration.to_rig)
+        return np.where(np.isfinite(each), together, np.nan)
 
     def _calibration(self, folder: Path, place: Path) -> Calibration:
         path = place / "calibration.json"
@@ -320,7 +370,7 @@ class Capture(RealDataset):
 
     def _centres(self, folder: Path, place: Path, total: int) -> np.ndarray | None:
         """Centres (N, V, 3) of all frames as they were fixed before, or as annotated; None where they must be found."""
-        path = place / f"centres-{self.options.centring}.npy"
+        path = place / f"centres-{self.options.start}.npy"
         if path.exists():
             try:
                 centres = np.load(path)
@@ -328,7 +378,7 @@ class Capture(RealDataset):
                     return centres
             except (OSError, ValueError, EOFError) as error:
                 _warn_of_labels(path, error)
-        if self.options.centring == "mass":
+        if self.options.start != "annotated":
             return None
         xyz = nyu_layout.read_annotation(folder).xyz
         centres = np.full((total, len(self.source.views), 3), np.nan)

@@ -289,7 +289,7 @@ def test_centres_of_mass_need_no_label_and_are_fixed(root: Path, tmp_path: Path)
     capture = reader(root, tmp_path / "cache", centring="mass")
     first = everything(capture)
     assert capture.protocol.centre == "mass"
-    assert list((tmp_path / "cache").glob("captures/*/train/centres-mass.npy"))
+    assert list((tmp_path / "cache").glob("captures/*/train/centres-start.npy"))
     shutil.rmtree(next((tmp_path / "cache").glob("captures/*/train/crops-*")))
     assert_same(everything(reader(root, tmp_path / "cache", centring="mass")), first)
     centred = everything(reader(root, tmp_path / "cache"))
