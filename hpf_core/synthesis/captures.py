@@ -237,7 +237,9 @@ class Capture(RealDataset):
         return self._stores[split]
 
     def _shifts_of(self, split: str) -> Shifts:
-        return self._X
+        if split not in self._shifts:
+            self._shifts[split] = Shifts.none(len(self._store(split).kept), len(self.source.views))
+        return self._shifts[split]
 
     def _present(self, split: str, indices: np.ndarray) -> np.ndarray:
         """(B, V) bool, the views that these frames have."""
