@@ -1,0 +1,55 @@
+"""Thumbs that are folded over closed fingers, or across the palm of open ones, for the hand as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hpf_plugins.hands import anatomy
+from hpf_plugins.hands.mixture import CLOSED, STRAIGHT, Tables
+
+KEPT = 32
+_TRIED = 768
+_GLOBAL = 6
+_STRIDE = len(anatomy.FINGER_POINTS)
+_THUMB = 4 * _STRIDE
+
+
+@torch.no_grad()
+def fold_thumbs(points: Callable[[Tensor, Tensor], Tensor], shapes: int, tables: Tables, nearest: Tensor) -> Tensor:
+    """(16, KEPT, 4) radians for each set of extended fingers: bit k of the set's number says that finger k is straight.
+
+    Thumbs are drawn uniformly within their limits. Kept are those that run through nothing and lie nearest to the
+    middle of the palm with the tip, or to the closed fingers' middle segments where there are any: a thumb at rest on
+    what it covers. On the host; always the same.
+
+    Args:
+        points: the hand's points by pose and shape.
+        shapes: S shape numbers, 1 is neutral for all.
+        tables: on the host.
+        nearest: (J, J) mm, the least distance of each pair of points.
+    """
+    generator = torch.Generator().manual_seed(0)
+    low, high = tables.limits[4].unbind(-1)
+    thumbs = low + (high - low) * torch.rand(_TRIED, 4, generator=generator)
+    bits = (torch.arange(16)[:, None] >> tables.number) & 1
+    fingers = tables.follow @ tables.states[torch.where(bits == 1, STRAIGHT, CLOSED)]
+    hands = torch.cat([fingers[:, None].expand(-1, _TRIED, -1, -1), thumbs.expand(16, -1, -1)[:, :, None]], dim=2)
+    pose = torch.cat([thumbs.new_zeros(16, _TRIED, _GLOBAL), hands.flatten(2)], dim=-1)
+    posed = torch.stack([points(poses, thumbs.new_ones(_TRIED, shapes)) for poses in pose])
+    through = torch.stack([(nearest - torch.cdist(p, p)).clamp(min=0).flatten(1).amax(-1) for p in posed])
+
+    tip = posed[:, :, _THUMB]
+    middle = anatomy.FINGER_POINTS.index("KNU2_A")
+    covered = posed[:, :, [f * _STRIDE + middle for f in range(4)]]
+    away = (covered - tip[:, :, None]).norm(dim=-1)
+    # The little finger is out of the way of a relaxed thumb; an extended finger is nothing to lie on.
+    away = torch.where((bits == 1)[:, None], torch.inf, away).amin(-1)
+    palm = posed[:, :, _STRIDE * 5 + 2]
+    away = torch.where((bits == 1).all(-1)[:, None], (palm - tip).norm(dim=-1), away)
+    # Rounded, so that another library's last digits don't change what is kept.
+    cost = ((away + 20 * through) * 100).round()
+    order = cost.argsort(dim=-1, stable=True)[:, :KEPT]
+    return thumbs[order]
