@@ -1,0 +1,108 @@
+"""Take a finished run of an initial network into the package: weights, card, and the curve of its error.
+
+    python tools/ship_weights.py RUN NAME
+
+writes `hpf_plugins/weights/NAME.safetensors` (the run's last weights with what they were trained with),
+`NAME.md` (the card, all of its figures read from the run) and `NAME.png` (error against images seen).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from hpf_core.engine import checkpoint
+from hpf_core.engine.folder import RunFolder
+from hpf_core.evaluation.style import axis_labels, heading, new_figure, write_figure
+
+HERE = Path(__file__).resolve().parent.parent / "hpf_plugins" / "weights"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a finished run on synthetic samples alone")
+    parser.add_argument("name", help="name of the weights, such as hourglass48")
+    given = parser.parse_args()
+    folder = RunFolder(given.run)
+    summary = folder.ended()
+    if summary is None:
+        parser.error(f"{given.run} holds no finished run")
+    weights = checkpoint.read(folder.weights)
+    checkpoint.save(HERE / f"{given.name}.safetensors", weights.tensors, weights.about)
+    rows = [r for r in folder.read_metrics() if r.get("unseen_mm") is not None]
+    _curve(HERE / f"{given.name}.png", rows)
+    recipe = YAML(typ="safe").load(folder.recipe.read_text(encoding="utf-8"))
+    card = _card(given.name, recipe, summary, rows, json.loads(folder.about.read_text(encoding="utf-8")))
+    (HERE / f"{given.name}.md").write_text(card, encoding="utf-8")
+
+
+def _curve(path: Path, rows: list[dict[str, Any]]) -> None:
+    figure = new_figure(5.2, 3.2)
+    axes = figure.subplots()
+    axes.plot([r["images"] / 1e6 for r in rows], [r["unseen_mm"] for r in rows], linewidth=1.4)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    heading(axes, "1,000 unseen synthetic samples")
+    axis_labels(axes, "images seen, million", "mean error over 14 joints, mm")
+    write_figure(path, figure)
+
+
+def _card(
+    name: str, recipe: dict[str, Any], summary: dict[str, Any], rows: list[dict[str, Any]], about: dict[str, Any]
+) -> str:
+    (measured,) = summary["evaluation"]
+    (stage,) = summary["stages"]
+    draw = recipe["stages"][stage["name"]]["draw"]["synthetic"]
+    success = ", ".join(f"{share:.1%} within {mm} mm" for mm, share in measured["success"].items())
+    picked = [rows[round(k * (len(rows) - 1) / 9)] for k in range(10)] if len(rows) > 10 else rows
+    curve = "\n".join(f"| {r['images']:,} | {r['unseen_mm']:.2f} |" for r in picked)
+    joints = "\n".join(f"| {joint} | {mm:.2f} |" for joint, mm in measured["per_joint_mm"].items())
+    options = ", ".join(f"{k}: {v}" for k, v in recipe["backbone"].items())
+    data = {k: v for k, v in recipe["data"]["synthetic"].items() if k not in ("use", "noise")}
+    sampled = ", ".join(f"{k}: {v}" for k, v in data.items())
+    hours = stage["seconds"] / 3600
+    return f"""# {name}: an initial network
+
+Trained on synthetic depth maps alone, with noise, without a real image or a label of one. It is where `init: shipped`
+starts; for real images it wants fitting.
+
+| | |
+| --- | --- |
+| network | {options} |
+| input | {recipe["grid"]["size"]} x {recipe["grid"]["size"]} pixels over a cube of {recipe["grid"]["cube_mm"]:g} mm |
+| synthetic samples | {sampled}; noise as in the recipe |
+| recipe | `recipes/{recipe["name"]}.yaml`, seed {summary["seed"]} |
+| steps | {stage["steps"]:,} of {draw} images: {stage["steps"] * draw:,} images, none twice |
+| made on | {about["machine"]["processor"]}, {about["machine"]["threads"]} CPU thread(s), {hours:.2f} hours beside other work, \
+{stage["images_per_second"]:.0f} images a second; PyTorch {about["versions"]["torch"]} |
+| licence | that of HPF |
+
+Made by `hpf run recipes/{recipe["name"]}.yaml --out RUN`; stopped, it goes on with `--resume`. To train it further,
+give another recipe `init: shipped`.
+
+## Errors
+
+On {measured["frames"]:,} synthetic samples that it never saw (of the same hands, poses, views and noise; crops
+jittered), NYU's 14 joints: **{measured["mean_error_mm"]:.2f} mm** mean, {measured["median_error_mm"]:.2f} mm median, \
+fingertips {measured["fingertip_error_mm"]:.2f} mm; all joints {success}.
+
+Nothing here says how well real hands are found. On the simulated capture: `docs/results.md`.
+
+![Error against images seen.]({name}.png)
+
+| images seen | mean error, mm (1,000 unseen samples) |
+| --- | --- |
+{curve}
+
+| joint | mean error, mm |
+| --- | --- |
+{joints}
+"""
+
+
+if __name__ == "__main__":
+    main()
