@@ -30,7 +30,8 @@ class RunFolder:
     """Paths in a run's folder, and atomic writes to them.
 
     recipe.yaml (resolved, can be run again), run.json (versions, machine, command-line changes), metrics.jsonl,
-    checkpoints/STAGE/, stages/STAGE.safetensors, evaluation/STAGE.json, figures/, weights.safetensors, summary.json.
+    checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (where a stage's crops are centred, if its
+    network says it), evaluation/STAGE.json, figures/, weights.safetensors, summary.json.
     """
 
     def __init__(self, root: Path) -> None:
@@ -49,6 +50,10 @@ class RunFolder:
     def initial_weights(self) -> Path:
         """Weights before the first stage."""
         return self.stage_weights(INIT)
+
+    def centres(self, stage: str) -> Path:
+        """Where the crops that a stage draws are centred, as the weights that it starts from have it."""
+        return self.root / "centres" / f"{stage}.safetensors"
 
     def evaluation(self, stage: str) -> Path:
         """Result of the evaluation after a stage."""

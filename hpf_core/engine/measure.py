@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpf_core.engine import centring
 from hpf_core.engine.build import Parts
+from hpf_core.engine.centring import Centres
 from hpf_core.errors import DataError, nearest
 from hpf_core.evaluation.metrics import Measured, measure
 from hpf_core.interfaces import Progress, no_progress
@@ -21,6 +23,8 @@ class Evaluated:
 
     Attributes:
         points: (F, J, 3) float32 mm in the crops' frames of the evaluated view.
+        to_rig: (F, 4, 4) float32, from these crops' frames to the rig's, or None where there is no rig.
+        centres: where the crops were centred, if that was found by the network.
         joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
         truth: (F, K, 3) float64 mm, annotated.
         measured: the errors.
@@ -30,6 +34,14 @@ class Evaluated:
     joints: np.ndarray
     truth: np.ndarray
     measured: Measured
+    to_rig: np.ndarray | None = None
+    centres: Centres | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of it beside the measured figures."""
+        arrays = {"points": self.points, "joints": self.joints, "truth": self.truth, "to_rig": self.to_rig}
+        kept = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+        return kept | (self.centres.tensors() if self.centres is not None else {})
 
 
 def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
@@ -73,22 +85,24 @@ def check(parts: Parts, split: str) -> None:
 
 def predict(
     parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
-) -> np.ndarray:
-    """(F, J, 3) float32 mm: points of the first `frames` frames in the crops of the evaluated view, refined."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points (F, J, 3) float32 mm of the first `frames` frames in the crops of the evaluated view, refined; and the
+    maps (F, 4, 4) float32 from these crops to the rig."""
     assert parts.real is not None
     view = parts.real.protocol.view
     parts.backbone.eval()
-    found = []
+    found, to_rig = [], []
     with torch.no_grad():
         for first in range(0, frames, batch):
             numbers = np.arange(first, min(first + batch, frames))
-            depth: Tensor = parts.real.frames(split, numbers).depth[:, view].to(device)
-            points = parts.backbone(depth)[-1].points
+            seen = parts.real.frames(split, numbers)
+            points = parts.backbone(seen.depth[:, view].to(device))[-1].points
             for refiner in parts.refiners:
                 points = refiner(points)
             found.append(points.float().cpu().numpy())
+            to_rig.append(seen.to_rig[:, view].numpy())
             progress(first + len(numbers), frames, f"evaluating on {split}")
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(to_rig)
 
 
 def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
@@ -108,10 +122,13 @@ def evaluate(
     batch: int = 64,
     progress: Progress = no_progress,
 ) -> Evaluated:
-    """Predict a split and hold it against its labels."""
+    """Predict a split and hold it against its labels, centred by the network itself where that is asked for."""
     assert parts.real is not None
     frames = split_size(parts, split, limit)
-    points = predict(parts, split, frames, device, batch, progress)
+    centres = None
+    if centring.is_asked_for(parts):
+        centres = centring.refine(parts, split, device, limit, progress=progress)
+    points, to_rig = predict(parts, split, frames, device, batch, progress)
     joints = to_joints(parts, split, points)
     labels = parts.real.labels(split)
     measured = measure(
@@ -122,7 +139,7 @@ def evaluate(
         subject=labels.subject[:frames],
         subject_names=labels.subject_names,
     )
-    return Evaluated(points, joints, labels.joints[:frames], measured)
+    return Evaluated(points, joints, labels.joints[:frames], measured, to_rig, centres)
 
 
 def some_frames(frames: int, count: int) -> Iterator[int]:

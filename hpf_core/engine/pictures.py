@@ -147,14 +147,16 @@ def _sheet(
 ) -> None:
     """A few held-out frames from all views: what the evaluated view's estimate says of each."""
     assert parts.real is not None
-    view = parts.real.protocol.view
+    if "centres" in found[after]:
+        parts.real.recentre(split, found[after]["centres"].numpy())
     rows = []
     for number in some_frames(len(errors[after]), _FRAMES_IN_A_SHEET):
         frame = parts.real.frames(split, np.array([number]))
-        into = invert_rigid(frame.to_rig[0]) @ frame.to_rig[0, view]
-        points = {
-            name: apply_rigid(into, found[name]["points"][number].expand(len(into), -1, -1)) for name in (before, after)
-        }
+        # Crops may have been centred elsewhere in another evaluation: each has its own way to the rig.
+        points = {}
+        for name in (before, after):
+            into = invert_rigid(frame.to_rig[0]) @ found[name]["to_rig"][number]
+            points[name] = apply_rigid(into, found[name]["points"][number].expand(len(into), -1, -1))
         device = next(parts.backbone.parameters()).device
         with torch.no_grad():
             rendered = parts.renderer.depth(points[after].to(device), parts.grid).depth

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
+from hpf_core.engine import centring, measure, unseen
 from hpf_core.engine import checkpoint as files
-from hpf_core.engine import measure, unseen
 from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.pictures import StagePictures, run_figures
-from hpf_core.engine.train import StageTrainer, StepReport, read, train_frames
+from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.interfaces import Observer, Progress, no_progress
@@ -165,6 +165,8 @@ class Run:
 
     def _train(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
         trainer = StageTrainer(parts, plan, self.resolved.recipe.seed, device)
+        if plan.draw_real and centring.is_asked_for(parts):
+            self._centre(plan, parts, folder, device)
         done, seconds, images = self._restore(plan, parts, trainer, folder)
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)
@@ -183,6 +185,15 @@ class Run:
             self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
             if interrupt.asked:  # in the last step
                 raise KeyboardInterrupt
+
+    def _centre(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device) -> None:
+        """Crop the stage's frames where the weights that it starts from see the hand: found once, then kept."""
+        self._load(parts, folder.stage_weights(self._start_of(plan)))
+        path = folder.centres(plan.name)
+        if path.is_file() and centring.put_back(parts, TRAIN_SPLIT, path):
+            return
+        centres = centring.refine(parts, TRAIN_SPLIT, device, progress=self.progress)
+        centring.keep(path, centres, plan.name, TRAIN_SPLIT)
 
     def _is_due(self, step: int) -> bool:
         return step % self.resolved.recipe.log.checkpoint_every == 0
@@ -279,8 +290,7 @@ class Run:
         if document is None:
             found, about = self._measure(plan, parts, device)
             document = {"after": stage, **about, **found.measured.document()}
-            arrays = {"points": found.points, "joints": found.joints, "truth": found.truth}
-            files.save(folder.predictions(stage), {k: torch.from_numpy(v) for k, v in arrays.items()}, {"after": stage})
+            files.save(folder.predictions(stage), found.tensors(), {"after": stage})
             folder.write_json(folder.evaluation(stage), document)
         self._evaluations.append(document)
         watch.tell("evaluated", stage, document)

@@ -34,7 +34,9 @@ class NyuConfig(Config):
     )
     centre: Centring = Field(
         "annotated",
-        description="Where crops are centred: 'annotated', on PALM_3 (the authors), or 'mass', which needs no label.",
+        description="Where crops are centred: 'annotated', on PALM_3 (the authors); 'mass', the "
+        "centre of mass of the nearest thing, fused over the views; or 'refined', which starts there and follows the "
+        "network's own estimate. The last two need no label.",
     )
     turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
     single_view_share: float = Field(

@@ -22,7 +22,9 @@ class SimulatedConfig(CaptureConfig):
 
     centre: Centring = Field(
         "annotated",
-        description="Where crops are centred: 'annotated', the palm's true centre, or 'mass', which needs no label.",
+        description="Where crops are centred: 'annotated', the palm's true centre; 'mass', the "
+        "centre of mass of the nearest thing, fused over the views; or 'refined', which starts there and follows the "
+        "network's own estimate. The last two need no label.",
     )
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
     single_view_share: float = Field(

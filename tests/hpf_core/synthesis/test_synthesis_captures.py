@@ -117,7 +117,7 @@ def test_the_sidecar_tells_what_was_made(made: Path) -> None:
         (0, 2, 0),
         (2, 1, 1),
     ]
-    assert CaptureConfig(**sidecar["config"]) == CONFIG
+    assert CaptureConfig(**sidecar["made"]["config"]) == CONFIG
 
 
 def test_a_folder_with_something_in_it_is_refused_and_left_alone(hand: HandModel, tmp_path: Path) -> None:
