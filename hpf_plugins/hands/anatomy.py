@@ -1,11 +1,9 @@
 """The numbers of the hand: names, a neutral right hand in mm, radii, joint limits. `docs/geometry.md` has the frame.
 
-The neutral hand is the first subject of the NYU test annotation (Tompson et al. 2014, ACM ToG 33(5)), a large adult:
-the rest positions of the knuckles and the lengths below minimise the distance of this model's 14 evaluated joints to
-that annotation (2.1 mm on average over its frames; 2.5 mm for the second subject, the same hand times 0.834). What the
-annotation can't tell (where the DIP joint lies between the PIP joint and the tip, the inner points of the palm, the
-thickness) follows the mean bone lengths of Buryanov & Kotiuk 2010 ("Proportions of hand segments", Int. J. Morphology
-28(3), 755-758) and the hand breadths of Greiner 1991 (US Army Natick TR-92/011).
+The neutral hand is a mean adult's, of published anthropometry: the mean bone lengths of Buryanov & Kotiuk 2010
+("Proportions of hand segments", Int. J. Morphology 28(3), 755-758) and the hand length (187 mm) and breadth (85 mm)
+half way between the means of women and men in the US Army survey of 1988 (Gordon et al. 1989, Natick/TR-89/044). No
+dataset's annotation has a part in it.
 """
 
 from __future__ import annotations
@@ -34,56 +32,83 @@ PLACEMENT = (
     (1.0, 0.0, 0.0, 0.0),
 )
 
-# Where each finger starts: the MCP joints, and for the thumb the CMC joint. mm.
-KNUCKLES = (
-    (-35.7, -7.5, -6.3),
-    (-20.3, -21.4, -2.4),
-    (-0.4, -26.9, -2.8),
-    (22.4, -22.9, -2.0),
-    (18.9, 44.6, -20.4),
+# Mean lengths in mm of Buryanov & Kotiuk 2010, Table I: metacarpal, proximal, middle and distal phalanx, and the soft
+# tissue before the last. The thumb has no middle phalanx.
+BONES = (
+    (53.69, 32.74, 18.11, 15.96, 3.73),
+    (58.00, 41.37, 25.65, 17.30, 3.95),
+    (64.60, 44.63, 26.33, 17.40, 3.95),
+    (68.12, 39.78, 22.38, 15.82, 3.84),
+    (46.22, 31.57, 0.00, 21.67, 5.67),
 )
+# A joint turns about the middle of the rounded head of the bone before it, so many mm from that bone's end: at the head
+# of the metacarpal, of the proximal and of the middle phalanx.
+HEADS = ((6.0, 3.5, 2.5), (7.0, 4.0, 3.0), (7.0, 4.0, 3.0), (7.0, 4.0, 3.0), (6.0, 4.0, 0.0))
+# The saddle joint of the thumb's metacarpal turns within the trapezium, so many mm before the bone.
+SADDLE = 3.0
+# From the skin at the tip back to the middle of the tip's sphere, mm.
+TIP_RADII = (6.8, 7.6, 7.8, 7.7, 9.0)
+
+
+def _lengths() -> tuple[tuple[float, float, float], ...]:
+    """From joint to joint, and from the last one to the middle of the tip's sphere, mm."""
+    rows = []
+    for (_, proximal, middle, distal, skin), (mcp, pip, dip), tip in zip(
+        BONES[:4], HEADS[:4], TIP_RADII[:4], strict=True
+    ):
+        rows.append((proximal + mcp - pip, middle + pip - dip, distal + skin + dip - tip))
+    (metacarpal, proximal, _, distal, skin), (mcp, ip, _) = BONES[4], HEADS[4]
+    rows.append((metacarpal + SADDLE - mcp, proximal + mcp - ip, distal + skin + ip - TIP_RADII[4]))
+    return tuple(rows)
+
 
 # Lengths in mm: proximal, middle, and distal up to the centre of the tip's sphere. Thumb: metacarpal, proximal, distal.
-LENGTHS = (
-    (43.1, 27.3, 16.2),
-    (49.8, 31.6, 18.8),
-    (54.5, 35.9, 21.3),
-    (54.1, 32.2, 19.1),
-    (52.7, 44.9, 24.2),
+LENGTHS = _lengths()
+
+# Where each finger starts: the MCP joints, and for the thumb the CMC joint. mm. The middle one is as far from the wrist
+# as metacarpal and carpus (30 mm) are long, the others fall back on an arc as their metacarpals do.
+KNUCKLES = (
+    (-32.5, -8.5, -3.5),
+    (-15.5, -17.5, 0.0),
+    (3.0, -23.0, 1.0),
+    (24.0, -19.5, 0.0),
+    (20.0, 42.0, -11.0),
 )
+# The crease of the wrist, from which hand length is measured: y in mm.
+WRIST_Y = 64.6
 
 # How each finger lies at rest: the angle in the palm's plane from straight up, + towards the thumb; and the roll about
 # its own axis that lets bent fingers converge on the base of the thumb. Degrees.
-SPLAY_DEG = (-24.0, -10.0, -2.0, 7.0)
-ROLL_DEG = (-11.0, -11.0, -6.0, -4.0)
+SPLAY_DEG = (-14.0, -6.0, 0.0, 7.0)
+ROLL_DEG = (-9.0, -7.0, -4.0, -1.0)
 
 # The thumb at zero angles, beside the index finger: where its metacarpal points, and where flexion takes it.
 THUMB_ALONG = (0.471, -0.816, -0.335)
 THUMB_FLEXION = (-0.882, -0.441, -0.167)
 
 PALM = (
-    (-17.7, 79.4, 0.0),  # PALM_1, the wrist on the little finger's side
-    (17.7, 79.4, 0.0),  # PALM_2, the wrist on the thumb's side
+    (-15.5, 66.0, -3.0),  # PALM_1, the wrist on the little finger's side
+    (15.5, 66.0, -3.0),  # PALM_2, the wrist on the thumb's side
     (0.0, 0.0, 0.0),  # PALM_3, the palm's centre
-    (22.0, 52.0, -5.0),  # PALM_4, ball of the thumb
-    (-1.0, 51.0, 0.0),
-    (-24.0, 52.0, -4.0),  # PALM_6, heel of the hand
-    (23.0, 2.0, 0.0),
-    (-23.0, 4.0, -2.0),
-    (-27.0, 28.0, -4.0),
-    (-1.0, 25.0, 0.0),
-    (25.0, 27.0, -3.0),
+    (18.0, 43.0, -7.0),  # PALM_4, ball of the thumb
+    (-1.0, 44.0, -3.0),
+    (-20.0, 43.0, -6.0),  # PALM_6, heel of the hand
+    (20.0, 2.0, 0.0),
+    (-20.0, 4.0, -1.0),
+    (-23.0, 24.0, -4.0),
+    (-1.0, 22.0, -1.0),
+    (20.0, 23.0, -3.0),
 )
 
 # Radii in mm, tip to root.
 FINGER_RADII = (
-    (8.0, 8.5, 9.2, 10.0, 12.0, 15.0),
-    (9.0, 9.5, 10.3, 11.2, 13.2, 15.5),
-    (9.3, 10.0, 10.8, 11.8, 13.8, 16.0),
-    (9.3, 10.0, 10.8, 11.8, 13.8, 16.0),
-    (11.0, 12.5, 13.5, 14.8, 18.0, 22.0),
+    (6.8, 7.0, 7.4, 8.0, 8.8, 12.0),
+    (7.6, 7.8, 8.3, 9.0, 9.8, 13.0),
+    (7.8, 8.2, 8.7, 9.4, 10.2, 13.5),
+    (7.7, 8.0, 8.5, 9.3, 10.2, 13.5),
+    (9.0, 9.6, 10.0, 11.5, 13.5, 16.0),
 )
-PALM_RADII = (20.0, 20.0, 20.0, 22.0, 21.0, 21.0, 20.0, 20.0, 20.0, 20.0, 20.0)
+PALM_RADII = (18.0, 18.0, 15.0, 17.0, 17.0, 17.0, 15.0, 14.0, 14.0, 15.0, 15.0)
 
 # The palm is a surface of triangles over its points and the knuckles. Its edges are links and bones.
 PALM_TRIANGLES = (

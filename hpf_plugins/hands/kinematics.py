@@ -1,4 +1,4 @@
-"""From joint angles to the joints of five fingers, in the hand's own frame."""
+"""From joint angles to the joints of five fingers and the frames of their bones, in the hand's own frame."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def finger_joints(angles: Tensor, lengths: Tensor, knuckles: Tensor, frames: Ten
     Args:
         angles: (N, 5, 4) radians: flexion and abduction at the knuckle, flexion of the second and of the third joint.
         lengths: (N, 5, 3) mm of the segments, knuckle to tip.
-        knuckles: (5, 3) mm.
+        knuckles: (N, 5, 3) or (5, 3) mm.
         frames: (5, 3, 3), `rest_frames`.
     """
     bend = torch.stack([angles[..., 0], angles[..., 2], angles[..., 3]], dim=-1).cumsum(dim=-1)
@@ -46,3 +46,22 @@ def finger_joints(angles: Tensor, lengths: Tensor, knuckles: Tensor, frames: Ten
     along = along @ frames.transpose(-1, -2)
     steps = torch.cat([knuckles.expand(len(angles), -1, -1)[:, :, None], along * lengths[..., None]], dim=2)
     return steps.cumsum(dim=2)
+
+
+def bone_rotations(angles: Tensor, frames: Tensor) -> Tensor:
+    """Rotations (N, 5, 6, 3, 3) of each finger's bones: from the bone's own axes (-y along it) to the hand's.
+
+    For each of the three joints first a bone that has turned half way, then the segment that has turned all of it.
+
+    Args:
+        angles: (N, 5, 4) radians, as for `finger_joints`.
+        frames: (5, 3, 3), `rest_frames`.
+    """
+    flexion = torch.stack([angles[..., 0], angles[..., 2], angles[..., 3]], dim=-1)
+    whole = flexion.cumsum(dim=-1)
+    bend = torch.stack([whole - flexion / 2, whole], dim=-1).flatten(-2)
+    abduction = torch.cat([angles[..., 1:2] / 2, angles[..., 1:2].expand(*angles.shape[:-1], 5)], dim=-1)
+    ca, sa, cb, sb = abduction.cos(), abduction.sin(), bend.cos(), bend.sin()
+    zero = torch.zeros_like(ca)
+    own = torch.stack([ca, -sa * cb, sa * sb, sa, ca * cb, -ca * sb, zero, sb, cb], dim=-1).unflatten(-1, (3, 3))
+    return frames[:, None] @ own

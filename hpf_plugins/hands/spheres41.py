@@ -11,10 +11,10 @@ from torch import Tensor
 
 from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample, Spheres
 from hpf_core.rotations import rotation_matrix
-from hpf_core.synthesis.tessellate import of_spheres
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.kinematics import finger_joints, rest_frames
 from hpf_plugins.hands.sampler import PoseSampler
+from hpf_plugins.hands.skinning import Skin
 from hpf_plugins.hands.tessellation import surface_weights
 
 _INDEX = {name: k for k, name in enumerate(anatomy.POINT_NAMES)}
@@ -23,16 +23,24 @@ _POINTS_OF_A_FINGER = len(anatomy.FINGER_POINTS)
 
 
 class Spheres41Config(Config):
-    """Who the sampled hands are. 1 is the neutral hand, a large adult's: wrist to middle fingertip 216 mm."""
+    """Who the sampled hands are. 1 is the neutral hand, a mean adult's, 187 mm from the wrist to the tip.
+
+    The default sizes go from the 5th percentile of women's hand length to the 95th of men's (Gordon et al. 1989).
+    """
 
     size_range: tuple[float, float] = Field(
-        (0.80, 1.05), description="smallest and largest overall size, as a factor of the neutral hand"
+        (0.88, 1.13), description="smallest and largest overall size, as a factor of the neutral hand"
     )
     finger_range: tuple[float, float] = Field(
         (0.95, 1.05), description="shortest and longest finger, as a factor of what the overall size gives"
     )
     thickness_range: tuple[float, float] = Field(
-        (0.85, 1.10), description="thinnest and thickest surface, as a factor on the radii; rendering only"
+        (0.90, 1.10),
+        description="thinnest and thickest fingers and palm, as a factor of what the overall size gives; rendering "
+        "only, no point moves",
+    )
+    palm_width_range: tuple[float, float] = Field(
+        (0.94, 1.06), description="narrowest and widest palm, as a factor of what the overall size gives"
     )
 
     @field_validator("*")
@@ -44,11 +52,11 @@ class Spheres41Config(Config):
 
 
 class Spheres41(HandModel):
-    """41 spheres on a hand with 26 pose and 7 shape parameters.
+    """41 spheres on a hand with 26 pose and 8 shape parameters.
 
     Pose: rotation vector (3, radians), the palm's centre (3, mm), then 4 angles (radians) for each finger from the
     little finger to the thumb. Shape, all factors of the neutral hand: overall size, the length of each finger, the
-    thickness, which changes `surface` alone (the priors' radii are fixed).
+    thickness, which changes the skin alone (the priors' radii are fixed), the width of the palm with its knuckles.
     """
 
     def __init__(self, config: Spheres41Config) -> None:
@@ -65,8 +73,11 @@ class Spheres41(HandModel):
             *("translation_x", "translation_y", "translation_z"),
             *anatomy.ANGLE_NAMES,
         )
-        self.shape_names = ("size", *anatomy.FINGERS, "thickness")
-        self.sampler = PoseSampler(config.size_range, config.finger_range, config.thickness_range)
+        self.shape_names = ("size", *anatomy.FINGERS, "thickness", "palm_width")
+        self.sampler = PoseSampler(
+            config.size_range, config.finger_range, config.thickness_range, config.palm_width_range
+        )
+        self.skin = Skin()
 
         self.radii: Tensor
         self._knuckles: Tensor
@@ -114,27 +125,39 @@ class Spheres41(HandModel):
         return PointPairs(self._one, self._other)
 
     def sample(self, count: int, generator: torch.Generator) -> PoseSample:
-        """`count` poses (count, 26) and shapes (count, 7), float32, by the mixture of `sampler.py`."""
+        """`count` poses (count, 26) and shapes (count, 8), float32, by the mixture of `sampler.py`."""
         return self.sampler.draw(count, generator, self.points)
 
     def points(self, pose: Tensor, shape: Tensor) -> Tensor:
-        """(N, 41, 3) mm of poses (N, 26) and shapes (N, 7)."""
-        angles = pose[:, 6:].unflatten(-1, (len(anatomy.FINGERS), 4))
-        size, fingers = shape[:, :1, None], shape[:, 1:6, None]
-        joints = finger_joints(angles, self._lengths.to(pose) * fingers, self._knuckles.to(pose), self._frames.to(pose))
+        """(N, 41, 3) mm of poses (N, 26) and shapes (N, 8)."""
+        joints = self._joints(pose, shape)
         on_fingers = (self._placement.to(pose) @ joints).flatten(1, 2)
-        palm = self._palm.to(pose).expand(len(pose), -1, -1)
-        own = torch.cat([on_fingers, palm], dim=1) * size
-        return own @ rotation_matrix(pose[:, :3]).transpose(-1, -2) + pose[:, None, 3:6]
+        own = torch.cat([on_fingers, self._widened(self._palm, shape)], dim=1)
+        return _placed(own, pose, shape)
+
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
+        """The skin of poses (N, 26) and shapes (N, 8): vertices (N, V, 3) mm, differentiable, and faces (F, 3)."""
+        angles = pose[:, 6:].unflatten(-1, (len(anatomy.FINGERS), 4))
+        skin = self.skin(angles, self._joints(pose, shape), shape[:, 1:6], shape[:, 6], shape[:, 7])
+        return Mesh(_placed(skin.vertices, pose, shape), skin.faces)
+
+    def _joints(self, pose: Tensor, shape: Tensor) -> Tensor:
+        """Joints (N, 5, 4, 3) mm in the hand's own frame, before its overall size."""
+        angles = pose[:, 6:].unflatten(-1, (len(anatomy.FINGERS), 4))
+        lengths = self._lengths.to(pose) * shape[:, 1:6, None]
+        return finger_joints(angles, lengths, self._widened(self._knuckles, shape), self._frames.to(pose))
+
+    @staticmethod
+    def _widened(points: Tensor, shape: Tensor) -> Tensor:
+        """Points (K, 3) of the palm, as wide as each hand's: (N, K, 3)."""
+        width = shape[:, 7]
+        along = torch.stack([width, torch.ones_like(width), torch.ones_like(width)], dim=-1)
+        return points.to(shape) * along[:, None]
 
     def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
         """Spheres between the points along fingers and over the palm, and in the thumb's web: radii taper linearly."""
         centres = self._surface.to(pose) @ self.points(pose, shape)
         return Spheres(centres, self._surface_radii.to(pose) * shape[:, :1] * shape[:, 6:7])
-
-    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        """The surface's spheres, as solids of flat faces."""
-        return of_spheres(self.surface(pose, shape))
 
     def _bone_ranges(self, config: Spheres41Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs whose distance no pose changes, with the range that the sizes of `config` span."""
@@ -142,17 +165,27 @@ class Spheres41(HandModel):
         braces = tuple((_INDEX[a], _INDEX[b]) for a, b in anatomy.PALM_BRACES)
         pairs = torch.tensor(fingers + palm + braces)
         neutral = self.points(torch.zeros(1, len(self.pose_names)), torch.ones(1, len(self.shape_names)))[0]
-        length = (neutral[pairs[:, 0]] - neutral[pairs[:, 1]]).norm(dim=-1)
-        scaled = torch.arange(len(pairs)) < len(fingers)
-        low, high = config.finger_range
-        shortest = length * config.size_range[0] * torch.where(scaled, low, 1.0)
-        longest = length * config.size_range[1] * torch.where(scaled, high, 1.0)
+        apart = neutral[pairs[:, 0]] - neutral[pairs[:, 1]]
+        on_finger = (torch.arange(len(pairs)) < len(fingers))[:, None]
+
+        def lengths(size: float, finger: float, width: float) -> Tensor:
+            wide = torch.tensor([width, 1.0, 1.0])
+            return (apart * torch.where(on_finger, torch.full((3,), finger), wide)).norm(dim=-1) * size
+
+        shortest, longest = (
+            lengths(config.size_range[k], config.finger_range[k], config.palm_width_range[k]) for k in (0, 1)
+        )
         # A hand on the border stays inside: a hundredth of a millimetre is far above float32's rounding at 1 m.
         return pairs[:, 0].clone(), pairs[:, 1].clone(), shortest - 0.01, longest + 0.01
 
 
 def _tensor(values: object) -> Tensor:
     return torch.tensor(np.asarray(values, dtype=np.float32))
+
+
+def _placed(own: Tensor, pose: Tensor, shape: Tensor) -> Tensor:
+    """Points (N, K, 3) of the hand's own frame at their overall size, turned and moved to where the pose has them."""
+    return (own * shape[:, :1, None]) @ rotation_matrix(pose[:, :3]).transpose(-1, -2) + pose[:, None, 3:6]
 
 
 def _finger_links() -> tuple[tuple[int, int], ...]:
@@ -196,6 +229,6 @@ SPEC = PluginSpec(
     name="spheres41",
     config=Spheres41Config,
     factory=_make,
-    summary="41 spheres on NYU's points, 26 pose and 7 shape parameters",
+    summary="41 spheres on NYU's points, 26 pose and 8 shape parameters",
     source="Wan et al., CVPR 2019, sections 3.2 and 3.3; pose mixture after Sharp et al., CHI 2015",
 )

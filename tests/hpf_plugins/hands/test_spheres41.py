@@ -25,7 +25,7 @@ def neutral(hand: Spheres41, **angles_deg: float) -> np.ndarray:
     pose = torch.zeros(1, len(hand.pose_names), dtype=torch.float64)
     for name, value in angles_deg.items():
         pose[0, hand.pose_names.index(name)] = math.radians(value)
-    return hand.points(pose, torch.ones(1, 7, dtype=torch.float64))[0].numpy()
+    return hand.points(pose, torch.ones(1, 8, dtype=torch.float64))[0].numpy()
 
 
 def at(hand: Spheres41, points: np.ndarray, name: str) -> np.ndarray:
@@ -37,7 +37,7 @@ def random_hands(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     pose = torch.randn(count, 26, generator=generator, dtype=torch.float64)
     pose[:, 3:6] *= 40
-    shape = 0.8 + 0.4 * torch.rand(count, 7, generator=generator, dtype=torch.float64)
+    shape = 0.8 + 0.4 * torch.rand(count, 8, generator=generator, dtype=torch.float64)
     return pose, shape
 
 
@@ -176,7 +176,7 @@ def test_the_open_hand_has_the_annotation_s_lengths(hand: Spheres41, one: str, o
 def test_names_and_maps(hand: Spheres41) -> None:
     assert len(hand.names) == len(set(hand.names)) == len(hand.parts) == len(hand.radii) == 41
     assert len(hand.pose_names) == 26
-    assert len(hand.shape_names) == 7
+    assert len(hand.shape_names) == 8
     names, matrix = hand.annotations["nyu36"]
     assert names == hand.names[:36]
     assert np.array_equal(matrix, np.eye(41, dtype=np.float32)[:36])
@@ -201,7 +201,7 @@ def test_collision_pairs_are_of_different_fingers_or_a_finger_and_the_palm(hand:
 def test_no_pose_changes_a_bone(hand: Spheres41) -> None:
     bones = hand.bones()
     pose, _ = random_hands(50)
-    points = hand.points(pose, torch.ones(50, 7, dtype=torch.float64))
+    points = hand.points(pose, torch.ones(50, 8, dtype=torch.float64))
     length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
     assert float((length - length[0]).abs().max()) < 1e-5
     assert bool((bones.shortest < length[0]).all())
@@ -237,10 +237,10 @@ def test_absurd_sizes_are_refused(bad: tuple[float, float]) -> None:
 
 def test_the_palm_is_a_filled_slab(hand: Spheres41) -> None:
     """No ray through the palm's outline misses the surface, and its depth there is smooth to a few mm."""
-    spheres = hand.surface(torch.zeros(1, 26), torch.ones(1, 7))
+    spheres = hand.surface(torch.zeros(1, 26), torch.ones(1, 8))
     outline = [hand.names.index(n) for n in ("PALM_1", "PALM_2", "PALM_4", "F4_KNU1_B", "F3_KNU1_B", "F2_KNU1_B")]
     outline += [hand.names.index(n) for n in ("F1_KNU1_B", "PALM_6")]
-    corners = hand.points(torch.zeros(1, 26), torch.ones(1, 7))[0, outline, :2]
+    corners = hand.points(torch.zeros(1, 26), torch.ones(1, 8))[0, outline, :2]
     generator = torch.Generator().manual_seed(0)
     weights = torch.rand(4000, len(outline), generator=generator) ** 3
     rays = (weights / weights.sum(-1, keepdim=True)) @ corners  # inside of the outline's convex hull

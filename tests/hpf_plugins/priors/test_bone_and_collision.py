@@ -92,7 +92,7 @@ def test_collision_of_radii_is_a_hinge_on_the_distance(hand: Spheres41) -> None:
 def test_collision_of_radii_leaves_neighbours_alone(hand: Spheres41) -> None:
     pose = torch.zeros(1, 26)
     pose[0, hand.pose_names.index("thumb_cmc_flexion")] = -0.5  # the thumb stands off
-    flat = hand.points(pose, torch.ones(1, 7))
+    flat = hand.points(pose, torch.ones(1, 8))
     assert float(make("radii", hand)(flat).values) == 0
     # ... which the plain sum over all pairs doesn't: knuckles overlap at rest.
     a, b = hand.names.index("F3_KNU1_B"), hand.names.index("F4_KNU1_B")
@@ -101,7 +101,7 @@ def test_collision_of_radii_leaves_neighbours_alone(hand: Spheres41) -> None:
 
 def test_printed_and_fixed_agree_in_effect(hand: Spheres41) -> None:
     """Both act below 4-7 mm only: on a crossing of two fingertips, and not at 8 mm."""
-    flat = hand.points(torch.zeros(1, 26), torch.ones(1, 7))
+    flat = hand.points(torch.zeros(1, 26), torch.ones(1, 8))
     a, b = hand.names.index("F3_KNU3_A"), hand.names.index("F4_KNU3_A")
     for gap, active in ((2.0, True), (8.0, False)):
         points = flat.clone()
@@ -165,7 +165,7 @@ def test_sampled_poses_cost_nothing(hand: Spheres41, name: str) -> None:
 
 def test_descending_bone_length_restores_a_stretched_hand(hand: Spheres41) -> None:
     prior = make("bone_length", hand)
-    points = (hand.points(torch.zeros(1, 26), torch.ones(1, 7)) * 1.3).requires_grad_()
+    points = (hand.points(torch.zeros(1, 26), torch.ones(1, 8)) * 1.3).requires_grad_()
     start = float(prior(points).values.detach())
     optimiser = torch.optim.Adam([points], lr=0.5)
     for _ in range(200):
