@@ -1,115 +1,169 @@
 """Hands that the synthetic set doesn't hold: who is seen in a simulated capture.
 
-An actor is built from the hand model's points, but has a body of its own: proportions from the ends of the shape's
-range, stretched along the hand's axes beyond what the shape can do, and a surface with another profile of thickness.
-A network that was trained on the model's own surface has something to adapt to.
+Synthetic samples and actors are skinned by the same hand model, so what would tell them apart is put in here, beyond
+what the model's own shapes can do:
+
+- every shape parameter stands near one end of its range, so the proportions are those that are drawn least;
+- the hand is stretched across the palm and along it, each by 2 to 4 % (Greiner 1991, Natick/TR-92/011: lengths and
+  breadths of adult hands vary by about 5 and 6 to 8 %, as coefficients of variation), so breadth against length leaves
+  the shape space;
+- the flesh is 6 to 10 % thicker or thinner than the model's, and each finger, the thumb and the palm have 3 % of their
+  own on top, so a part's thickness doesn't follow from the others';
+- forearm, upper arm and body, which no synthetic sample shows in full, stand behind.
+
+The two training subjects take opposite ends in all of this, and the new subject shares every other end with each.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hpf_core.interfaces import HandModel, Spheres
+from hpf_core.interfaces import HandModel, Mesh
+from hpf_core.synthesis.body import Body
 from hpf_core.synthesis.forearm import bend_towards, forearm
 from hpf_core.synthesis.motion import Motion
 
-_SPACING = 0.35  # of the smaller radius: the surface between two spheres dips by 1.5 % of the radius
-_ARM_MM = 250.0
-_ARM_SPHERES = 24
+TRAINING, NEW, SECOND = 0, 1, 2
+SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
+
+_ENDS = (0.15, 0.85)  # quantiles of the shapes that the model draws: with the stretch, bones stay plausible
+_STRETCH = (0.02, 0.04)
+_THICKNESS = (0.06, 0.10)
+_PART_THICKNESS = (0.0, 0.03)
+_ARM_MM = 250.0  # wrist to elbow: Pheasant & Haslegrave 2006 give 235-285 mm for adults
+_ARM = (0.06, 0.12)
+_SMOOTH_MM = 12.0  # how far a part's thickness reaches into its neighbours'
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A person's right hand and forearm.
+    """A person: right hand, forearm, and the body behind.
 
     Attributes:
-        hand: whose points are posed.
+        hand: whose skin and points are posed.
         shape: (S,) in the hand model's own parameters.
-        radii: (J,) mm, the thickness of the hand model's own surface at each point, for this shape.
-        stretch: (3,) factors along the hand's x, y and z.
-        thickness: factor on all radii.
-        evenness: 0 keeps the model's radii in proportion, 1 makes all of them the same.
-        bulge: how much thicker a link is in its middle than at its ends, as a share.
-        arm: factor on the forearm's radius.
+        stretch: (3,) factors along the hand's x, y and z. Those of y and z, in whose plane fingers bend, are the same:
+            else bending would change a bone's length.
+        swelling: (V,) mm, how far each vertex of the skin lies outside of the model's own.
+        arm: factor on the forearm's thickness.
+        body: who stands behind.
     """
 
     hand: HandModel
     shape: Tensor
-    radii: Tensor
     stretch: Tensor
-    thickness: float
-    evenness: float
-    bulge: float
+    swelling: Tensor
     arm: float
+    body: Body
 
-    @staticmethod
-    def random(hand: HandModel, generator: torch.Generator) -> Actor:
-        """Draw a person, not one from the middle: every proportion near one end or the other of its range.
+    def perform(self, motion: Motion) -> tuple[Tensor, Mesh]:
+        """Points (F, J, 3) mm in the rig's frame, and all surfaces there: hand, forearm and body."""
+        shape = self.shape.expand(len(motion.pose), -1)
+        skin = self.hand.mesh(motion.pose, shape)
+        own = skin.vertices + vertex_normals(skin) * self.swelling[:, None]
+        points = self._placed(self.hand.points(motion.pose, shape), motion)
+        placed = Mesh(self._placed(own, motion), skin.faces)
+        arm, elbow = self._forearm(points, placed.vertices, motion)
+        return points, joined(placed, arm, self.body.mesh(motion.body, elbow))
 
-        Each shape parameter takes the 15th or the 85th percentile of what `hand.sample` draws, so that with the stretch
-        on top the bones mostly stay within the ranges that the bone-length prior allows. The stretch of +-4 % and the
-        thickness of +-12 % lie within the spread of adult hands (Greiner 1991, Natick/TR-92/011: coefficients of
-        variation of about 5 % in lengths, 6 to 8 % in breadths).
-        """
-        drawn = hand.sample(512, generator)
-        shapes = drawn.shape
-        ends = shapes.quantile(torch.tensor([0.15, 0.85], dtype=shapes.dtype), dim=0)
-        chosen = torch.randint(0, 2, (1, shapes.shape[1]), generator=generator)
-        shape = ends.gather(0, chosen)
-
-        def off_middle(reach: float) -> float:
-            size, side = torch.rand(2, generator=generator).tolist()
-            return math.copysign(reach * (0.5 + 0.5 * size), side - 0.5)
-
-        return Actor(
-            hand=hand,
-            shape=shape[0],
-            radii=thickness_at_points(hand, drawn.pose[:1], shape)[0],
-            stretch=torch.tensor([1 + off_middle(0.04) for _ in range(3)], dtype=shapes.dtype),
-            thickness=1 + off_middle(0.12),
-            evenness=0.15,
-            bulge=0.06,
-            arm=1 + off_middle(0.12),
-        )
-
-    def perform(self, motion: Motion) -> tuple[Tensor, Spheres]:
-        """Points (F, J, 3) mm in the rig's frame, and the surface there: hand and forearm."""
-        frames, device = len(motion.pose), motion.pose.device
-        still = self.hand.points(motion.pose, self.shape.expand(frames, -1)) * self.stretch
-        points = still @ motion.rotation.transpose(-1, -2) + motion.position[:, None]
-        skin = self._skin(points)
+    def _forearm(self, points: Tensor, skin: Tensor, motion: Motion) -> tuple[Mesh, Tensor]:
+        """The forearm of each moment, and the elbow (F, 3) mm that it reaches."""
         arm = forearm(
             self.hand,
             points,
-            length=torch.full((frames,), _ARM_MM, device=device, dtype=points.dtype),
+            skin,
+            length=points.new_full((len(points),), _ARM_MM),
             bend=bend_towards(self.hand, points, motion.elbow),
-            radius=(self.arm * self.thickness * self.radii[list(self.hand.wrist)].mean()).expand(frames),
-            count=_ARM_SPHERES,
+            thickness=points.new_full((len(points),), self.arm),
         )
-        return points, Spheres(torch.cat([skin.centres, arm.centres], 1), torch.cat([skin.radii, arm.radii], 1))
+        wrist = points[:, list(self.hand.wrist)].mean(dim=1, keepdim=True)
+        reached = (arm.vertices - wrist).norm(dim=-1, keepdim=True)
+        end = (reached > 0.95 * reached.amax(dim=1, keepdim=True)).to(points)
+        return arm, (arm.vertices * end).sum(dim=1) / end.sum(dim=1)
 
-    def _skin(self, points: Tensor) -> Spheres:
-        """Spheres in a row along each link, as many as the longest pose of the motion needs."""
-        mean = self.radii.log().mean().exp()
-        radii = self.thickness * mean * (self.radii / mean) ** (1 - self.evenness)
-        first, last = torch.tensor(self.hand.links, device=points.device).unbind(1)
-        length = (points[:, first] - points[:, last]).norm(dim=-1).amax(dim=0)
-        counts = (length / (_SPACING * torch.minimum(radii[first], radii[last]))).ceil().clamp(min=1).long()
-        link = torch.arange(len(counts), device=points.device).repeat_interleave(counts)
-        step = torch.arange(int(counts.sum()), device=points.device) - (counts.cumsum(0) - counts)[link]
-        t = ((step + 0.5) / counts[link]).to(points.dtype)
-        between = torch.lerp(points[:, first[link]], points[:, last[link]], t[:, None])
-        thick = torch.lerp(radii[first[link]], radii[last[link]], t) * (1 + self.bulge * 4 * t * (1 - t))
-        centres = torch.cat([points, between], dim=1)
-        return Spheres(centres, torch.cat([radii, thick]).expand(len(points), -1))
+    def _placed(self, own: Tensor, motion: Motion) -> Tensor:
+        """Of the hand's own frame (F, K, 3) mm, stretched, to the rig's."""
+        return (own * self.stretch) @ motion.rotation.transpose(-1, -2) + motion.position[:, None]
 
 
-def thickness_at_points(hand: HandModel, pose: Tensor, shape: Tensor) -> Tensor:
-    """(N, J) mm, the radius of the surface's sphere nearest to each point, for poses (N, D) and shapes (N, S)."""
-    surface = hand.surface(pose, shape)
-    nearest = torch.cdist(hand.points(pose, shape), surface.centres).argmin(dim=-1)
-    return surface.radii.gather(1, nearest)
+def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
+    """The three people of a capture, by their numbers.
+
+    A coin says for each proportion which end the first training subject takes; the second takes the other one, and the
+    new subject sides with the first in a random half of them.
+    """
+    drawn = hand.sample(512, generator).shape
+    parts, shapes = len(set(hand.parts)), drawn.shape[1]
+    count = shapes + 2 + 1 + parts + 1
+    sides = torch.randint(0, 2, (count,), generator=generator) * 2 - 1
+    turned = torch.ones(count, dtype=torch.int64)
+    turned[torch.randperm(count, generator=generator)[: count // 2]] = -1
+    ends = drawn.quantile(torch.tensor(_ENDS, dtype=drawn.dtype), dim=0)
+    people = {}
+    for subject, side in ((TRAINING, sides), (NEW, sides * turned), (SECOND, -sides)):
+        share = torch.rand(count, generator=generator)
+        shape = ends.gather(0, (side[:shapes] > 0).long()[None])[0]
+        stretch, whole, part, arm = torch.split(torch.stack([side, share])[:, shapes:], [2, 1, parts, 1], dim=1)
+        across, along = _factors(stretch, _STRETCH).tolist()
+        thickness = _factors(whole, _THICKNESS) * _factors(part, _PART_THICKNESS)
+        behind = torch.tensor([0.0, 330.0, 430.0]) + (2 * torch.rand(3, generator=generator) - 1) * 40
+        people[subject] = Actor(
+            hand=hand,
+            shape=shape,
+            stretch=torch.tensor([across, along, along], dtype=drawn.dtype),
+            swelling=_swelling(hand, shape, thickness),
+            arm=float(_factors(arm, _ARM)),
+            body=Body(behind, float(0.94 + 0.12 * torch.rand(1, generator=generator))),
+        )
+    return people
+
+
+def _factors(drawn: Tensor, reach: tuple[float, float]) -> Tensor:
+    """(K,) factors that lie by a share within `reach` off 1, of sides and uniform numbers (2, K)."""
+    side, share = drawn
+    return 1 + side * (reach[0] + share * (reach[1] - reach[0]))
+
+
+def _swelling(hand: HandModel, shape: Tensor, thickness: Tensor) -> Tensor:
+    """(V,) mm: how far the skin of this shape grows for factors (P,) on the parts' thickness, smooth from part to part.
+
+    A vertex grows by its part's factor less 1, times its distance from the skeleton in the model's rest pose.
+    """
+    pose = torch.zeros(1, len(hand.pose_names), dtype=shape.dtype)
+    points, skin = hand.points(pose, shape[None])[0], hand.mesh(pose, shape[None]).vertices[0]
+    away = torch.cdist(skin, points)
+    share = torch.softmax(-(away / _SMOOTH_MM).square(), dim=1)
+    names = list(dict.fromkeys(hand.parts))
+    factor = share @ thickness.to(shape)[[names.index(name) for name in hand.parts]]
+    first, last = torch.tensor(hand.links).unbind(1)
+    return (factor - 1) * _to_segments(skin, points[first], points[last]).amin(dim=1)
+
+
+def _to_segments(queries: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """(Q, L) mm, distance of queries (Q, 3) to the segments between `first` and `last` (L, 3)."""
+    along = last - first
+    offset = queries[:, None] - first
+    share = (offset * along).sum(-1) / along.square().sum(-1).clamp(min=1e-6)
+    return (offset - share.clamp(0, 1)[..., None] * along).norm(dim=-1)
+
+
+def vertex_normals(mesh: Mesh) -> Tensor:
+    """(N, V, 3) unit normals outwards: of the faces around each vertex, weighted by their areas."""
+    corners = mesh.vertices[:, mesh.faces]  # (N, F, 3, 3)
+    across = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
+    total = torch.zeros_like(mesh.vertices)
+    for corner in range(3):
+        total.index_add_(1, mesh.faces[:, corner], across)
+    return torch.nn.functional.normalize(total, dim=-1)
+
+
+def joined(*meshes: Mesh) -> Mesh:
+    """Several meshes, each of N moments, as one."""
+    faces, before = [], 0
+    for mesh in meshes:
+        faces.append(mesh.faces + before)
+        before += mesh.vertices.shape[1]
+    return Mesh(torch.cat([mesh.vertices for mesh in meshes], dim=1), torch.cat(faces))

@@ -8,6 +8,7 @@ Here, y is turned on reading and on writing, so that outside of this module +y i
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import zlib
@@ -37,8 +38,15 @@ EVALUATED: tuple[int, ...] = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32
 PALM_CENTRE = 32
 """The joint that crops are centred on: PALM_3."""
 
-NO_RETURN_FROM = 2001
-"""Depths from here on, and 0, mean that the sensor returned nothing: 2001 mm in NYU's images, 0 in ours."""
+NO_RETURN = 2001
+"""What stands in NYU's images, and in ours, where the sensor returned nothing, mm."""
+
+NO_RETURN_FROM = NO_RETURN
+"""Depths from here on, and 0, which other sensors write, are read as nothing returned."""
+
+_HEADER_BYTES = 116
+_HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
+_PNG_END = b"IEND\xaeB`\x82"
 
 LABELS_FILE = "joint_data.mat"
 _IMAGE = re.compile(r"depth_(\d+)_(\d{7})\.png\Z")
@@ -74,12 +82,28 @@ def count_frames(split: Path, views: Sequence[int]) -> int:
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
-    """Write a depth map (H, W), whole mm from 0 (nothing returned) to 65535."""
+    """Write a depth map (H, W), whole mm up to 65535, `NO_RETURN` where nothing returned. It is there whole or not.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
     rgb = np.zeros((*depth.shape, 3), dtype=np.uint8)
     rgb[..., 1] = depth >> 8
     rgb[..., 2] = depth & 0xFF
     # Level 1 with run lengths: four times as fast as the default and a quarter larger on such images (measured).
-    Image.fromarray(rgb).save(path, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    packed = io.BytesIO()
+    Image.fromarray(rgb).save(packed, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    _write_whole(path, packed.getbuffer())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an image is there to its end. A quick look, which doesn't tell what is in it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:
+        return False
 
 
 def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
@@ -104,12 +128,31 @@ def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
 
 
 def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
-    """Write `joint_data.mat` of a split."""
+    """Write `joint_data.mat` of a split, the same bytes for the same annotation. It is there whole or not.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
     xyz = annotation.xyz * np.array([1.0, -1.0, 1.0])
     names = np.empty((1, len(annotation.names)), dtype=object)
     names[0] = annotation.names
     uvd = camera.project(annotation.xyz)
-    scipy.io.savemat(split / LABELS_FILE, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
+    packed = io.BytesIO()
+    scipy.io.savemat(packed, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
+    # The header is free text, and scipy writes the time of day into it.
+    packed.getbuffer()[:_HEADER_BYTES] = _HEADER.ljust(_HEADER_BYTES)
+    _write_whole(split / LABELS_FILE, packed.getbuffer())
+
+
+def _write_whole(path: Path, content: memoryview) -> None:
+    """By a hidden file beside it and one move. What a killed process leaves of it begins with a dot."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def read_annotation(split: Path) -> Annotation:

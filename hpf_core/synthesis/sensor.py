@@ -55,16 +55,23 @@ class Sensor(_Losses):
     )
     noise_steps: float = Field(default=0.3, ge=0, description="Standard deviation of the noise in depth, in steps.")
     ragged_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
-    blobs: float = Field(default=1.0, ge=0, description="Mean number of missing patches near the hand in each image.")
+    blobs: float = Field(default=1.0, ge=0, description="Mean number of missing patches on and around the hand.")
     blob_px: float = Field(default=4.0, gt=0, description="Mean radius of a missing patch, pixels.")
 
-    def measure(self, depth: Tensor, focal_px: float, generator: torch.Generator) -> Tensor:
+    def measure(
+        self,
+        depth: Tensor,
+        focal_px: float,
+        generator: torch.Generator,
+        window: tuple[slice, slice] = (slice(None), slice(None)),
+    ) -> Tensor:
         """(N, H, W) mm as the sensor returns it: quantised, 0 where nothing returns.
 
         Args:
             depth: (N, H, W) mm, the true z of each pixel, +inf for none.
             focal_px: the camera's focal length, pixels.
             generator: on the maps' device.
+            window: the rows and columns around the hand, where patches go missing.
         """
         missing = ~torch.isfinite(depth)
         if self.baseline_mm:
@@ -72,7 +79,8 @@ class Sensor(_Losses):
         if self.grazing_deg < 90:
             missing |= grazing(depth, depth / focal_px, self.grazing_deg)
         if self.blobs:
-            missing |= patches(depth, self.blobs, self.blob_px, generator)
+            near = (slice(None), *window)
+            missing[near] |= patches(depth[near], self.blobs, self.blob_px, generator)
         seen = depth.masked_fill(missing, 0.0)
         if self.flying:
             seen = flying(seen, self.flying, 20.0, generator)

@@ -1,46 +1,45 @@
 """Simulate a multi-view capture and write it in NYU's raw layout: rig, people, motion, sensor, annotation.
 
 Deterministic by seed: every image draws from a generator of its own, keyed by (seed, split, frame, view), so neither
-the number of threads nor the order of work changes a byte. `capture.json` beside the splits says that the data are
-simulated, who is seen when, and how all of it was made.
+the number of threads, nor the order of work, nor an interruption changes a byte. `capture.json` beside the splits says
+that the data are simulated, who is seen when, and how all of it was made.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.errors import InputError, RunError
-from hpf_core.geometry import apply_rigid, invert_rigid
-from hpf_core.interfaces import Config, HandModel, Progress, Spheres, no_progress
+from hpf_core.cache import bytes_key
+from hpf_core.errors import InputError
+from hpf_core.geometry import apply_rigid
+from hpf_core.interfaces import Config, HandModel, Mesh, Progress, no_progress
 from hpf_core.synthesis import nyu_layout, rigs
-from hpf_core.synthesis.actors import Actor
+from hpf_core.synthesis.actors import NEW, SECOND, SUBJECT_NAMES, TRAINING, Actor, cast
 from hpf_core.synthesis.motion import random_motion
-from hpf_core.synthesis.rasterise import perspective
+from hpf_core.synthesis.scene import Scene
 from hpf_core.synthesis.sensor import Sensor
 from hpf_core.synthesis.sidecar import Segment, Sidecar
+from hpf_core.synthesis.unfinished import Unfinished
 
-TRAINING, NEW, SECOND = 0, 1, 2
-SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
-_MARGIN_PX = 48  # around the hand: wider than any shadow it throws
-_ROOM_MM = 1050.0  # from the middle of the workspace to the wall
+_Made = TypeVar("_Made")
+
+VERSION = 2
+"""Of what `simulate` makes; raise it when the same options give another capture."""
+
 RATE_HZ = 10.0
+BYTES_PER_IMAGE = 175_000
+"""Of a simulated image on disk, at most (measured: 160 to 171 thousand)."""
 
-_TORSO = (
-    *((x, y, 530.0 + 0.5 * abs(x), 130.0) for x in (-90.0, -30.0, 30.0, 90.0) for y in (200.0, 300.0, 400.0, 500.0)),
-    *((x, 150.0 + 0.2 * abs(x), 560.0, 75.0) for x in (-220.0, -150.0, -75.0, 0.0, 75.0, 150.0, 220.0)),
-    *((0.0, y, 560.0, r) for y, r in ((80.0, 60.0), (-20.0, 85.0), (-70.0, 95.0), (-120.0, 90.0))),
-)
-"""Chest, shoulders, neck and head of a person behind the hand: x, y, z from the workspace's middle and radius, mm."""
-
+_CHUNK = 32  # moments whose meshes are in memory at once
 _CAST = {"train": (TRAINING, SECOND), "validation": (SECOND, TRAINING), "test": (TRAINING, NEW)}
 """Who is seen in the first and in the second half of each split, as NYU's test split has two people."""
 
@@ -52,11 +51,11 @@ class CaptureConfig(Config):
     than 57 from the others, rolled by less than 29: synthetic samples up to 70 and 45 degrees cover all of them.
     """
 
-    train: int = Field(400, ge=1, description="Frames in the train split.")
-    validation: int = Field(100, ge=1, description="Frames in the validation split.")
-    test: int = Field(100, ge=1, description="Frames in the test split.")
+    train: int = Field(400, ge=1, le=9_999_999, description="Frames in the train split.")
+    validation: int = Field(100, ge=1, le=9_999_999, description="Frames in the validation split.")
+    test: int = Field(100, ge=1, le=9_999_999, description="Frames in the test split.")
     views: int = Field(3, ge=1, le=9, description="Calibrated cameras; the first stands in the middle.")
-    seed: int = Field(0, ge=0, description="Everything in the capture follows from it.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Everything in the capture follows from it.")
     distance_mm: float = Field(850.0, ge=500, le=2000, description="Distance of the hand from each camera, mm.")
     spread_deg: float = Field(
         30.0, ge=0, le=60, description="Angle of the outermost cameras from the middle one, degrees."
@@ -65,7 +64,7 @@ class CaptureConfig(Config):
         35.0, ge=0, le=180, description="How far the palm turns away from the first camera at most, degrees."
     )
     roll_deg: float = Field(30.0, ge=0, le=180, description="How far the hand is turned in the image at most, degrees.")
-    frames_per_pose: int = Field(4, ge=1, description="Frames from one key pose to the next.")
+    frames_per_pose: int = Field(3, ge=1, description="Frames from one key pose to the next.")
     reach_mm: float = Field(50.0, ge=0, le=200, description="How far the hand wanders from its place, mm.")
     sensor: Sensor = Field(Sensor(), description="The depth sensor's errors.")
 
@@ -82,139 +81,140 @@ def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
     return plan
 
 
-def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress = no_progress) -> None:
+def sidecar_of(hand: HandModel, config: CaptureConfig) -> Sidecar:
+    """What `capture.json` of such a capture says; equal for two captures only where every byte is."""
+    return Sidecar(
+        simulated=True,
+        rate_hz=RATE_HZ,
+        subject_names=SUBJECT_NAMES,
+        segments=segments_of(config),
+        made={"version": VERSION, "hand": fingerprint(hand), "config": config.model_dump(mode="json")},
+    )
+
+
+def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress = no_progress) -> bool:
     """Make a capture in `folder`, which must not exist or be empty. It appears there complete or not at all.
 
+    What is unfinished lies in the hidden folder `.NAME-partial` beside it. After an interruption, a call with the same
+    options goes on from there, and what comes out is the same to the byte.
+
+    Returns:
+        Whether there was something to do: False where `folder` holds this very capture already.
+
     Raises:
-        InputError: the folder holds something, or the hand model has no annotation `nyu36`.
-        RunError: the disk is full or the folder can't be written.
+        InputError: the folder holds something else, can't be written, or the disk is too small; an unfinished capture
+            of other options is in the way; or the hand model has no annotation `nyu36`. Nothing was changed.
+        RunError: the disk filled up on the way. What was made is kept for going on.
     """
     if "nyu36" not in hand.annotations:
         raise InputError(
             f"A capture in NYU's layout needs a hand model with the annotation 'nyu36'; this one has "
             f"{', '.join(sorted(hand.annotations)) or 'none'}."
         )
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} isn't empty. Choose a new folder for the capture.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise RunError(f"Can't write the capture to {folder}: {error.strerror or error}.") from error
-    try:
-        made.chmod(0o755)
-        _write(made, hand, config, progress)
-        if folder.exists():
-            folder.rmdir()
-        made.replace(folder)
-    except OSError as error:
-        raise RunError(f"Can't write the capture to {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    with Unfinished(folder, sidecar_of(hand, config), progress) as place:
+        if place.finished:
+            return False
+        studio = _Studio(place.path, hand, config)
+        place.need_room(studio.missing() * BYTES_PER_IMAGE)
+        studio.shoot(progress)
+        place.finish()
+    return True
 
 
-def _write(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress) -> None:
-    rig = rigs.arc(config.views, config.distance_mm, config.spread_deg)
-    stage = _Stage(rig, config)
-    people = {subject: Actor.random(hand, _generator(config.seed, 1, subject)) for subject in SUBJECT_NAMES}
-    plan = segments_of(config)
-    total, done = sum(part.frames for parts in plan.values() for part in parts), 0
-    for number, (split, parts) in enumerate(plan.items()):
-        (folder / split).mkdir()
-        joints = []
-        for part in parts:
-            motion = random_motion(
-                hand,
-                part.frames,
-                _generator(config.seed, 2, part.sequence),
-                frames_per_pose=config.frames_per_pose,
-                cone_deg=config.cone_deg,
-                roll_deg=config.roll_deg,
-                target_mm=torch.tensor([0.0, 0.0, config.distance_mm]),
-                reach_mm=config.reach_mm,
-            )
-            points, surface = people[part.subject].perform(motion)
-            matrix = torch.as_tensor(hand.annotations["nyu36"][1], dtype=points.dtype)
-            joints.append(matrix @ points)
+class _Studio:
+    """Makes what is missing of a capture in `folder`."""
 
-            def shoot(
-                frame: int, split: str = split, number: int = number, part: Segment = part, surface: Spheres = surface
-            ) -> None:
-                for view in range(config.views):
-                    generator = _generator(config.seed, 3, number, part.first + frame, view)
-                    depth = stage.image(surface.centres[frame], surface.radii[frame], view, generator)
-                    nyu_layout.write_depth(nyu_layout.image_path(folder / split, view, part.first + frame), depth)
+    def __init__(self, folder: Path, hand: HandModel, config: CaptureConfig) -> None:
+        self._folder, self._hand, self._config = folder, hand, config
+        self._rig = rigs.arc(config.views, config.distance_mm, config.spread_deg)
+        self._plan = segments_of(config)
+        self._frames = sum(part.frames for parts in self._plan.values() for part in parts)
 
-            with ThreadPoolExecutor(workers()) as pool:
-                for _ in pool.map(shoot, range(part.frames)):
-                    done += 1
-                    progress(done, total, "simulating the capture")
-        in_rig = torch.cat(joints).double()
-        xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(rig.from_rig)])
-        nyu_layout.write_annotation(folder / split, nyu_layout.Annotation(xyz, nyu_layout.JOINTS))
-    _sidecar(config, plan).save(folder)
+    def missing(self) -> int:
+        """How many images aren't there to their end."""
+        return sum(
+            len(self._missing(self._folder / split, part.first + k))
+            for split, parts in self._plan.items()
+            for part in parts
+            for k in range(part.frames)
+        )
 
+    def _missing(self, split: Path, frame: int) -> list[int]:
+        """The views of which a frame's image isn't there to its end."""
+        paths = (nyu_layout.image_path(split, view, frame) for view in range(self._config.views))
+        return [view for view, path in enumerate(paths) if not nyu_layout.is_whole(path)]
 
-def _sidecar(config: CaptureConfig, plan: dict[str, tuple[Segment, ...]]) -> Sidecar:
-    return Sidecar(
-        simulated=True,
-        rate_hz=RATE_HZ,
-        subject_names=SUBJECT_NAMES,
-        segments=plan,
-        made={"config": config.model_dump(mode="json")},
-    )
+    def shoot(self, progress: Progress) -> None:
+        """Make every image that is missing, and the annotation of each split."""
+        people = cast(self._hand, generator_of(self._config.seed, 1))
+        scene = Scene(self._rig, self._config.distance_mm, self._config.sensor)
+        matrix = torch.as_tensor(self._hand.annotations["nyu36"][1])
+        done = 0
+        for number, (name, parts) in enumerate(self._plan.items()):
+            split, joints = self._folder / name, []
+            split.mkdir(exist_ok=True)
+            for part in parts:
+                for first, points, surface in self._performed(people[part.subject], part):
+                    joints.append(matrix.to(points) @ points)
 
+                    def image(
+                        k: int,
+                        split: Path = split,
+                        number: int = number,
+                        first: int = first,
+                        points: Tensor = points,
+                        surface: Mesh = surface,
+                    ) -> None:
+                        for view in self._missing(split, first + k):
+                            generator = generator_of(self._config.seed, 3, number, first + k, view)
+                            depth = scene.image(surface.vertices[k], surface.faces, points[k], view, generator)
+                            nyu_layout.write_depth(nyu_layout.image_path(split, view, first + k), depth)
 
-class _Stage:
-    """The cameras, what they see behind the hand, and what their sensors make of it."""
+                    for _ in threaded(image, range(len(points))):
+                        done += 1
+                        progress(done, self._frames, "simulating the capture")
+            in_rig = torch.cat(joints).double()
+            xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(self._rig.from_rig)])
+            nyu_layout.write_annotation(split, nyu_layout.Annotation(xyz, nyu_layout.JOINTS))
 
-    def __init__(self, rig: rigs.Rig, config: CaptureConfig) -> None:
-        self.camera, self.sensor = rig.camera, config.sensor
-        self.from_rig = invert_rigid(torch.from_numpy(rig.to_rig)).float()
-        self.true, self.measured = [], []
-        for view, pose in enumerate(torch.from_numpy(rig.to_rig)):
-            depth = torch.minimum(_room(rig.camera, pose, config.distance_mm), self._torso(view, config))
-            depth[depth >= nyu_layout.NO_RETURN_FROM] = torch.inf  # out of the sensor's range
-            self.true.append(depth)
-            generator = _generator(config.seed, 4, view)
-            self.measured.append(self.sensor.measure(depth[None], self.camera.fx, generator)[0])
-
-    def _torso(self, view: int, config: CaptureConfig) -> Tensor:
-        """A person who stands behind the hand: chest, shoulders and head, as spheres, mm in the rig's frame."""
-        body = torch.tensor(_TORSO)
-        centres = body[:, :3] + torch.tensor([0.0, 0.0, config.distance_mm])
-        return perspective(apply_rigid(self.from_rig[view], centres), body[:, 3], self.camera)
-
-    def image(self, centres: Tensor, radii: Tensor, view: int, generator: torch.Generator) -> np.ndarray:
-        """(H, W) uint16 mm. Only the hand's surroundings are measured anew; the room behind stands still."""
-        hand = perspective(apply_rigid(self.from_rig[view], centres), radii, self.camera)
-        image = self.measured[view].clone()
-        hit = torch.isfinite(hand)
-        rows, columns = hit.any(1).nonzero(), hit.any(0).nonzero()
-        if len(rows):
-            window = tuple(
-                slice(max(0, int(seen[0]) - _MARGIN_PX), int(seen[-1]) + _MARGIN_PX) for seen in (rows, columns)
-            )
-            scene = torch.minimum(hand[window], self.true[view][window])
-            image[window] = self.sensor.measure(scene[None], self.camera.fx, generator)[0]
-        return image.round().to(torch.int32).numpy().astype(np.uint16)
+    def _performed(self, actor: Actor, part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
+        """The recording in chunks: the first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""
+        config = self._config
+        motion = random_motion(
+            self._hand,
+            part.frames,
+            generator_of(config.seed, 2, part.sequence),
+            frames_per_pose=config.frames_per_pose,
+            cone_deg=config.cone_deg,
+            roll_deg=config.roll_deg,
+            target_mm=torch.tensor([0.0, 0.0, config.distance_mm]),
+            reach_mm=config.reach_mm,
+        )
+        for first in range(0, part.frames, _CHUNK):
+            yield part.first + first, *actor.perform(motion.moments(first, first + _CHUNK))
 
 
-def _room(camera: rigs.Camera, to_rig: Tensor, distance_mm: float) -> Tensor:
-    """Depth (H, W) mm of a rounded room around the hand, the inside of a sphere: all cameras see it within range."""
-    u = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
-    v = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
-    middle = torch.tensor([0.0, 0.0, distance_mm], dtype=torch.float64)
-    x, y, z = (to_rig[:3, :3].T @ (middle - to_rig[:3, 3])).tolist()  # in the camera's frame
-    a, b = u.square() + v[:, None].square() + 1, u * x + v[:, None] * y + z
-    c = x * x + y * y + z * z - _ROOM_MM**2
-    return ((b + (b.square() - a * c).clamp(min=0).sqrt()) / a).float()
+def fingerprint(hand: HandModel) -> str:
+    """What tells one hand model from another: a few sampled hands' skins, to a hundredth of a millimetre."""
+    sample = hand.sample(8, torch.Generator().manual_seed(0))
+    skin = hand.mesh(sample.pose, sample.shape)
+    numbers = skin.vertices.mul(100).round().to(torch.int32)
+    return bytes_key(numbers.cpu().numpy().tobytes() + skin.faces.cpu().numpy().tobytes())
 
 
-def _generator(*key: int) -> torch.Generator:
+def generator_of(*key: int) -> torch.Generator:
     """A generator on the host, of its own for each key."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
+
+
+def threaded(work: Callable[[int], _Made], items: Iterable[int]) -> Iterator[_Made]:
+    """What `work` makes of each item, in order, on several threads. What hasn't begun when it is left never does."""
+    with ThreadPoolExecutor(workers()) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def workers() -> int:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shutil
 
-import torch
 from pydantic import Field
 
-from hpf_core.cache import bytes_key, content_key
-from hpf_core.interfaces import Build, HandModel, PluginSpec, Progress
+from hpf_core.cache import content_key
+from hpf_core.interfaces import Build, PluginSpec, Progress
 from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
 from hpf_core.synthesis.centres import Centring
-from hpf_core.synthesis.sidecar import SIDECAR
-from hpf_core.synthesis.simulate import RATE_HZ, SUBJECT_NAMES, CaptureConfig, segments_of, simulate
-
-_VERSION = 1  # of what `simulate` makes; raise it when the same options give another capture
+from hpf_core.synthesis.sidecar import read_sidecar
+from hpf_core.synthesis.simulate import CaptureConfig, sidecar_of, simulate
 
 
 class SimulatedConfig(CaptureConfig):
@@ -38,35 +35,27 @@ class SimulatedConfig(CaptureConfig):
 def _make(config: SimulatedConfig, build: Build) -> Capture:
     hand = build.need_hand()
     capture = CaptureConfig(**{name: getattr(config, name) for name in CaptureConfig.model_fields})
-    key = content_key({"version": _VERSION, "capture": capture.model_dump(mode="json"), "hand": _fingerprint(hand)})
-    root = build.cache / "simulated" / key[:16]
+    sidecar = sidecar_of(hand, capture)
+    root = build.cache / "simulated" / content_key(sidecar.made)[:16]
 
     def make(progress: Progress) -> None:
-        if not (root / SIDECAR).is_file():
-            shutil.rmtree(root, ignore_errors=True)  # without its sidecar it isn't whole
-            simulate(root, hand, capture, progress)
+        if read_sidecar(root) is None:  # without its sidecar it isn't whole
+            shutil.rmtree(root, ignore_errors=True)
+        simulate(root, hand, capture, progress)
 
     return Capture(
         CaptureSource(
             root=root,
             name="simulated",
             views=tuple(range(config.views)),
-            segments=segments_of(capture),
-            subject_names=SUBJECT_NAMES,
-            rate_hz=RATE_HZ,
+            segments=sidecar.segments,
+            subject_names=sidecar.subject_names,
+            rate_hz=sidecar.rate_hz,
         ),
         CropOptions(build.grid, config.centre, config.turned, config.single_view_share),
         build.cache,
         make,
     )
-
-
-def _fingerprint(hand: HandModel) -> str:
-    """What tells one hand model from another: a few sampled hands' surfaces, to a hundredth of a millimetre."""
-    sample = hand.sample(8, torch.Generator().manual_seed(0))
-    surface = hand.surface(sample.pose, sample.shape)
-    numbers = torch.cat([surface.centres, surface.radii[..., None]], dim=-1).mul(100).round().to(torch.int32)
-    return bytes_key(numbers.numpy().tobytes())
 
 
 SPEC = PluginSpec(

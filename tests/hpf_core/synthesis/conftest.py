@@ -23,7 +23,7 @@ class SmallHand(HandModel):
     def __init__(self) -> None:
         super().__init__()
         self.names = nyu_layout.JOINTS
-        self.parts = ("little", "ring", "middle", "index", "thumb", "palm")
+        self.parts = tuple(n for n in ("little", "ring", "middle", "index", "thumb", "palm") for _ in range(6))
         chains = [[6 * digit + step for step in range(6)] for digit in range(5)]
         inner = [(a, b) for chain in chains for a, b in itertools.pairwise(chain)]
         roots = [(5, 33), (11, 34), (17, 34), (23, 35), (29, 35)]

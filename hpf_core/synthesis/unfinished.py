@@ -1,0 +1,170 @@
+"""A capture that is being made: in a hidden folder beside its place, until it is whole, so that making it can go on."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from hpf_core.errors import HPFError, InputError, RunError
+from hpf_core.interfaces import Progress, no_progress
+from hpf_core.synthesis.sidecar import SIDECAR, Sidecar, read_sidecar
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, two processes should not make the same capture at once
+    fcntl = None  # type: ignore[assignment]
+
+_LOCK = ".lock"
+
+
+class Unfinished:
+    """While in use, `path` holds what there is of the capture, and no other process works on it.
+
+    Attributes:
+        finished: whether the capture is in its place already; then `path` is that place.
+        path: the hidden folder, `.NAME-partial`, with the capture's `capture.json`.
+    """
+
+    def __init__(self, folder: Path, sidecar: Sidecar, progress: Progress = no_progress) -> None:
+        self._folder, self._sidecar, self._progress = folder.absolute(), sidecar, progress
+        self._lock: IO[str] | None = None
+        self.path = partial_folder(folder)
+        self.finished = False
+
+    def __enter__(self) -> Unfinished:
+        """Open or make the folder.
+
+        Raises:
+            InputError: something else is in the way, or nothing can be written here.
+        """
+        try:
+            if not self._is_there():
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._take_turns()
+                if not self._is_there():
+                    self._claim()
+        except OSError as error:
+            raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
+        if self.finished:
+            self._release()
+            self.path = self._folder
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+        if isinstance(error, OSError):
+            raise RunError(
+                f"Can't write the capture to {self._folder}: {error.strerror or error}. {how_to_go_on(self._folder)}"
+            ) from error
+
+    def need_room(self, count: int) -> None:
+        """Make sure that the disk has so many bytes left.
+
+        Raises:
+            InputError: it hasn't. A folder without images doesn't stay behind.
+        """
+        free = shutil.disk_usage(self.path).free
+        if count <= free:
+            return
+        if not any(self.path.glob("*/*.png")):
+            shutil.rmtree(self.path, ignore_errors=True)
+        raise InputError(
+            f"The capture needs about {count / 1e9:.1f} GB more, but the disk of {self._folder.parent} has "
+            f"{free / 1e9:.1f} GB left. Ask for fewer frames or views, or choose another disk."
+        )
+
+    def finish(self) -> None:
+        """Move the whole capture to its place. Nothing but the capture is in it."""
+        for left in (*self.path.glob("*/.*"), self.path / _LOCK):
+            left.unlink(missing_ok=True)
+        if self._folder.exists():
+            self._folder.rmdir()
+        self.path.replace(self._folder)
+
+    def _is_there(self) -> bool:
+        """Whether the capture is finished. Refuses what else may be in its place."""
+        if not self._folder.exists() or not any(self._folder.iterdir()):
+            return False
+        if _made_of(self._folder) != self._sidecar.made:
+            other = " It holds a simulated capture of other options." if (self._folder / SIDECAR).is_file() else ""
+            raise InputError(f"{self._folder} isn't empty.{other} Choose a new folder for the capture.")
+        self.finished = True
+        return True
+
+    def _claim(self) -> None:
+        """Say whose the hidden folder is, or see that it is this capture's."""
+        if not any(entry.name != _LOCK for entry in self.path.iterdir()):
+            self._sidecar.save(self.path)
+            return
+        there = _made_of(self.path)
+        if there != self._sidecar.made:
+            raise InputError(
+                f"{self.path} holds an unfinished capture of other options{_difference(there, self._sidecar.made)}. "
+                f"Go on with those, or remove it with: {_removal(self.path)}"
+            )
+
+    def _take_turns(self) -> None:
+        """Wait until no other process makes this capture."""
+        if fcntl is None:
+            return
+        self._lock = (self.path / _LOCK).open("w")
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                self._progress(0, 1, "waiting for another process that makes the same capture")
+                time.sleep(0.2)
+            except OSError:  # a file system without locks
+                return
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a capture lies until it is whole."""
+    whole = folder.absolute()
+    return whole.with_name(f".{whole.name}-partial")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Where the unfinished capture lies that was meant for `folder`, for people."""
+    partial = partial_folder(folder)
+    return (
+        f"What is made so far is kept in {partial}: run the same again to go on, or remove it with: {_removal(partial)}"
+    )
+
+
+def _removal(folder: Path) -> str:
+    return shlex.join(["rm", "-r", str(folder)])
+
+
+def _made_of(folder: Path) -> dict[str, Any] | None:
+    """What the capture in a folder was made of; None where nothing says it."""
+    try:
+        sidecar = read_sidecar(folder)
+    except HPFError:
+        return None
+    return None if sidecar is None else sidecar.made
+
+
+def _difference(there: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
+    """` (seed 0, not 1)`: in what two captures differ."""
+    if there is None:
+        return ""
+    if there.get("version") != wanted["version"]:
+        return " (of another version of HPF)"
+    if there.get("hand") != wanted["hand"]:
+        return " (of another hand model)"
+    before = there.get("config", {})
+    found = [f"{k} {before.get(k)}, not {v}" for k, v in wanted["config"].items() if before.get(k) != v]
+    return f" ({'; '.join(found)})" if found else ""
