@@ -1,4 +1,7 @@
-"""`nyu`: the NYU Hand Pose Dataset as its authors published it (Tompson et al., ACM TOG 33(5), 2014)."""
+"""`nyu`: the NYU Hand Pose Dataset as its authors published it (Tompson et al., ACM TOG 33(5), 2014).
+
+It reads any capture in that layout, such as `hpf data simulate` writes; its `capture.json` then says who is seen when.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,22 @@ from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, Config, PluginSpec
 from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
 from hpf_core.synthesis.centres import Centring
-from hpf_core.synthesis.simulate import NEW, SUBJECT_NAMES, TRAINING, Segment
+from hpf_core.synthesis.sidecar import Segment, Sidecar, read_sidecar
 
 _SWITCH = 2440
 """Test frames 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as long."""
+
+_NYU = Sidecar(
+    subject_names={0: "training subject", 1: "new subject"},
+    segments={
+        "train": (Segment(first=0, frames=72757, sequence=0, subject=0),),
+        "test": (
+            Segment(first=0, frames=_SWITCH, sequence=1, subject=0),
+            Segment(first=_SWITCH, frames=8252 - _SWITCH, sequence=2, subject=1),
+        ),
+    },
+)
+"""What NYU has no file for."""
 
 _HELP = """\
 The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
@@ -59,17 +74,18 @@ class NyuConfig(Config):
 
 def _make(config: NyuConfig, build: Build) -> Capture:
     root = _checked(config.root)
+    about = read_sidecar(root) or _NYU
     return Capture(
         CaptureSource(
             root=root,
             name="nyu",
             views=tuple(view - 1 for view in config.views),
-            segments={
-                "train": (Segment(0, 72757, 0, TRAINING),),
-                "test": (Segment(0, _SWITCH, 1, TRAINING), Segment(_SWITCH, 8252 - _SWITCH, 2, NEW)),
-            },
-            subject_names=SUBJECT_NAMES,
+            segments=about.segments,
+            # A sidecar that doesn't say who is seen leaves its frames to subject 0.
+            subject_names={0: "subject"} | about.subject_names,
+            rate_hz=about.rate_hz,
             limit=config.limit,
+            simulated=about.simulated,
         ),
         CropOptions(build.grid, config.centre, config.turned, config.single_view_share),
         build.cache,

@@ -14,6 +14,7 @@ from hpf_core.frames import State
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Build, RealDataset
 from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.sidecar import SIDECAR
 from hpf_core.synthesis.simulate import CaptureConfig, simulate
 from hpf_plugins.datasets import nyu, simulated
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
@@ -45,10 +46,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small stand-in for NYU's folder, with its two splits."""
+    """A small stand-in for NYU's folder, with its two splits and nothing beside them."""
     root = tmp_path_factory.mktemp("nyu") / "root"
     simulate(root, HAND, CaptureConfig(train=3, validation=1, test=2))
     shutil.rmtree(root / "validation")
+    (root / SIDECAR).unlink()
     return root
 
 
@@ -106,6 +108,44 @@ def test_nyus_test_subjects_change_at_frame_2440(raw: Path, tmp_path: Path) -> N
     dataset = make_nyu(tmp_path, root=str(raw))
     _, subject = dataset._recorded("test", np.array([0, 2439, 2440, 8251]))  # type: ignore[attr-defined]
     assert subject.tolist() == [0, 0, 1, 1]
+
+
+def test_nyu_reads_simulated_captures_as_what_they_are(tmp_path: Path) -> None:
+    """Who is seen, the rate, and that they are simulated, from beside the splits; all splits that are there."""
+    root = tmp_path / "made"
+    simulate(root, HAND, CaptureConfig(train=2, validation=1, test=2))
+    dataset = make_nyu(tmp_path / "cache", root=str(root))
+    assert dataset.simulated
+    assert dataset.splits() == {"train": 2, "validation": 1, "test": 2}
+    frames = dataset.frames("train", np.arange(2))
+    assert frames.time.tolist() == [0, 0.1]
+    assert frames.sequence.tolist() == [0, 1]
+    assert dataset.labels("test").subject.tolist() == [0, 1]
+    assert dataset.labels("test").subject_names == {0: "training subject", 1: "new subject"}
+    assert dataset.labels("train").subject_names == {0: "training subject", 2: "second training subject"}
+    (root / SIDECAR).write_text("{}")  # a real capture of which nothing is known
+    unknown = make_nyu(tmp_path / "cache", root=str(root))
+    assert not unknown.simulated
+    assert unknown.labels("test").subject_names == {0: "subject"}
+    (root / SIDECAR).write_text("{")
+    with pytest.raises(DataError, match=r"capture\.json is damaged"):
+        make_nyu(tmp_path / "cache", root=str(root))
+
+
+@pytest.mark.parametrize("centre", ["annotated", "mass", "refined"])
+def test_crops_are_moved_where_that_is_asked_for(raw: Path, tmp_path: Path, centre: str) -> None:
+    for dataset in (
+        make_nyu(tmp_path, root=str(raw), centre=centre),
+        make_simulated(tmp_path, centre=centre, train=2, test=1),
+    ):
+        assert dataset.protocol.centre == centre
+        assert dataset.recentres == (centre == "refined")
+        somewhere = np.full((dataset.splits()["test"], 3), np.nan)
+        if dataset.recentres:
+            assert not dataset.recentre("test", somewhere).any()
+        else:
+            with pytest.raises(DataError, match="can't be moved"):
+                dataset.recentre("test", somewhere)
 
 
 @pytest.mark.parametrize("root", ["", "  ", "nowhere/at/all", "."])
