@@ -99,7 +99,7 @@ def _rectangles(image: Tensor, faces: Tensor, width: int, height: int, corners: 
     # Wound outwards with y down and z away, a face that looks at the camera turns the negative way in the image. Faces
     # on edge are kept: rounding, not the sign of an area, decides there, pixel by pixel.
     turn = (bx - ax).mul_(cy - ay).sub_((by - ay).mul_(cx - ax))
-    return _Rectangles(column, row, columns, (columns * rows).mul_(turn < _SLACK_PX**2))
+    return _Rectangles(column, row, columns, torch.where(turn < _SLACK_PX**2, columns * rows, 0.0))
 
 
 def _drawn(image: Tensor, faces: Tensor, width: int, height: int, most: int | None, reciprocal: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""`synthetic`: labelled depth maps of the hand model's own surface, generated without end on the training device."""
+"""`synthetic`: labelled depth maps of the hand model's own skin, generated without end on the training device."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from hpf_core.frames import SyntheticSamples
 from hpf_core.geometry import Grid
-from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Spheres, SyntheticDataset
+from hpf_core.interfaces import Build, Config, HandModel, Mesh, PluginSpec, SyntheticDataset
 from hpf_core.rotations import rotation_vector, sample_view
 from hpf_core.synthesis.crops import classify
-from hpf_core.synthesis.forearm import forearm, random_bend
-from hpf_core.synthesis.rasterise import orthographic
+from hpf_core.synthesis.forearm import forearm, random_bend, with_forearm
 from hpf_core.synthesis.sensor import CropNoise
+from hpf_core.synthesis.triangles import listed, orthographic
 
-_ARM_SPHERES = 12  # in each of three chains: at 200 mm the surface dips by 2 mm between them, half a pixel
+_ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
 
 
 class SyntheticConfig(Config):
@@ -51,10 +51,11 @@ class SyntheticConfig(Config):
 
 
 class Synthetic(SyntheticDataset):
-    """Posed spheres over the crop's grid, a forearm, and noise."""
+    """The posed skin over the crop's grid, a forearm, and noise."""
 
     def __init__(self, config: SyntheticConfig, hand: HandModel, grid: Grid) -> None:
         self.config, self.hand, self.grid = config, hand, grid
+        self._pairs_per_map: int | None = None
         self.annotation = "nyu14"  # as in the paper, Sec. 4.1
 
     @torch.no_grad()
@@ -70,13 +71,12 @@ class Synthetic(SyntheticDataset):
         pose = pose.clone()
         pose[:, :3] = rotation_vector(rotation)
         pose[:, 3:6] = 0
-        points, surface = self.hand.points(pose, shape), self.hand.surface(pose, shape)
+        points, skin = self.hand.points(pose, shape), self.hand.mesh(pose, shape)
         shift = self._centre(count, generator) - points[:, self.hand.palm_centre]
         pose[:, 3:6] = shift
         points = points + shift[:, None]
-        arm = self._forearm(points, surface, shift, generator)
-        centres = torch.cat([surface.centres + shift[:, None], arm.centres], dim=1)
-        depth = orthographic(centres, torch.cat([surface.radii, arm.radii], dim=1), grid)
+        skin = skin._replace(vertices=skin.vertices + shift[:, None])
+        depth = self._drawn(with_forearm(skin, self._forearm(points, skin, generator)))
         depth, missing = config.noise.apply(depth, grid, generator)
         depth, state = classify(depth, missing, grid)
         return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)
@@ -89,16 +89,20 @@ class Synthetic(SyntheticDataset):
         high = draw.new_tensor([self.config.sideways_mm, self.config.sideways_mm, far])
         return low + draw * (high - low)
 
-    def _forearm(self, points: Tensor, surface: Spheres, shift: Tensor, generator: torch.Generator) -> Spheres:
-        count = len(points)
-        draw = torch.rand(3, count, generator=generator, device=generator.device)
+    def _forearm(self, points: Tensor, skin: Mesh, generator: torch.Generator) -> Mesh:
+        draw = torch.rand(3, len(points), generator=generator, device=generator.device)
         shortest, longest = self.config.forearm_mm
-        there = draw[1] < self.config.forearm
-        length = (shortest + draw[0] * (longest - shortest)) * there
-        wrist = points[:, list(self.hand.wrist)] - shift[:, None]
-        nearest = torch.cdist(wrist, surface.centres).argmin(dim=-1)
-        radius = surface.radii.gather(1, nearest).mean(dim=1) * (0.85 + 0.3 * draw[2]) * there
-        return forearm(self.hand, points, length, random_bend(count, generator), radius, _ARM_SPHERES)
+        length = (shortest + draw[0] * (longest - shortest)) * (draw[1] < self.config.forearm)
+        bend = random_bend(len(points), generator)
+        return forearm(self.hand, points, skin.vertices, length, bend, thickness=0.85 + 0.3 * draw[2])
+
+    def _drawn(self, mesh: Mesh) -> Tensor:
+        """Depth (N, H, W) mm. Only the first draw on a GPU waits for it, to see how many pixels faces take."""
+        if mesh.vertices.device.type == "cpu":
+            return orthographic(mesh, self.grid)
+        if self._pairs_per_map is None:
+            self._pairs_per_map = _ROOM * int(listed(mesh, self.grid).amax())
+        return orthographic(mesh, self.grid, most=self._pairs_per_map * len(mesh.vertices))
 
 
 def _make(config: SyntheticConfig, build: Build) -> Synthetic:
@@ -110,6 +114,6 @@ SPEC = PluginSpec(
     name="synthetic",
     config=SyntheticConfig,
     factory=_make,
-    summary="labelled depth maps of the hand model's surface, with forearm and noise, generated online",
+    summary="labelled depth maps of the hand model's skin, with forearm and noise, generated online",
     source="Wan et al., CVPR 2019, Sec. 4.1; noise and jitter as in their code",
 )

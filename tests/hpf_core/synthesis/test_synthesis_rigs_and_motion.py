@@ -1,4 +1,4 @@
-"""Rigs, motion, forearms and the people in a capture."""
+"""Rigs, motion and the people in a capture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from hpf_core.errors import InputError
 from hpf_core.interfaces import HandModel
 from hpf_core.synthesis.actors import Actor
-from hpf_core.synthesis.forearm import bend_towards, forearm
 from hpf_core.synthesis.motion import Motion, random_motion
 from hpf_core.synthesis.rigs import PRIMESENSE, arc
 
@@ -86,32 +85,6 @@ def test_motion_depends_on_its_generator_alone(hand: HandModel) -> None:
     assert torch.equal(one.pose, again.pose)
     assert torch.equal(one.rotation, again.rotation)
     assert not torch.equal(one.rotation, other.rotation)
-
-
-def test_a_forearm_starts_in_the_wrist_and_goes_on_from_the_palm(hand: HandModel) -> None:
-    pose, shape = hand.sample(5, seeded())
-    points = hand.points(pose, shape)
-    length, radius = torch.tensor([0.0, 50.0, 100.0, 200.0, 250.0]), torch.full((5,), 20.0)
-    arm = forearm(hand, points, length, torch.zeros(5, 2), radius, count=6)
-    wrist = points[:, list(hand.wrist)].mean(dim=1)
-    middle = arm.centres[:, 6:12]
-    torch.testing.assert_close(middle[:, 0], wrist)
-    torch.testing.assert_close((middle[:, -1] - wrist).norm(dim=-1), length)
-    away = ((middle[1:, -1] - wrist[1:]) * (wrist[1:] - points[1:, hand.palm_centre])).sum(-1)
-    assert (away > 0).all()
-    assert (arm.radii[:, -1] >= arm.radii[:, 0]).all()
-
-
-def test_a_wrist_bends_towards_the_elbow_as_far_as_it_goes(hand: HandModel) -> None:
-    points = hand.points(*hand.sample(2, seeded()))
-    wrist = points[:, list(hand.wrist)].mean(dim=1)
-    along = wrist - points[:, hand.palm_centre]
-    within = wrist + along / along.norm(dim=-1, keepdim=True) * 200 + torch.tensor([40.0, 0.0, 60.0])
-    bend = bend_towards(hand, points, within)
-    arm = forearm(hand, points, (within - wrist).norm(dim=-1), bend, torch.full((2,), 20.0), count=4)
-    torch.testing.assert_close(arm.centres[:, 7], within, atol=0.1, rtol=0)
-    behind = bend_towards(hand, points, wrist - 100 * along)
-    assert behind.abs().rad2deg().max() <= 60.01
 
 
 def test_actors_differ_from_the_model_and_from_each_other(hand: HandModel) -> None:
