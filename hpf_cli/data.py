@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import typer
 
+from hpf_cli.sample import sample
+
 app = typer.Typer(no_args_is_help=True)
+app.command("sample")(sample)
 
 
 @app.callback()

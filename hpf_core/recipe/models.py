@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 DEFAULT_PLUGINS = {"hand": "spheres41", "renderer": "spheres", "backbone": "hourglass"}
+DEFAULT_SYNTHETIC = "synthetic"
+"""The dataset that samples are drawn from where no recipe says which."""
 
 _TERM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"

@@ -1,0 +1,125 @@
+"""`hpf data sample`: look at what a network is pretrained on. Heavy imports belong inside the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hpf_core.errors import InputError
+
+
+def sample(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe with data.synthetic. [default: all defaults]", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1024, help="Samples on the sheet.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the samples.")] = 0,
+    out: Annotated[Path, typer.Option(help="The sheet, a PNG file; the statistic's figure goes beside it.")] = Path(
+        "samples.png"
+    ),
+    stats: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Samples of the statistic of what they cover; 0 for none.")
+    ] = 2000,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Draw samples of the synthetic dataset as a network sees them, and say what they cover.
+
+    The sheet has the depth maps, with the hand's points drawn over every second column. OUT-coverage.png shows the
+    statistic, of which the table is a summary; the whole of it is printed with --json.
+
+    \b
+    Example:
+        hpf data sample
+        hpf data sample recipes/quickstart.yaml --count 16 --out quickstart.png
+        hpf data sample --stats 10000 --json > coverage.json
+    """
+    import torch
+
+    from hpf_cli import progress, show
+    from hpf_core.engine.sampling import source
+    from hpf_core.evaluation.contact_sheet import contact_sheet
+    from hpf_core.evaluation.coverage import LEAST, coverage
+    from hpf_core.evaluation.coverage_figure import coverage_figure
+    from hpf_core.evaluation.fit_sheet import to_pixels
+    from hpf_core.plugins import PluginHost
+    from hpf_core.recipe import load
+
+    _check_file(out)
+    if 0 < stats < LEAST:
+        raise InputError(f"--stats {stats}: a statistic needs {LEAST} samples or more; 0 is for none")
+    host = PluginHost.load()
+    made = source(host, None if recipe is None else load(recipe, host=host))
+    with progress.Live(show.console) as live:
+        batches = made.draw(max(count, stats), seed, progress=live.progress)
+    depth = torch.cat([batch.depth for batch in batches])[:count].numpy()
+    points = torch.cat([batch.points for batch in batches])[:count].numpy()
+    pixels = to_pixels(points, made.grid.size, made.grid.cube_mm)
+    title = f"{count} synthetic samples, seed {seed}, {made.grid.size} x {made.grid.size} pixels, "
+    title += f"{made.grid.cube_mm:g} mm; every second column with the hand's points"
+    document: dict[str, Any] = {"recipe": recipe, "seed": seed, "count": count, "sheet": out}
+    if stats:
+        pose, shape = (torch.cat([getattr(batch, name) for batch in batches])[:stats] for name in ("pose", "shape"))
+        document["coverage"] = coverage(made.hand, pose, shape, seed)
+        document["figure"] = coverage_figure(out.with_name(f"{out.stem}-coverage.png"), document["coverage"])
+    contact_sheet(out, depth, pixels, links=made.hand.links, far_mm=made.grid.far_mm, title=title)
+    if json_:
+        show.emit_json(document)
+        return
+    if stats:
+        show.result(_table(document["coverage"]))
+    show.note(f"wrote {out}" + (f" and {document['figure']}" if stats else ""))
+
+
+def _check_file(path: Path) -> None:
+    """Refuse before any work what can't be written after it."""
+    import os
+
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--out {path}: the sheet is a PNG file; name it, e.g., {path.with_suffix('.png')}")
+    if path.is_dir():
+        raise InputError(f"--out {path}: is a folder; give a file in it, e.g. {path / 'samples.png'}")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"--out {path}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--out {path}: nothing can be written in {folder}")
+
+
+def _table(found: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    from hpf_core.evaluation.coverage import PINCH_MM, VOXEL_MM
+
+    sets, views, depths = found["sets"], found["views"], found["depth_mm"]
+    rare, common = min(sets, key=sets.__getitem__), max(sets, key=sets.__getitem__)
+    rows = [
+        ("sets of extended fingers that occur", f"{sum(v > 0 for v in sets.values())} of {len(sets)}"),
+        ("  rarest, commonest", f"{rare} {sets[rare]:.2%}, {common} {sets[common]:.1%}"),
+        (f"pinches within {PINCH_MM:g} mm", _each(found["pinches"])),
+        (
+            f"reachable voxels of {VOXEL_MM:g} mm visited",
+            _each({name: row["covered"] for name, row in found["workspace"].items()}),
+        ),
+        ("cells of the sphere of views hit", f"{views['occupied']:.0%}"),
+        ("  fullest, emptiest", f"{views['most']:.2f}, {views['least']:.2f} times the mean"),
+        ("deepest contact in a pose", ", ".join(f"{at}: {mm:.1f} mm" for at, mm in depths.items())),
+    ]
+    table = Table(
+        title=f"what {found['samples']:,} samples cover",
+        title_justify="left",
+        show_header=False,
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column(style="bold")
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _each(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items()) or "none"
