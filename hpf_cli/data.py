@@ -5,12 +5,32 @@ Heavy imports belong inside the functions: `hpf --help` imports this module.
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from hpf_cli.sample import sample
+from hpf_cli import show
+from hpf_core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from hpf_core.interfaces import HandModel
+    from hpf_core.synthesis.checking import CaptureReport, SplitReport
+    from hpf_core.synthesis.findings import Finding
+    from hpf_core.synthesis.simulate import CaptureConfig
 
 app = typer.Typer(no_args_is_help=True)
-app.command("sample")(sample)
+
+_JSON = typer.Option("--json", help="One JSON document on standard output.")
+_SHEET = typer.Option(
+    "--sheet", metavar="FILE", help="The contact sheet. [default: NAME-sheet.png]", show_default=False
+)
+_OPTION_OF = {"train": "--frames"}
 
 
 @app.callback()
@@ -22,3 +42,223 @@ def data() -> None:
         hpf data simulate captures/small --frames 400 --test 100
         hpf data check captures/small
     """
+
+
+@app.command()
+def simulate(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder of the capture: new or empty.", show_default=False)
+    ],
+    frames: Annotated[int, typer.Option(help="Frames to train on.")] = 400,
+    test: Annotated[int, typer.Option(help="Frames to test on, half of them of a person not trained on.")] = 100,
+    validation: Annotated[
+        int | None, typer.Option(help="Frames to tune on. [default: a tenth of --frames]", show_default=False)
+    ] = None,
+    views: Annotated[int, typer.Option(help="Calibrated cameras; the first one is evaluated.")] = 3,
+    seed: Annotated[int, typer.Option(help="All of the capture follows from it.")] = 0,
+    hand: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Hand model of the people seen. [default: that of recipes]", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Simulate a multi-view capture in the raw layout of NYU, for `hpf run recipes/paper.yaml` and `hpf data check`.
+
+    People that synthetic samples don't hold move a hand before calibrated depth cameras. After an interruption the same
+    command goes on where it stopped. An image takes about 0.17 MB.
+
+    \b
+    Example:
+        hpf data simulate captures/small --frames 400 --test 100
+        HPF_NYU_ROOT=captures/small hpf run recipes/paper.yaml --dry-run
+    """
+    from hpf_cli.progress import Live
+    from hpf_core.synthesis.simulate import simulate as make
+    from hpf_core.synthesis.unfinished import how_to_go_on, partial_folder
+
+    config = _config(
+        train=frames, test=test, validation=_tenth(frames) if validation is None else validation, views=views, seed=seed
+    )
+    model = build_hand(hand)
+    began = time.monotonic()
+    try:
+        with Live(show.console) as live:
+            made = make(out, model, config, live.progress)
+    except KeyboardInterrupt:
+        if partial_folder(out).is_dir():
+            show.note(how_to_go_on(out))
+        raise
+    if not made:
+        show.note(f"{out}: this capture is there already, and there is nothing to do")
+    document = _made_document(out, config, made, time.monotonic() - began)
+    if as_json:
+        show.emit_json(document)
+    else:
+        counts = ", ".join(f"{name} {count:,}" for name, count in document["frames"].items())
+        show.result(f"{out}: {counts} frames x {views} views, seed {seed}")
+        show.result(f"look at it: hpf data check {out}")
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A capture in the raw layout of NYU.", show_default=False)
+    ],
+    sheet: Annotated[Path | None, _SHEET] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each split whose images are decoded.")] = 100,
+    everything: Annotated[bool, typer.Option("--all", help="Decode every image.")] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Check a dataset in the raw layout of NYU, real or simulated, and draw a contact sheet with its joints.
+
+    Every file is looked at: is it there, of the right size and kind, whole. The annotation is checked in full: its
+    numbers, its place in the image, the rig that it implies. Exits with 2 where something is damaged.
+
+    \b
+    Example:
+        hpf data check captures/small
+        hpf data check $HPF_NYU_ROOT --all --sheet nyu.png
+    """
+    from hpf_cli.progress import Live
+    from hpf_core.synthesis.checking import check_capture
+    from hpf_core.synthesis.contact_sheet import contact_sheet
+
+    target = sheet or Path(f"{folder.absolute().name}-sheet.png")
+    with Live(show.console) as live:
+        report = check_capture(folder, None if everything else frames, live.progress)
+        drawn = contact_sheet(report, target)
+    if as_json:
+        show.emit_json(_report_document(report, target))
+    else:
+        show.result(_report_table(report))
+        show.result(f"{folder}: {_VERDICTS[report.status]}")
+        show.note(f"{drawn} frames with their joints: {target}")
+    if report.status == "failed":
+        raise typer.Exit(InputError.exit_code)
+
+
+def build_hand(name: str | None = None) -> HandModel:
+    """The hand model of this name at its defaults; by default the one of recipes that name none.
+
+    Raises:
+        PluginError: there is no such hand model, or it is broken.
+    """
+    from hpf_core.cache import cache_folder
+    from hpf_core.errors import PluginError
+    from hpf_core.geometry import Grid
+    from hpf_core.interfaces import Build, HandModel
+    from hpf_core.plugins import PluginHost
+    from hpf_core.recipe.models import DEFAULT_PLUGINS
+
+    found = PluginHost.load().get("hand", name or DEFAULT_PLUGINS["hand"])
+    made = found.spec.factory(found.spec.config(**found.preset), Build(Grid(), 0, cache_folder()))
+    if not isinstance(made, HandModel):
+        raise PluginError(f"hand '{found.spec.name}' built a {type(made).__name__}, not a HandModel")
+    return made
+
+
+# ------------------------------------------------------------------------------------------------------------ simulate
+
+
+def _tenth(frames: int) -> int:
+    return max(1, round(frames / 10))
+
+
+def _config(**options: int) -> CaptureConfig:
+    """The capture's options; what is wrong with one is said by its name on the command line."""
+    from pydantic import ValidationError
+
+    from hpf_core.synthesis.simulate import CaptureConfig
+
+    try:
+        return CaptureConfig(**options)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        said = first["msg"].replace("Input should be", "it should be")
+        raise InputError(f"{_OPTION_OF.get(name, f'--{name}')} is {first['input']}, but {said}.") from error
+
+
+def _made_document(out: Path, config: CaptureConfig, made: bool, seconds: float) -> dict[str, Any]:
+    from hpf_core.synthesis.actors import SUBJECT_NAMES
+    from hpf_core.synthesis.simulate import segments_of
+
+    plan = segments_of(config)
+    return {
+        "folder": out,
+        "made": made,
+        "seconds": round(seconds, 1),
+        "frames": {split: sum(part.frames for part in parts) for split, parts in plan.items()},
+        "views": config.views,
+        "seed": config.seed,
+        "subjects": {
+            split: {SUBJECT_NAMES[part.subject]: part.frames for part in parts} for split, parts in plan.items()
+        },
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------- check
+
+_VERDICTS = {
+    "ok": "right in all that was checked",
+    "warning": "can be used; see the warnings",
+    "failed": "damaged; see what failed",
+}
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
+    yield from (("", one) for one in report.findings)
+    yield from ((part.name, one) for part in report.splits for one in part.findings)
+
+
+def _report_table(report: CaptureReport) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("split", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    before = ""
+    for split, one in _findings(report):
+        table.add_row(
+            Text("" if split == before else split),
+            Text(one.check),
+            Text(one.status, _STYLES[one.status]),
+            Text(one.message),
+        )
+        before = split
+    return table
+
+
+def _report_document(report: CaptureReport, sheet: Path) -> dict[str, Any]:
+    def split(part: SplitReport) -> dict[str, Any]:
+        return {
+            "frames": part.frames,
+            "views": [view + 1 for view in part.views],
+            "decoded_frames": len(part.sampled),
+            "subjects": list(part.subjects),
+        }
+
+    return {
+        "folder": report.root,
+        "status": report.status,
+        "simulated": report.simulated,
+        "splits": {part.name: split(part) for part in report.splits},
+        "checks": [
+            {
+                "split": name or None,
+                "check": one.check,
+                "status": one.status,
+                "message": one.message,
+                "files": one.files,
+            }
+            for name, one in _findings(report)
+        ],
+        "sheet": sheet,
+    }

@@ -44,6 +44,9 @@ NO_RETURN = 2001
 NO_RETURN_FROM = NO_RETURN
 """Depths from here on, and 0, which other sensors write, are read as nothing returned."""
 
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error, scipy.io.matlab.MatReadError)
+"""What scipy raises of a MATLAB file that is damaged in one way or another."""
+
 _HEADER_BYTES = 116
 _HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -70,15 +73,16 @@ def image_path(split: Path, view: int, frame: int) -> Path:
     return split / f"depth_{view + 1}_{frame + 1:07d}.png"
 
 
+def images(split: Path) -> set[tuple[int, int]]:
+    """View and frame, both counted from 0, of every depth image that a split has."""
+    with os.scandir(split) as entries:
+        found = (_IMAGE.match(entry.name) for entry in entries)
+        return {(int(match[1]) - 1, int(match[2]) - 1) for match in found if match}
+
+
 def count_frames(split: Path, views: Sequence[int]) -> int:
     """How many frames a split has: the highest number of an image of these views (counted from 0)."""
-    wanted, highest = {view + 1 for view in views}, 0
-    with os.scandir(split) as entries:
-        for entry in entries:
-            match = _IMAGE.match(entry.name)
-            if match and int(match[1]) in wanted:
-                highest = max(highest, int(match[2]))
-    return highest
+    return 1 + max((frame for view, frame in images(split) if view in views), default=-1)
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
@@ -167,7 +171,7 @@ def read_annotation(split: Path) -> Annotation:
             content = scipy.io.loadmat(file, variable_names=["joint_xyz", "joint_names"])
     except FileNotFoundError:
         raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
-    except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
     xyz = content.get("joint_xyz")
     if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
@@ -175,6 +179,17 @@ def read_annotation(split: Path) -> Annotation:
         raise DataError(f"{path}: joint_xyz {found}, but (views, frames, {len(JOINTS)}, 3) was expected.")
     names = tuple(str(np.asarray(name).item()) for name in np.ravel(content.get("joint_names", np.array([]))))
     return Annotation(xyz=xyz.astype(np.float64) * np.array([1.0, -1.0, 1.0]), names=names or JOINTS)
+
+
+def read_uvd(split: Path) -> np.ndarray | None:
+    """`joint_uvd` (V, N, 36, 3) of a split as it stands in the file, pixels and mm; None where it has none."""
+    try:
+        with (split / LABELS_FILE).open("rb") as file:
+            found = scipy.io.loadmat(file, variable_names=["joint_uvd"]).get("joint_uvd")
+    except _UNREADABLE:
+        return None
+    fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
+    return found.astype(np.float64) if fits else None
 
 
 def returned(depth: np.ndarray) -> np.ndarray:

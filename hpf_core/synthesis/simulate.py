@@ -30,6 +30,7 @@ from hpf_core.synthesis.sensor import Sensor
 from hpf_core.synthesis.sidecar import Segment, Sidecar
 from hpf_core.synthesis.unfinished import Unfinished
 
+_Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
 VERSION = 2
@@ -208,7 +209,7 @@ def generator_of(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
 
 
-def threaded(work: Callable[[int], _Made], items: Iterable[int]) -> Iterator[_Made]:
+def threaded(work: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
     """What `work` makes of each item, in order, on several threads. What hasn't begun when it is left never does."""
     with ThreadPoolExecutor(workers()) as pool:
         try:

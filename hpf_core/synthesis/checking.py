@@ -1,0 +1,246 @@
+"""Whether a capture in NYU's layout can be used: its images, its annotation, its calibration. Nothing is changed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hpf_core.errors import DataError, InputError
+from hpf_core.interfaces import Progress, no_progress
+from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.annotation_checks import check_annotation, check_calibration, check_surface
+from hpf_core.synthesis.findings import Finding, listed
+from hpf_core.synthesis.sidecar import SIDECAR, Sidecar, read_sidecar
+from hpf_core.synthesis.simulate import threaded
+
+SPLITS = ("train", "validation", "test")
+_HEAD = struct.Struct(">8sI4sIIBB")  # PNG's signature, then the first chunk: length, IHDR, width, height, depth, colour
+_SIGNATURE, _RGB = b"\x89PNG\r\n\x1a\n", 2
+_BATCH = 512
+
+
+@dataclass
+class SplitReport:
+    """What was found in one split.
+
+    Attributes:
+        name: the split's.
+        frames: how many it has.
+        views: which, counted from 0.
+        sampled: (K,) frames whose images were decoded.
+        subjects: names of who is seen, in order; empty where nothing says it.
+        findings: one for each check.
+        annotation: where it can be read.
+    """
+
+    name: str
+    frames: int = 0
+    views: tuple[int, ...] = ()
+    sampled: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    subjects: tuple[str, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+    annotation: nyu_layout.Annotation | None = None
+
+
+@dataclass(frozen=True)
+class CaptureReport:
+    """What was found in a capture.
+
+    Attributes:
+        root: its folder.
+        simulated: what `capture.json` says; None where there is none.
+        splits: for each split that is there.
+        findings: of the capture as a whole.
+    """
+
+    root: Path
+    simulated: bool | None
+    splits: tuple[SplitReport, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> Literal["ok", "warning", "failed"]:
+        """The worst of all findings."""
+        found = {one.status for one in self.findings} | {one.status for part in self.splits for one in part.findings}
+        return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
+
+
+def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_progress) -> CaptureReport:
+    """Check all files of a capture, and the content of some.
+
+    Every image is looked at from outside: is it there, has it the right size and kind, is it there to its end. The
+    annotation is checked in full.
+
+    Args:
+        root: folder with a folder for each split.
+        sample: of each split so many frames, spread over it, are decoded; None for all.
+        progress: told of images.
+
+    Raises:
+        InputError: there is no capture in `root` to check.
+    """
+    folders = [root / name for name in SPLITS if (root / name).is_dir()]
+    if not folders:
+        what = "doesn't exist" if not root.exists() else "isn't a folder" if not root.is_dir() else "has none of them"
+        raise InputError(f"A capture is a folder with {', '.join(SPLITS[:-1])} or {SPLITS[-1]} in it; {root} {what}.")
+    findings, sidecar = _sidecar(root)
+    return CaptureReport(
+        root=root,
+        simulated=None if sidecar is None else sidecar.simulated,
+        splits=tuple(_check_split(folder, sidecar, sample, progress) for folder in folders),
+        findings=tuple(findings),
+    )
+
+
+def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:
+    try:
+        sidecar = read_sidecar(root)
+    except DataError as error:
+        return [Finding("sidecar", "failed", str(error), (SIDECAR,))], None
+    if sidecar is None:
+        return [Finding("sidecar", "ok", f"there is no {SIDECAR}: who is seen when isn't known from the folder")], None
+    kind = "simulated" if sidecar.simulated else "real"
+    return [Finding("sidecar", "ok", f"{kind} data, {len(sidecar.subject_names)} people")], sidecar
+
+
+def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, progress: Progress) -> SplitReport:
+    there = nyu_layout.images(folder)
+    report = SplitReport(folder.name)
+    if not there:
+        expected = nyu_layout.image_path(folder, 0, 0).name
+        report.findings.append(Finding("images", "failed", f"{folder} has no depth images such as {expected}"))
+        return report
+    report.views = tuple(sorted({view for view, _ in there}))
+    report.frames = 1 + max(frame for _, frame in there)
+    report.findings += _check_files(folder, report, there, progress)
+    report.findings.append(_check_segments(report, sidecar))
+    try:
+        report.annotation = nyu_layout.read_annotation(folder)
+    except DataError as error:
+        report.findings.append(Finding("annotation", "failed", str(error), (nyu_layout.LABELS_FILE,)))
+    few = report.frames if sample is None else min(sample, report.frames)
+    report.sampled = np.unique(np.linspace(0, report.frames - 1, few).round().astype(np.int64))
+    if report.annotation is not None:
+        report.findings += check_annotation(folder, report.annotation, report.views, report.frames)
+        report.findings += check_calibration(report.annotation, report.views)
+    report.findings += _check_content(folder, report, progress)
+    return report
+
+
+def _check_files(
+    folder: Path, report: SplitReport, there: set[tuple[int, int]], progress: Progress
+) -> Iterable[Finding]:
+    """Every image from outside."""
+    wanted = [(view, frame) for frame in range(report.frames) for view in report.views]
+    missing = [nyu_layout.image_path(folder, *one).name for one in wanted if one not in there]
+    yield listed("files", "missing", missing, f"{len(wanted):,} images: {len(report.views)} views of all frames")
+
+    paths = [nyu_layout.image_path(folder, *one) for one in sorted(there, key=lambda one: (one[1], one[0]))]
+    starts = range(0, len(paths), _BATCH)
+
+    def wrong(start: int) -> list[str]:
+        return [reason for path in paths[start : start + _BATCH] if (reason := _wrong_from_outside(path))]
+
+    reasons: list[str] = []
+    for start, found in zip(starts, threaded(wrong, starts), strict=True):
+        reasons += found
+        progress(min(start + _BATCH, len(paths)), len(paths), f"looking at the images of {folder.name}")
+    size = f"{nyu_layout.CAMERA.width} x {nyu_layout.CAMERA.height}"
+    yield listed("sizes", "of a wrong kind or cut off", reasons, f"all are 8-bit RGB PNG images of {size}")
+
+
+def _wrong_from_outside(path: Path) -> str:
+    """What is wrong with an image's head or end, after its name; empty where nothing is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD.size)
+    except OSError as error:
+        return f"{path.name} ({error.strerror or error})"
+    if len(head) < _HEAD.size or not head.startswith(_SIGNATURE):
+        return f"{path.name} (not a PNG image)"
+    _, _, _, width, height, bits, colour = _HEAD.unpack(head)
+    if (width, height, bits, colour) != (nyu_layout.CAMERA.width, nyu_layout.CAMERA.height, 8, _RGB):
+        return f"{path.name} ({width} x {height}, {bits} bits, PNG colour type {colour})"
+    return "" if nyu_layout.is_whole(path) else f"{path.name} (cut off)"
+
+
+def _check_segments(report: SplitReport, sidecar: Sidecar | None) -> Finding:
+    parts = () if sidecar is None else sidecar.segments.get(report.name, ())
+    if sidecar is None or not parts:
+        return Finding("subjects", "ok", "nothing says who is seen")
+    report.subjects = tuple(dict.fromkeys(sidecar.subject_names[part.subject] for part in parts))
+    told = sum(part.frames for part in parts)
+    if told != report.frames:
+        return Finding("subjects", "failed", f"{SIDECAR} tells of {told} frames, but there are {report.frames}")
+    return Finding("subjects", "ok", ", ".join(f"{sidecar.subject_names[p.subject]}: {p.frames:,}" for p in parts))
+
+
+def _check_content(folder: Path, report: SplitReport, progress: Progress) -> Iterable[Finding]:
+    """Some images from inside, and the annotation against them."""
+    jobs = [(view, int(frame)) for frame in report.sampled for view in report.views]
+    annotation, damaged = report.annotation, []
+    lost: list[float] = []
+    gaps: list[np.ndarray] = []
+    for done, found in enumerate(threaded(_looker(folder, annotation), jobs)):
+        if isinstance(found, str):
+            damaged.append(found)
+        elif found is not None:
+            lost.append(found.lost)
+            gaps.append(found.gaps)
+        progress(done + 1, len(jobs), f"decoding images of {folder.name}")
+    yield listed(
+        "content", "damaged", damaged, f"{len(jobs):,} images of {len(report.sampled):,} frames can be decoded"
+    )
+    if annotation is not None and gaps:
+        yield from check_surface(np.concatenate(gaps), np.array(lost))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    lost: float  # share of the pixels around the joints that returned nothing
+    gaps: np.ndarray  # (K,) mm, how far joints in the image lie behind the surface at their pixel
+
+
+def _looker(folder: Path, annotation: nyu_layout.Annotation | None) -> Callable[[tuple[int, int]], _Seen | str | None]:
+    """Decodes an image: the reason why it can't be, or how it goes with the annotation; None where nothing is there."""
+
+    def look(job: tuple[int, int]) -> _Seen | str | None:
+        view, frame = job
+        path = nyu_layout.image_path(folder, view, frame)
+        if not path.exists():
+            return None  # is listed as missing
+        try:
+            depth = nyu_layout.read_depth(path)
+        except DataError as error:
+            return str(error).replace(f"{path} is damaged: ", f"{path.name} (").rstrip(".") + ")"
+        if annotation is None or view >= len(annotation.xyz) or frame >= annotation.xyz.shape[1]:
+            return None
+        return _against(depth, annotation.xyz[view, frame])
+
+    return look
+
+
+def _against(depth: np.ndarray, joints: np.ndarray) -> _Seen | None:
+    """A depth map (H, W) mm against joints (36, 3) mm of its camera; None where no joint can be in it."""
+    if not np.isfinite(joints).all() or (joints[:, 2] <= 1).any():
+        return None
+    image = nyu_layout.CAMERA.project(joints)
+    pixel = np.rint(image[:, :2]).astype(np.int64)
+    inside = ((pixel >= 0) & (pixel < [nyu_layout.CAMERA.width, nyu_layout.CAMERA.height])).all(axis=1)
+    if not inside.any():
+        return None
+    u, v = pixel[inside].T
+    returned = nyu_layout.returned(depth)
+    window = returned[v.min() : v.max() + 1, u.min() : u.max() + 1]
+    hit = returned[v, u]
+    return _Seen(1 - float(window.mean()), image[inside][hit, 2] - depth[v, u][hit])
+
+
+def worst(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that aren't ok."""
+    return [one for one in findings if one.status != "ok"]
