@@ -16,11 +16,14 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Config
+
+_BEHIND_MM = 350.0  # from the cube's far side to what stands behind
+_NEAREST_MM = 50.0
 
 
 class _Losses(Config):
@@ -90,48 +93,100 @@ class Sensor(_Losses):
 
 
 class CropNoise(_Losses):
-    """What is done to the orthographic maps that a network is trained on: plain noise, and what sensors leave out."""
+    """What is done to the orthographic maps that a network is trained on: plain noise, and what sensors do.
 
-    shift_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
-    depth_mm: float = Field(default=5.0, ge=0, description="Standard deviation of the noise in depth, mm.")
-    distance_mm: float = Field(default=900.0, gt=0, description="Distance of the hand that shadows are cast at, mm.")
-    blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image.")
-    blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm.")
+    Cameras differ, and one network is to serve them: each map has a distance and strengths of noise of its own.
+    """
+
+    shift_px: float = Field(
+        default=0.5,
+        ge=0,
+        description="Standard deviation of pixels' sideways shift, pixels (authors' code); 0 for none.",
+    )
+    depth_mm: float = Field(
+        default=5.0, ge=0, description="Standard deviation of the noise in depth, mm (authors' code); 0 for none."
+    )
+    weakest: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Each map's two noises are between this share and all of their strength; 1 as in authors' code.",
+    )
+    distance_mm: tuple[float, float] = Field(
+        default=(500.0, 1100.0),
+        description="The hand's distance from the camera, nearest and farthest, mm (NYU: 550-1,100).",
+    )
+    step_per_mm: float = Field(
+        default=2.9e-6,
+        ge=0,
+        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm (measured, PrimeSense); 0 for none.",
+    )
+    flying: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of edge pixels between both depths: few with structured light, most with time of flight.",
+    )
+    blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image (ours).")
+    blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm (ours).")
+
+    @field_validator("distance_mm")
+    @classmethod
+    def _before_the_camera(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 200 <= value[0] <= value[1] <= 10_000:
+            raise ValueError(f"needs two distances in order, 200 to 10000 mm, but is {value[0]:g} to {value[1]:g}")
+        return value
 
     def apply(self, depth: Tensor, grid: Grid, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noisy depth (N, H, W) mm, +inf where nothing is met, and the pixels (N, H, W) bool that return nothing."""
+        """Noisy depth and the pixels (N, H, W) bool that return nothing.
+
+        Args:
+            depth: (N, H, W) mm from the crop's centre, +inf where nothing is met; the noisy depth is beyond the cube
+                there, but finite. It says nothing of the pixels that return nothing.
+            grid: of the crop.
+            generator: on the maps' device.
+        """
+        draw = torch.rand((3, len(depth), 1, 1), generator=generator, device=depth.device, dtype=depth.dtype)
+        nearest, farthest = self.distance_mm
+        distance = draw[0].mul_(farthest - nearest).add_(nearest)
+        strength = draw[1:].mul_(1 - self.weakest).add_(self.weakest)
         missing = torch.zeros_like(depth, dtype=torch.bool)
-        if self.baseline_mm:
-            # Beyond the crop stands something half a metre behind the hand, for the hand to throw its shadow on.
-            solid = depth.nan_to_num(posinf=500.0)
-            slope = self.baseline_mm / self.distance_mm / grid.pixel_mm
-            missing |= shadowed(_columns(depth) - slope * solid)
         if self.grazing_deg < 90:
             missing |= grazing(depth, grid.pixel_mm, self.grazing_deg)
+        # Beyond the cube something stands half a metre behind the hand, for shadows to fall and edges to fly to. No
+        # sensor measures what is nearer than a hand's breadth.
+        z = depth.clamp(max=grid.far_mm + _BEHIND_MM).add_(distance).clamp_(min=_NEAREST_MM)
+        if self.baseline_mm:
+            # In the grid's pixels, which at the hand's distance are the camera's.
+            missing |= shadowed(_columns(z) + (self.baseline_mm / grid.pixel_mm * distance) / z)
         if self.blobs:
-            missing |= patches(depth, self.blobs, self.blob_mm / grid.pixel_mm, generator)
+            missing |= patches(z, self.blobs, self.blob_mm / grid.pixel_mm, generator)
         if self.flying:
-            depth = flying(depth, self.flying, 20.0, generator)
+            z = flying(z, self.flying, 20.0, generator)
         if self.shift_px:
             # A pixel takes its neighbour's depth, and its lack of one: both travel in one map.
-            marked = ragged(depth.masked_fill(missing, -math.inf), self.shift_px, generator)
-            missing = marked == -math.inf
-            depth = marked.masked_fill(missing, math.inf)
+            z = ragged(z.masked_fill(missing, 0.0), self.shift_px * strength[0], generator)
+            missing = z == 0
         if self.depth_mm:
-            noise = torch.randn(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
-            depth = depth.add(noise, alpha=self.depth_mm)
-        return depth, missing
+            noise = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+            z = noise.mul_(self.depth_mm * strength[1]).add_(z).clamp_(min=_NEAREST_MM)
+        if self.step_per_mm:
+            z = quantised(z, self.step_per_mm, 0.0, generator)
+        return z.sub_(distance), missing
 
 
-def ragged(depth: Tensor, sigma_px: float, generator: torch.Generator) -> Tensor:
-    """Maps (N, H, W) whose pixels are taken from a place shifted by N(0, sigma) in both axes, to the nearest pixel."""
-    _, height, width = depth.shape
-    shift = torch.randn((2, *depth.shape), generator=generator, device=depth.device).mul_(sigma_px).round_()
-    rows = torch.arange(height, device=depth.device)[:, None]
-    column = shift[0].add_(_columns(shift[0])).clamp_(0, width - 1)
-    row = shift[1].add_(rows).clamp_(0, height - 1)
-    index = row.mul_(width).add_(column).long()
-    return depth.flatten(1).gather(1, index.flatten(1)).view_as(depth)
+def ragged(depth: Tensor, sigma_px: Tensor | float, generator: torch.Generator) -> Tensor:
+    """Maps (N, H, W) whose pixels are taken from a place shifted by N(0, sigma) in both axes, to the nearest pixel.
+
+    `sigma_px` is a number or (N, 1, 1).
+    """
+    count, height, width = depth.shape
+    device = depth.device
+    shift = torch.randn((2, *depth.shape), generator=generator, device=device).mul_(sigma_px).round_().int()
+    column, row, image = (torch.arange(size, device=device, dtype=torch.int32) for size in (width, height, count))
+    index = shift[1].add_(row[:, None]).clamp_(0, height - 1).add_((image * height)[:, None, None]).mul_(width)
+    index.add_(shift[0].add_(column).clamp_(0, width - 1))
+    return depth.reshape(-1).index_select(0, index.view(-1)).view_as(depth)
 
 
 def shadowed(projected: Tensor) -> Tensor:
@@ -149,14 +204,17 @@ def grazing(depth: Tensor, pitch_mm: Tensor | float, limit_deg: float) -> Tensor
     The slope along each axis is the smaller of the two differences to the neighbours, so that a step in depth between
     two surfaces isn't taken for a steep one.
     """
-    squared: Tensor | float = 0.0
+    slope = torch.zeros_like(depth)
     for dim in (-1, -2):
-        step = depth.diff(dim=dim).abs().nan_to_num(nan=math.inf)
-        edge = step.narrow(dim, 0, 1)
-        before, after = torch.cat([edge, step], dim), torch.cat([step, step.narrow(dim, step.shape[dim] - 1, 1)], dim)
-        squared = squared + torch.minimum(before, after).square()
-    limit = math.tan(math.radians(limit_deg))
-    return (squared > (pitch_mm * limit) ** 2) & torch.isfinite(depth)
+        step = depth.diff(dim=dim).abs_().nan_to_num_(nan=math.inf)
+        last = step.shape[dim] - 1
+        least = torch.empty_like(depth)
+        least.narrow(dim, 1, last).copy_(torch.minimum(step.narrow(dim, 0, last), step.narrow(dim, 1, last)))
+        least.narrow(dim, 0, 1).copy_(step.narrow(dim, 0, 1))
+        least.narrow(dim, last + 1, 1).copy_(step.narrow(dim, last, 1))
+        slope.addcmul_(least, least)
+    limit = pitch_mm * math.tan(math.radians(limit_deg))
+    return (slope > limit**2) & (depth < math.inf)
 
 
 def patches(depth: Tensor, mean_count: float, mean_radius_px: float, generator: torch.Generator) -> Tensor:
@@ -176,18 +234,22 @@ def patches(depth: Tensor, mean_count: float, mean_radius_px: float, generator: 
 
 def flying(depth: Tensor, share: float, step_mm: float, generator: torch.Generator) -> Tensor:
     """Some pixels (N, H, W) before a drop of more than `step_mm` to the right take a depth between both sides."""
-    right = torch.cat([depth[..., 1:], depth[..., -1:]], dim=-1)
-    solid = torch.isfinite(depth) & torch.isfinite(right) & (depth > 0) & (right > 0)
-    draw = torch.rand((2, *depth.shape), generator=generator, device=depth.device, dtype=depth.dtype)
-    hangs = solid & ((right - depth).abs() > step_mm) & (draw[0] < share)
-    return torch.where(hangs, torch.lerp(depth, right, draw[1]), depth)
+    gap = torch.zeros_like(depth)
+    torch.sub(depth[..., 1:], depth[..., :-1], out=gap[..., :-1])
+    draw = torch.rand(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
+    drop = gap.abs()
+    hangs = (drop > step_mm) & (drop < math.inf) & (draw < share) & (depth > 0) & (depth + gap > 0)
+    # Of the draws below the share, each is as likely as any other: they say how far across the pixel hangs, too.
+    return torch.where(hangs, torch.addcmul(depth, gap, draw.div_(max(share, 1e-12))), depth)
 
 
 def quantised(depth: Tensor, step_per_mm: float, noise_steps: float, generator: torch.Generator) -> Tensor:
     """Maps (N, H, W) mm > 0 whose disparity, of which a step is `step_per_mm` z^2 mm, is noisy and whole; 0 stays."""
-    noise = torch.randn(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
-    disparity = (1 / (step_per_mm * depth)).add(noise, alpha=noise_steps).round().clamp(min=1)
-    return (1 / (step_per_mm * disparity)).masked_fill(depth <= 0, 0.0)
+    disparity = (depth * step_per_mm).reciprocal_()
+    if noise_steps:
+        noise = torch.randn(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
+        disparity.add_(noise, alpha=noise_steps)
+    return disparity.round_().clamp_(min=1).mul_(step_per_mm).reciprocal_().masked_fill_(depth <= 0, 0.0)
 
 
 def _columns(depth: Tensor) -> Tensor:

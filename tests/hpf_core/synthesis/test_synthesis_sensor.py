@@ -102,18 +102,96 @@ def test_the_sensor_depends_on_its_generator_alone() -> None:
     assert not torch.equal(one, Sensor().measure(depth, PRIMESENSE.fx, seeded(6)))
 
 
+def test_flying_pixels_are_as_many_as_asked_and_evenly_between() -> None:
+    depth = torch.full((1, 4000, 2), 800.0)
+    depth[..., 1] = 1000.0
+    depth[:, ::40, 1] = math.inf  # nothing to hang from
+    seen = flying(depth, 0.25, 20.0, seeded())[0, :, 0]
+    moved = seen[seen != 800]
+    assert len(moved) == pytest.approx(0.25 * 3900, rel=0.1)
+    assert float(moved.mean()) == pytest.approx(900, abs=8)
+    assert float(moved.std()) == pytest.approx(200 / math.sqrt(12), rel=0.1)
+    assert (seen[::40] == 800).all()
+
+
+OFF: dict[str, float] = {
+    "shift_px": 0,
+    "depth_mm": 0,
+    "baseline_mm": 0,
+    "grazing_deg": 90,
+    "blobs": 0,
+    "flying": 0,
+    "step_per_mm": 0,
+}
+
+
+def only(**options: object) -> CropNoise:
+    return CropNoise.model_validate(OFF | options)
+
+
 def test_crop_noise_has_the_spread_that_it_states() -> None:
     depth = torch.zeros(20, 64, 64)
-    seen, missing = CropNoise(blobs=0).apply(depth, Grid(64), seeded())
+    fixed, missing = CropNoise(blobs=0, weakest=1).apply(depth, Grid(64), seeded())
     assert not missing.any()
-    assert seen.std().item() == pytest.approx(5.0, rel=0.02)
+    assert fixed.std().item() == pytest.approx(5.0, rel=0.02)
+    spread = only(depth_mm=5).apply(torch.zeros(600, 16, 16), Grid(64), seeded())[0].std(dim=(1, 2))
+    assert spread.min() < 0.1
+    assert 4.8 < spread.max() < 5.8
+    assert spread.mean().item() == pytest.approx(2.5, abs=0.2)
 
 
 def test_crop_noise_can_be_switched_off() -> None:
     depth = torch.full((2, 64, 64), math.inf)
     depth[:, 20:40, 20:40] = torch.linspace(-20, 20, 20)
-    seen, missing = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, blobs=0).apply(
-        depth, Grid(64), seeded()
-    )
-    assert torch.equal(seen, depth)
+    given = depth.clone()
+    seen, missing = only().apply(depth, Grid(64), seeded())
+    assert torch.equal(depth, given)
     assert not missing.any()
+    met = torch.isfinite(depth)
+    torch.testing.assert_close(seen[met], depth[met], atol=1e-3, rtol=0)
+    assert (seen[~met] > 400).all()
+
+
+def test_steps_of_a_crop_grow_with_its_distance() -> None:
+    depth = torch.linspace(-20, 20, 64 * 64).view(1, 64, 64)
+    for distance in (550.0, 1000.0):
+        seen, _ = only(step_per_mm=2.9e-6, distance_mm=(distance, distance)).apply(depth, Grid(64), seeded())
+        assert seen.unique().diff().median().item() == pytest.approx(2.9e-6 * distance**2, rel=0.05)
+        assert (seen - depth).abs().max() < 0.55 * 2.9e-6 * (distance + 20) ** 2
+
+
+def test_a_crop_s_shadow_is_as_wide_as_in_the_camera_s_image() -> None:
+    depth = torch.full((1, 3, 64), math.inf)
+    depth[..., 20:30] = 0.0
+    seen, missing = only(baseline_mm=75, distance_mm=(700.0, 700.0)).apply(depth, Grid(64), seeded())
+    behind = 700 + float(seen[0, 0, 0])
+    width = 75 * (1 - 700 / behind) / Grid(64).pixel_mm  # f b (1 / z - 1 / z'), and z / f to a pixel
+    assert missing[0, :, 30 : 30 + int(width)].all()
+    assert missing.sum().item() == pytest.approx(3 * width, abs=4.5)
+    assert not missing[..., :30].any()
+
+
+def test_missing_pixels_travel_with_the_ragged_ones() -> None:
+    depth = torch.zeros(8, 64, 64)
+    noise = only(blobs=3.0, blob_mm=15, shift_px=0.5, weakest=1)
+    seen, missing = noise.apply(depth, Grid(64), seeded())
+    assert missing.any()
+    torch.testing.assert_close(seen[~missing], torch.zeros_like(seen[~missing]), atol=1e-3, rtol=0)
+
+
+def test_crop_noise_draws_for_each_map_by_itself_and_from_its_generator_alone() -> None:
+    depth = torch.full((3, 64, 64), math.inf)
+    depth[:, 16:48, 16:48] = torch.linspace(-40, 40, 32)
+    torch.manual_seed(1)
+    one, gone = CropNoise().apply(depth, Grid(64), seeded(4))
+    torch.manual_seed(2)
+    again, still = CropNoise().apply(depth, Grid(64), seeded(4))
+    assert torch.equal(one, again)
+    assert torch.equal(gone, still)
+    assert not torch.equal(one[0], one[1])
+
+
+@pytest.mark.parametrize("distance", [(900.0, 500.0), (0.0, 800.0)])
+def test_distances_out_of_order_or_range_are_refused(distance: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="two distances in order"):
+        CropNoise(distance_mm=distance)

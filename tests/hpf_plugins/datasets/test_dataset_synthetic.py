@@ -15,7 +15,7 @@ from hpf_core.synthesis.sensor import CropNoise
 from hpf_plugins.datasets.synthetic import SPEC, Synthetic, SyntheticConfig
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 
-CLEAN = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, blobs=0)
+CLEAN = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, blobs=0, flying=0, step_per_mm=0)
 HAND = Spheres41(Spheres41Config())
 
 
@@ -96,7 +96,7 @@ def test_noise_changes_the_maps_and_not_the_points() -> None:
     assert torch.equal(clean.points, noisy.points)
     both = (clean.state == State.HIT) & (noisy.state == State.HIT)
     difference = (noisy.depth - clean.depth)[both]
-    assert 4.0 < difference.abs().median() / 0.6745 < 8.0
+    assert 1.5 < difference.abs().median() / 0.6745 < 5.0  # of maps whose strengths run from none to 5 mm
     unknown = (noisy.state == State.UNKNOWN).float().mean()
     assert 0.01 < unknown < 0.2
 
