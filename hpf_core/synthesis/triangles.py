@@ -109,11 +109,11 @@ def _drawn(image: Tensor, faces: Tensor, width: int, height: int, most: int | No
     corners = _corners(image, faces)
     around = _rectangles(image, faces, width, height, corners)
 
-    # The faces that may be seen, each as a row: what a pixel must know of it.
+    # The faces that may be seen, each as a column: what a pixel must know of it.
     pixels = around.pixels.flatten()
-    face = pixels.nonzero().squeeze(1) if most is None else torch.arange(len(pixels), device=device)
-    columns = [*corners.flatten(0, 1), around.column, around.row, around.columns]
-    table = torch.stack([column.flatten().index_select(0, face) for column in columns], dim=1)
+    face = (pixels > 0).nonzero().squeeze(1) if most is None else torch.arange(len(pixels), device=device)
+    known = [*corners.flatten(0, 1), around.column, around.row, around.columns]
+    table = torch.stack([row.flatten().index_select(0, face) for row in known])
     pixels = pixels.index_select(0, face).long()
 
     # One entry for each face and pixel: whose it is, and which of its pixels.
@@ -125,7 +125,7 @@ def _drawn(image: Tensor, faces: Tensor, width: int, height: int, most: int | No
         slot = torch.arange(most, device=device)
         own = torch.searchsorted(ends, slot, right=True).clamp_(max=len(ends) - 1)
     number = (slot - (ends - pixels).index_select(0, own)).to(image.dtype)
-    ax, bx, cx, ay, by, cy, u, v, across = table.index_select(0, own).T.contiguous()
+    ax, bx, cx, ay, by, cy, u, v, across = table.index_select(1, own)
     down = (number / across).floor_()
     u.add_(number.sub_(down * across))
     v.add_(down)
