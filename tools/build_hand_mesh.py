@@ -19,7 +19,7 @@ from scipy.sparse.linalg import spsolve
 from hpf_plugins.hands.skinning import ASSET, BONES_A_VERTEX
 
 LOW, HIGH, PITCH_MM = np.array([-75.0, -140.0, -75.0]), np.array([100.0, 105.0, 35.0]), 2.4
-ON_FINGERS_MM, ON_PALM_MM = 5.0, 7.0
+ON_FINGERS_MM, ON_PALM_MM, LONGEST_MM = 5.1, 6.7, 7.8
 ROUNDS = 9
 
 # Half the length in mm over which the skin turns with a joint, at a finger's knuckle, PIP and DIP joint, for the index
@@ -90,7 +90,7 @@ def diffuse(values: np.ndarray, faces: np.ndarray, time: float) -> np.ndarray:
 def build() -> dict[str, np.ndarray]:
     """The asset: vertices (V, 3) mm, faces (F, 3), and for each vertex four bones (V, 4) with their weights (V, 4)."""
     vertices, faces = surface_nets(hand_distance, LOW, HIGH, PITCH_MM)
-    vertices, faces = remesh(vertices, faces, hand_distance, edge_length, ROUNDS)
+    vertices, faces = remesh(vertices, faces, hand_distance, edge_length, ROUNDS, LONGEST_MM)
     # A thousandth of a mm, so that other machines' last digits make the same file.
     vertices = np.round(vertices, 3)
     dense = bone_weights(vertices, faces)

@@ -22,6 +22,8 @@ from hpf_plugins.hands.kinematics import rest_frames
 FRAMES = rest_frames().double().numpy()
 KNUCKLES = np.array(anatomy.KNUCKLES)
 LENGTHS = np.array(anatomy.LENGTHS)
+# Where the stub of the arm begins to close, mm: a little beyond the wrist, so that it stays within a bent forearm.
+STUB_Y = 76.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,10 @@ _TIP_END = 8.0
 
 _THUMB = (
     (24.0, 26.0, -2.0),  # the saddle joint
-    (27.0, 27.0, -3.0),  # amid the metacarpal
-    (25.0, 23.0, -1.0),  # the MCP joint
-    (21.5, 20.0, -0.8),
-    (21.8, 19.6, -0.3),  # the IP joint
+    (29.0, 28.0, -3.0),  # amid the metacarpal
+    (25.5, 23.5, -1.0),  # the MCP joint
+    (21.8, 20.2, -0.8),
+    (22.0, 19.6, -0.3),  # the IP joint
     (21.6, 17.0, -1.2),
     (20.0, 14.6, -0.8),
 )
@@ -124,10 +126,10 @@ _THUMB_END = 10.0
 
 # The metacarpals: breadth, depth and shift at the base, amid, and at the head.
 _METACARPALS = (
-    ((20.0, 27.0, -3.0), (19.0, 23.0, -2.5), (21.0, 23.0, -2.5)),
-    ((20.0, 28.0, -2.0), (20.0, 24.0, -1.0), (23.0, 25.5, -2.7)),
-    ((20.0, 28.0, -2.0), (21.5, 25.0, -0.5), (24.0, 27.5, -3.2)),
-    ((20.0, 28.0, -2.0), (22.0, 26.0, -1.0), (24.5, 26.5, -2.8)),
+    ((20.0, 27.0, -3.0), (19.0, 23.0, -2.5), (23.2, 23.5, -2.5)),
+    ((20.0, 28.0, -2.0), (20.0, 24.0, -1.0), (23.0, 27.0, -3.1)),
+    ((20.0, 28.0, -2.0), (21.5, 25.0, -0.5), (24.0, 29.0, -3.6)),
+    ((20.0, 28.0, -2.0), (22.0, 26.0, -1.0), (26.7, 27.5, -3.1)),
 )
 _BASES = ((-16.0, 38.0, -1.0), (-7.0, 37.0, 2.0), (2.5, 37.0, 3.0), (12.5, 38.0, 2.0))
 
@@ -181,10 +183,10 @@ def wrist() -> Limb:
     return Limb(
         np.array([-1.0, 38.0, -3.0]),
         frame,
-        (0.0, 14.0, anatomy.WRIST_Y - 38.0, 42.0, 50.0),
-        (50.0, 54.0, 58.5, 58.5, 58.5),
-        (32.0, 37.0, 41.0, 41.5, 42.0),
-        (0.0, 0.0, 0.0, 0.0, 0.0),
+        (0.0, 14.0, anatomy.WRIST_Y - 38.0, STUB_Y - 38.0),
+        (50.0, 54.5, 60.0, 60.5),
+        (32.0, 37.0, 42.0, 42.0),
+        (0.0, 0.0, 0.0, 0.0),
         (8.0, 5.0),
     )
 
@@ -226,7 +228,7 @@ def thumb_distance(points: np.ndarray) -> np.ndarray:
     """The thumb with the ball at its root."""
     frame, root = FRAMES[4], KNUCKLES[4]
     field = _FINGERS[4].distance(points)
-    ball = ellipsoid(points, root + frame @ np.array([0.0, -17.0, -8.0]), frame, (14.0, 27.0, 13.0))
+    ball = ellipsoid(points, root + frame @ np.array([0.0, -17.0, -8.0]), frame, (15.0, 28.0, 13.5))
     return smooth_min(field, ball, 9.0)
 
 

@@ -200,9 +200,14 @@ class _Editor:
 
 
 def remesh(
-    vertices: np.ndarray, faces: np.ndarray, field: Field, size: Callable[[np.ndarray], np.ndarray], rounds: int
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    field: Field,
+    size: Callable[[np.ndarray], np.ndarray],
+    rounds: int,
+    longest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An even mesh of the same surface whose edges are about as long (mm) as `size` says at each place."""
+    """An even mesh of the same surface: edges about as long (mm) as `size` says at each place, at most `longest`."""
     for number in range(rounds):
         editor = _Editor(vertices, faces)
         wanted = size(vertices).tolist()
@@ -213,19 +218,31 @@ def remesh(
         if number >= 2:
             count = len(vertices)
             for a, b in editor.edges():
-                if editor.length(a, b) > 1.33 * min(at(a), at(b)):
+                if editor.length(a, b) > 1.25 * min(at(a), at(b)):
                     editor.split(a, b)
             wanted += size(np.array(editor.place[count:]).reshape(-1, 3)).tolist()
         for _ in range(3 if number < 2 else 1):
             short = sorted((editor.length(a, b), a, b) for a, b in editor.edges())
             for _, a, b in short:
                 if a in editor.around and b in editor.around and editor.length(a, b) < 0.75 * min(at(a), at(b)):
-                    editor.collapse(a, b, lambda v: 1.33 * at(v))
+                    editor.collapse(a, b, lambda v: 1.25 * at(v))
         for a, b in editor.edges():
             editor.flip(a, b)
         vertices, faces = editor.arrays()
         for _ in range(3):
             vertices = project(_relaxed(vertices, faces), field, 2)
+    for _ in range(8):
+        editor = _Editor(vertices, faces)
+        long = [pair for pair in editor.edges() if editor.length(*pair) > longest]
+        if not long:
+            break
+        for a, b in long:
+            if a in editor.neighbours(b):
+                editor.split(a, b)
+        for a, b in editor.edges():
+            editor.flip(a, b)
+        vertices, faces = editor.arrays()
+        vertices = project(_relaxed(vertices, faces), field, 4)
     return project(vertices, field, 8), faces
 
 

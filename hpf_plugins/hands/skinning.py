@@ -60,32 +60,36 @@ class Skin(nn.Module):
         homogeneous = torch.cat([vertices, torch.ones(len(vertices), 1)], dim=1)
         self.register_buffer("_bind", (weights[:, :, None] * homogeneous[:, None]).flatten(1), persistent=False)
 
-    def forward(self, angles: Tensor, joints: Tensor, fingers: Tensor, thickness: Tensor, palm_width: Tensor) -> Mesh:
-        """The skin in the hand's own frame, before its overall size.
+    def forward(self, angles: Tensor, joints: Tensor, shape: Tensor, rotation: Tensor, translation: Tensor) -> Mesh:
+        """The posed, shaped skin.
 
         Args:
             angles: (N, 5, 4) radians.
-            joints: (N, 5, 4, 3) mm, `finger_joints` of the same hands.
-            fingers: (N, 5) factors of each finger's length.
-            thickness: (N,) factor across the fingers and through the palm.
-            palm_width: (N,) factor along the palm's x.
+            joints: (N, 5, 4, 3) mm, `finger_joints` of the same hands in the hand's own frame, before their size.
+            shape: (N, 8) factors: overall size; the length of each finger; thickness, across the fingers and through
+                the palm; the palm's width.
+            rotation: (N, 3, 3), from the hand's own frame.
+            translation: (N, 3) mm.
 
         Returns:
             Vertices (N, V, 3) mm.
         """
         axes = self._axes.to(angles)
-        rotations = bone_rotations(angles, axes)  # (N, 5, 6, 3, 3)
+        size, fingers, thickness, width = shape[:, 0], shape[:, 1:6], shape[:, 6], shape[:, 7]
         across = thickness[:, None].expand_as(fingers)
         scale = torch.stack([across, fingers, across], dim=-1)  # along each bone's own axes
-        at_rest = axes.transpose(-1, -2)
-        linear = ((rotations * scale[:, :, None, None, :]) @ at_rest[:, None]).flatten(1, 2)  # (N, 30, 3, 3)
+        turned = bone_rotations(angles, axes) * scale[:, :, None, None, :]  # (N, 5, 6, 3, 3)
+        linear = (turned @ axes.transpose(-1, -2)[:, None]).flatten(1, 2)  # (N, 30, 3, 3)
         shift = _twice(joints[:, :, :3]).flatten(1, 2) - (linear * self._origins.to(angles)[:, None]).sum(-1)
-        palm = torch.diag_embed(torch.stack([palm_width, torch.ones_like(palm_width), thickness], dim=-1))
+        palm = torch.diag_embed(torch.stack([width, torch.ones_like(width), thickness], dim=-1))
         linear = torch.cat([palm[:, None], linear], dim=1)
         shift = torch.cat([torch.zeros_like(shift[:, :1]), shift], dim=1)
-        # (4 * 31, 3 N): the maps' rows are what `_bind` sums over.
-        maps = torch.cat([linear, shift[..., None]], dim=-1).permute(1, 3, 0, 2).flatten(2).flatten(0, 1)
-        vertices = (self._bind.to(angles) @ maps).unflatten(-1, (len(angles), 3)).transpose(0, 1)
+
+        # The global pose goes into the bones' maps, which are far fewer than the vertices.
+        maps = (rotation * size[:, None, None])[:, None] @ torch.cat([linear, shift[..., None]], dim=-1)
+        maps = torch.cat([maps[..., :3], maps[..., 3:] + translation[:, None, :, None]], dim=-1)  # (N, 31, 3, 4)
+        stacked = maps.permute(1, 3, 0, 2).flatten(2).flatten(0, 1)  # (31 * 4, N * 3)
+        vertices = (self._bind.to(angles) @ stacked).unflatten(-1, (len(angles), 3)).transpose(0, 1)
         return Mesh(vertices, self.faces)
 
 

@@ -138,8 +138,8 @@ class Spheres41(HandModel):
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
         """The skin of poses (N, 26) and shapes (N, 8): vertices (N, V, 3) mm, differentiable, and faces (F, 3)."""
         angles = pose[:, 6:].unflatten(-1, (len(anatomy.FINGERS), 4))
-        skin = self.skin(angles, self._joints(pose, shape), shape[:, 1:6], shape[:, 6], shape[:, 7])
-        return Mesh(_placed(skin.vertices, pose, shape), skin.faces)
+        mesh: Mesh = self.skin(angles, self._joints(pose, shape), shape, rotation_matrix(pose[:, :3]), pose[:, 3:6])
+        return mesh
 
     def _joints(self, pose: Tensor, shape: Tensor) -> Tensor:
         """Joints (N, 5, 4, 3) mm in the hand's own frame, before its overall size."""

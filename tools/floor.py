@@ -1,0 +1,71 @@
+"""The floor of m2d: how far the depth map of the 41 spheres lies from the skin's. Run: python tools/floor.py
+
+What a perfect fit of the spheres leaves, over random poses, shapes and views: the mean difference of the two depth maps
+where both cover, and the intersection over union of their silhouettes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NamedTuple
+
+import torch
+
+from hpf_core.geometry import Grid
+from hpf_core.rotations import random_rotations, rotation_vector
+from hpf_core.synthesis.triangles import orthographic
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
+
+BATCH = 64
+
+
+class Floor(NamedTuple):
+    """Means over hands: `depth_mm` where both cover, `bias_mm` (spheres less skin) there, `iou` of the silhouettes."""
+
+    depth_mm: float
+    bias_mm: float
+    iou: float
+
+
+def measure(hand: Spheres41, count: int, seed: int = 0, neutral: bool = False, grid: Grid | None = None) -> Floor:
+    """The floor over `count` sampled hands, each seen from a random direction; `neutral`: all of the neutral shape."""
+    grid = grid or Grid()
+    generator = torch.Generator().manual_seed(seed)
+    renderer = Spheres(hand.radii, SpheresConfig())
+    rows = []
+    for start in range(0, count, BATCH):
+        number = min(BATCH, count - start)
+        pose, shape = hand.sample(number, generator)
+        if neutral:
+            shape = torch.ones_like(shape)
+        pose = torch.cat([rotation_vector(random_rotations(number, generator)), pose[:, 3:]], dim=1)
+        skin = orthographic(hand.mesh(pose, shape), grid)
+        spheres = renderer.depth(hand.points(pose, shape), grid)
+        # The stub of the arm is skin that no sphere should cover: the crop's forearm takes its place.
+        covered = torch.isfinite(skin)
+        both, either = covered & spheres.hit, covered | spheres.hit
+        apart = torch.where(both, spheres.depth - skin, 0)
+        pixels = both.sum((1, 2))
+        rows.append(
+            torch.stack(
+                [apart.abs().sum((1, 2)) / pixels, apart.sum((1, 2)) / pixels, pixels / either.sum((1, 2))], dim=1
+            )
+        )
+    return Floor(*torch.cat(rows).mean(0).tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the floor of m2d.")
+    parser.add_argument("--count", type=int, default=1000, help="number of random hands")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    hand = Spheres41(Spheres41Config())
+    for name, neutral in (("random shapes", False), ("neutral shape", True)):
+        found = measure(hand, options.count, options.seed, neutral)
+        print(f"{name}: {found.depth_mm:.2f} mm, bias {found.bias_mm:+.2f} mm, IoU {found.iou:.3f}")
+
+
+if __name__ == "__main__":
+    main()
