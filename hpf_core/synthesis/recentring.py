@@ -1,9 +1,11 @@
 """Crops around other centres than those that they were made with, cut out of maps that are wider by a margin.
 
 A wider map has the same pitch and frame as the crop, so a crop around a centre that was moved by whole pixels
-sideways, and by any length in depth, is a window of it: nothing is resampled. Only two things are said approximately.
-The centre is the nearest that lies on the grid, off by half a pixel at most; and a crop that was turned along the ray
-through its first centre keeps that turn. Both stand in the rigid maps, so that points go to the rig's frame exactly.
+sideways, and by any length in depth, is a window of it: nothing is resampled. Three things differ from a crop that is
+made there. The centre is the nearest that lies on the grid, off by half a pixel at most; a crop that was turned along
+the ray through its first centre keeps that turn; both stand in the rigid maps, so that points go to the rig's frame
+exactly. And surfaces before and behind the cube, but inside of the wider one, tell the rays that they cover themselves;
+those of a crop that is made there are told by what the camera sees past the middle of each ray, a few pixels aside.
 """
 
 from __future__ import annotations
