@@ -116,6 +116,18 @@ def test_samples_follow_from_the_generator_alone() -> None:
     assert not torch.equal(one.depth, other.depth)
 
 
+def test_samples_are_the_same_whatever_the_number_of_threads() -> None:
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            drawn.append(dataset().sample(16, seeded(7)))
+    finally:
+        torch.set_num_threads(before)
+    for name in ("depth", "state", "points", "pose", "shape"):
+        assert torch.equal(getattr(drawn[0], name), getattr(drawn[1], name))
+
+
 @pytest.mark.parametrize(
     "options", [{"depth_mm": (20.0, 10.0)}, {"forearm_mm": (50.0, 900.0)}, {"cone": 3}, {"noise": {"depth_mm": -1}}]
 )
