@@ -21,11 +21,19 @@ BATCH = 64
 
 
 class Floor(NamedTuple):
-    """Means over hands: `depth_mm` where both cover, `bias_mm` (spheres less skin) there, `iou` of the silhouettes."""
+    """Means over hands.
+
+    Attributes:
+        depth_mm: mean difference of the two depths where both cover.
+        bias_mm: the same with its sign, spheres less skin.
+        iou: intersection over union of the silhouettes.
+        median_mm: median difference of the two depths where both cover.
+    """
 
     depth_mm: float
     bias_mm: float
     iou: float
+    median_mm: float
 
 
 def measure(hand: Spheres41, count: int, seed: int = 0, neutral: bool = False, grid: Grid | None = None) -> Floor:
@@ -47,11 +55,9 @@ def measure(hand: Spheres41, count: int, seed: int = 0, neutral: bool = False, g
         both, either = covered & spheres.hit, covered | spheres.hit
         apart = torch.where(both, spheres.depth - skin, 0)
         pixels = both.sum((1, 2))
-        rows.append(
-            torch.stack(
-                [apart.abs().sum((1, 2)) / pixels, apart.sum((1, 2)) / pixels, pixels / either.sum((1, 2))], dim=1
-            )
-        )
+        middle = apart.abs().masked_fill(~both, torch.nan).flatten(1).nanmedian(dim=1).values
+        mean, bias = apart.abs().sum((1, 2)) / pixels, apart.sum((1, 2)) / pixels
+        rows.append(torch.stack([mean, bias, pixels / either.sum((1, 2)), middle], dim=1))
     return Floor(*torch.cat(rows).mean(0).tolist())
 
 
@@ -64,7 +70,9 @@ def main() -> None:
     hand = Spheres41(Spheres41Config())
     for name, neutral in (("random shapes", False), ("neutral shape", True)):
         found = measure(hand, options.count, options.seed, neutral)
-        print(f"{name}: {found.depth_mm:.2f} mm, bias {found.bias_mm:+.2f} mm, IoU {found.iou:.3f}")
+        print(
+            f"{name}: {found.depth_mm:.2f} mm (median {found.median_mm:.2f}), bias {found.bias_mm:+.2f} mm, IoU {found.iou:.3f}"
+        )
 
 
 if __name__ == "__main__":

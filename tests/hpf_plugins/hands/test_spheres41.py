@@ -55,7 +55,7 @@ def turn(axis: str, angle: float) -> np.ndarray:
 
 def reference_points(pose: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """One hand by a chain of rotation matrices, joint after joint, (41, 3) mm."""
-    points = []
+    points, wide = [], np.array([shape[7], 1, 1])
     for finger in range(5):
         flex, abduct, second, third = pose[6 + 4 * finger : 10 + 4 * finger]
         if finger < 4:
@@ -68,14 +68,14 @@ def reference_points(pose: np.ndarray, shape: np.ndarray) -> np.ndarray:
             bend = bend - (bend @ along) * along
             bend /= np.linalg.norm(bend)
             frame = np.stack([np.cross(along, bend), -along, -bend], axis=1)
-        joints = [np.array(anatomy.KNUCKLES[finger])]
+        joints = [np.array(anatomy.KNUCKLES[finger]) * wide]
         frame = frame @ turn("z", abduct)
         for length, angle in zip(anatomy.LENGTHS[finger], (flex, second, third), strict=True):
             frame = frame @ turn("x", angle)
             joints.append(joints[-1] + frame @ np.array([0, -length * shape[1 + finger], 0]))
         knuckle, pip, dip, tip = joints
         points += [tip, dip, (dip + pip) / 2, pip, (pip + knuckle) / 2, knuckle]
-    own = np.array(points + [np.array(p) for p in anatomy.PALM]) * shape[0]
+    own = np.array(points + [np.array(p) * wide for p in anatomy.PALM]) * shape[0]
     angle = np.linalg.norm(pose[:3])
     x, y, z = pose[:3] / angle
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -152,22 +152,26 @@ def test_the_thumb_bends_across_the_palm_and_rises_out_of_it(hand: Spheres41) ->
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
-        ("F1_KNU3_A", "F1_KNU2_B", 43.5),
-        ("F2_KNU3_A", "F2_KNU2_B", 50.4),
-        ("F3_KNU3_A", "F3_KNU2_B", 57.2),
-        ("F4_KNU3_A", "F4_KNU2_B", 51.3),
-        ("TH_KNU3_A", "TH_KNU3_B", 24.6),
-        ("PALM_1", "PALM_2", 35.3),
-        ("PALM_1", "PALM_3", 81.3),
-        ("F2_KNU2_B", "PALM_3", 77.0),
-        ("F3_KNU2_B", "PALM_3", 81.7),
-        ("F4_KNU2_B", "PALM_3", 82.7),
+        # Mean phalanges of Buryanov & Kotiuk 2010, from joint to joint: a head more before it, a head less at its end.
+        ("F1_KNU1_B", "F1_KNU2_B", 32.74 + 6.0 - 3.5),
+        ("F2_KNU1_B", "F2_KNU2_B", 41.37 + 7.0 - 4.0),
+        ("F3_KNU1_B", "F3_KNU2_B", 44.63 + 7.0 - 4.0),
+        ("F4_KNU2_B", "F4_KNU3_B", 22.38 + 4.0 - 3.0),
+        ("TH_KNU2_B", "TH_KNU3_B", 31.57 + 6.0 - 4.0),
     ],
 )
-def test_the_open_hand_has_the_annotation_s_lengths(hand: Spheres41, one: str, other: str, expected: float) -> None:
-    """Distances (mm) in NYU's test annotation of the first subject, its upper quartile: the open hand."""
+def test_the_skeleton_has_published_lengths(hand: Spheres41, one: str, other: str, expected: float) -> None:
     points = neutral(hand)
-    assert np.linalg.norm(at(hand, points, one) - at(hand, points, other)) == pytest.approx(expected, abs=3)
+    assert np.linalg.norm(at(hand, points, one) - at(hand, points, other)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_carpus_and_metacarpals_carry_the_knuckles(hand: Spheres41) -> None:
+    """From the wrist's crease: 30 mm of carpus, the third metacarpal less its head (Buryanov & Kotiuk 2010: 64.6)."""
+    points = neutral(hand)
+    assert anatomy.WRIST_Y - at(hand, points, "F3_KNU1_B")[1] == pytest.approx(30 + 64.6 - 7, abs=0.5)
+    knuckles = np.stack([at(hand, points, f"F{k}_KNU1_B") for k in (1, 2, 3, 4)])
+    spacing = np.linalg.norm(np.diff(knuckles, axis=0), axis=1)
+    assert bool(((spacing > 17) & (spacing < 27)).all())
 
 
 # ------------------------------------------------------------------------------------------------ names, maps, lengths
@@ -220,10 +224,25 @@ def test_bones_reach_every_point_from_the_palm(hand: Spheres41) -> None:
 
 
 def test_ranges_of_sizes_widen_the_bones() -> None:
-    narrow = Spheres41(Spheres41Config(size_range=(1, 1), finger_range=(1, 1))).bones()
-    wide = Spheres41(Spheres41Config(size_range=(0.5, 2), finger_range=(1, 1))).bones()
+    narrow = Spheres41(Spheres41Config(size_range=(1, 1), finger_range=(1, 1), palm_width_range=(1, 1))).bones()
+    wide = Spheres41(Spheres41Config(size_range=(0.5, 2), finger_range=(1, 1), palm_width_range=(1, 1))).bones()
     assert float((narrow.longest - narrow.shortest).max()) < 0.05
     torch.testing.assert_close(wide.longest, 2 * narrow.longest, atol=0.05, rtol=0)
+
+
+def test_sampled_hands_never_leave_the_bones_ranges(hand: Spheres41) -> None:
+    bones = hand.bones()
+    points = hand.points(*hand.sample(400, torch.Generator().manual_seed(8)))
+    length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
+    assert bool(((length >= bones.shortest) & (length <= bones.longest)).all())
+    # And the ranges are no wider than the shapes need: the ends are reached.
+    corners = torch.cartesian_prod(*(torch.tensor(r) for r in ((0.88, 1.13), (0.95, 1.05), (0.94, 1.06))))
+    shape = torch.ones(len(corners), 8)
+    shape[:, 0], shape[:, 1:6], shape[:, 7] = corners[:, 0], corners[:, 1:2], corners[:, 2]
+    points = hand.points(torch.zeros(len(corners), 26), shape)
+    length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
+    torch.testing.assert_close(length.amin(0), bones.shortest, atol=0.02, rtol=0)
+    torch.testing.assert_close(length.amax(0), bones.longest, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("bad", [(1.1, 0.9), (0.0, 1.0), (1.0, 50.0)])
