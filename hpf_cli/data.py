@@ -122,13 +122,13 @@ def check(
         hpf data check $HPF_NYU_ROOT --all --sheet nyu.png
     """
     from hpf_cli.progress import Live
+    from hpf_core.synthesis.capture_sheet import capture_sheet
     from hpf_core.synthesis.checking import check_capture
-    from hpf_core.synthesis.contact_sheet import contact_sheet
 
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     with Live(show.console) as live:
         report = check_capture(folder, None if everything else frames, live.progress)
-        drawn = contact_sheet(report, target)
+        drawn = capture_sheet(report, target)
     if as_json:
         show.emit_json(_report_document(report, target))
     else:

@@ -69,7 +69,10 @@ def _names(names: tuple[str, ...]) -> Finding:
 
 def _pixels(split: Path, xyz: np.ndarray, views: tuple[int, ...]) -> Finding:
     """`joint_uvd` against the projection of `joint_xyz`."""
-    stored = nyu_layout.read_uvd(split)
+    try:
+        stored = nyu_layout.read_uvd(split)
+    except DataError as error:
+        return Finding("joint_uvd", "failed", str(error), (nyu_layout.LABELS_FILE,))
     if stored is None or stored.shape[0] <= max(views) or stored.shape[1] < xyz.shape[1]:
         return Finding(
             "joint_uvd", "warning", "is missing or of another size; it isn't needed", (nyu_layout.LABELS_FILE,)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,18 +118,36 @@ def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
         DataError: the file is missing, damaged, or of another size or kind.
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
             if image.format != "PNG" or image.mode != "RGB" or image.size != (camera.width, camera.height):
                 raise DataError(
                     f"{path} is a {image.format} image, mode {image.mode}, {image.width} x {image.height}, but NYU's "
                     f"layout has 8-bit RGB PNG images of {camera.width} x {camera.height}."
                 )
             rgb = np.asarray(image)
+        _check_sums(content)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, UnidentifiedImageError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     return (rgb[..., 1].astype(np.uint16) << 8) | rgb[..., 2]
+
+
+def _check_sums(png: bytes) -> None:
+    """Compare the checksum of every chunk of a PNG image: Pillow doesn't for those that hold the pixels.
+
+    Raises:
+        ValueError: one is wrong.
+        struct.error: the image ends too early.
+    """
+    place, kind = 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", png, place)
+        (stored,) = struct.unpack_from(">I", png, place + 8 + length)
+        if zlib.crc32(png[place + 4 : place + 8 + length]) != stored:
+            raise ValueError(f"wrong checksum of the part {kind.decode('latin-1')} at byte {place}")
+        place += 12 + length
 
 
 def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
@@ -182,12 +201,17 @@ def read_annotation(split: Path) -> Annotation:
 
 
 def read_uvd(split: Path) -> np.ndarray | None:
-    """`joint_uvd` (V, N, 36, 3) of a split as it stands in the file, pixels and mm; None where it has none."""
+    """`joint_uvd` (V, N, 36, 3) of a split as it stands in the file, pixels and mm; None where it has none.
+
+    Raises:
+        DataError: the file is unreadable at that place.
+    """
+    path = split / LABELS_FILE
     try:
-        with (split / LABELS_FILE).open("rb") as file:
+        with path.open("rb") as file:
             found = scipy.io.loadmat(file, variable_names=["joint_uvd"]).get("joint_uvd")
-    except _UNREADABLE:
-        return None
+    except _UNREADABLE as error:
+        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
     fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
     return found.astype(np.float64) if fits else None
 

@@ -42,16 +42,13 @@ class Unfinished:
             InputError: something else is in the way, or nothing can be written here.
         """
         try:
-            if not self._is_there():
-                self.path.mkdir(parents=True, exist_ok=True)
-                self._take_turns()
-                if not self._is_there():
-                    self._claim()
+            self._open()
         except OSError as error:
-            raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
-        if self.finished:
             self._release()
-            self.path = self._folder
+            raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(
@@ -86,6 +83,16 @@ class Unfinished:
         if self._folder.exists():
             self._folder.rmdir()
         self.path.replace(self._folder)
+
+    def _open(self) -> None:
+        if not self._is_there():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_turns()
+            if not self._is_there():
+                self._claim()
+                return
+        self._release()
+        self.path = self._folder
 
     def _is_there(self) -> bool:
         """Whether the capture is finished. Refuses what else may be in its place."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpf_core.errors import DataError, InputError
+from hpf_core.errors import DataError
 from hpf_core.frames import RealFrames, State
 from hpf_core.geometry import Grid, apply_rigid
 from hpf_core.interfaces import HandModel
@@ -53,89 +51,11 @@ def everything(capture: Capture, split: str = "train") -> RealFrames:
     return capture.frames(split, np.arange(capture.splits()[split]))
 
 
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".mat"  # MATLAB files hold the time of writing
-    }
-
-
 def assert_same(one: RealFrames, other: RealFrames) -> None:
     for field in dataclasses.fields(RealFrames):
         first, second = getattr(one, field.name), getattr(other, field.name)
         if isinstance(first, torch.Tensor):
             assert torch.equal(first, second), field.name
-
-
-# ------------------------------------------------------------------------------------------------------- simulation
-
-
-def test_the_same_seed_makes_the_same_bytes_however_many_threads(
-    made: Path, hand: HandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simulate, "workers", lambda: 1)
-    torch.manual_seed(99)
-    simulate.simulate(tmp_path / "again", hand, CONFIG)
-    assert digest(tmp_path / "again") == digest(made)
-    for split in ("train", "test"):
-        np.testing.assert_array_equal(
-            nyu_layout.read_annotation(tmp_path / "again" / split).xyz, nyu_layout.read_annotation(made / split).xyz
-        )
-    simulate.simulate(tmp_path / "other", hand, CONFIG.model_copy(update={"seed": 1}))
-    one, other = digest(tmp_path / "other"), digest(made)
-    assert all(one[name] != other[name] for name in one if name.endswith(".png"))
-
-
-def test_joints_lie_in_the_image_and_inside_of_the_hand(made: Path) -> None:
-    for split in ("train", "validation", "test"):
-        xyz = nyu_layout.read_annotation(made / split).xyz
-        assert xyz.shape == (3, getattr(CONFIG, split), 36, 3)
-        image = nyu_layout.CAMERA.project(xyz)
-        assert (image[..., 0] > 5).all()
-        assert (image[..., 0] < 635).all()
-        assert (image[..., 1] > 5).all()
-        assert (image[..., 1] < 475).all()
-        behind = []
-        for view in range(3):
-            for frame in range(xyz.shape[1]):
-                depth = nyu_layout.read_depth(nyu_layout.image_path(made / split, view, frame))
-                u, v, z = np.rint(image[view, frame]).astype(int).T
-                seen = depth[v, u] > 0
-                assert seen.mean() > 0.6
-                behind.append((z - depth[v, u])[seen])
-        depth_inside = np.concatenate(behind)
-        # The surface lies before the joint that it hides: by a radius, or more where another finger is in the way.
-        assert np.mean(depth_inside > 3) > 0.95
-        assert 6 < np.median(depth_inside) < 30
-
-
-def test_the_sidecar_tells_what_was_made(made: Path) -> None:
-    sidecar = json.loads((made / "capture.json").read_text())
-    assert sidecar["simulated"] is True
-    assert [(part["first"], part["frames"], part["subject"]) for part in sidecar["segments"]["test"]] == [
-        (0, 2, 0),
-        (2, 1, 1),
-    ]
-    assert CaptureConfig(**sidecar["made"]["config"]) == CONFIG
-
-
-def test_a_folder_with_something_in_it_is_refused_and_left_alone(hand: HandModel, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="isn't empty"):
-        simulate.simulate(tmp_path, hand, CONFIG)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_a_capture_that_fails_leaves_nothing_behind(
-    hand: HandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(done: int, total: int, what: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        simulate.simulate(tmp_path / "capture", hand, CONFIG, interrupted)
-    assert list(tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------------------------------------------------- reading

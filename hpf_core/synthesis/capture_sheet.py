@@ -20,13 +20,13 @@ _REACH_MM = 150.0  # from the palm to the rim of a tile, and in depth
 _ROWS = 12
 _FINGERS = 5
 _JOINTS_OF_A_FINGER = 6
-_PALM = ((30, 32), (31, 32), (32, 33), (32, 34), (32, 35), (33, 34), (34, 35), (30, 31))
-_ROOTS = ((5, 33), (11, 34), (17, 34), (23, 35), (29, 31))
+_PALM = ((30, 31), (30, 35), (31, 33), (35, 34), (33, 34), (34, 32))  # wrist, heel, ball of the thumb, centre
+_ROOTS = ((5, 32), (11, 32), (17, 32), (23, 32), (29, 33))  # fingers' knuckles and the thumb's first joint
 _COLOURS = ("#ff5a5f", "#ffb400", "#8ce071", "#4fc3f7", "#c792ea", "#ffffff")
 _PAPER, _LOST = (24, 24, 28), (70, 20, 20)  # no tile; nothing returned
 
 
-def contact_sheet(report: CaptureReport, path: Path) -> int:
+def capture_sheet(report: CaptureReport, path: Path) -> int:
     """Draw up to 12 frames, spread over all splits, a row for each frame and a column for each view.
 
     Depth is coloured from near (bright) to far (dark) within 150 mm of the palm, what returned nothing is dark red. A
