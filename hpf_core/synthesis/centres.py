@@ -13,17 +13,17 @@ Centring = Literal["annotated", "mass", "refined"]
 _NEAREST_PIXELS = 200  # so many pixels must be nearer than what is taken for the hand's front: no speck of noise is
 _FRONT_MM = 60.0  # thickness of the first slice behind the front
 _ROUNDS = 4
-_BEHIND_MM = 30.0
-"""The palm's centre lies so far behind the centre of mass of what is seen, along the ray: the mean over the views of a
-simulated capture is 34 mm; a little less is said so that a flat hand's is still inside of it."""
+_ARM_SHARE = 0.5  # how far the centre is moved away from the arm, as a share of how far the arm draws a wider mean
+_BEHIND_MM = 25.0  # the palm's centre lies so far behind the middle of its visible surface (simulated captures: 24-34)
 
 
 def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm: float) -> np.ndarray | None:
     """Centre (3,) mm of a hand that is the nearest thing to the camera, or None where nothing is seen.
 
     The first 60 mm of depth give a start; then the mean of what lies in a cube around it, half as wide as the crop's,
-    is taken and the cube moved there, four times. What is seen is the surface: the centre is taken 30 mm behind it. It
-    is rough: a forearm draws it to the wrist, in a single view by up to 50 mm.
+    is taken and the cube moved there, four times. The forearm has drawn it to the wrist by then: the mean of a wider
+    ball lies farther up the arm, and the centre moves half as far the other way. What is seen is the surface: the
+    palm's centre is taken 25 mm behind it. In one view it can be off by 100 mm, where the arm is nearer than the hand.
 
     Args:
         depth: (H, W) mm.
@@ -46,6 +46,9 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
         if not inside.any():
             break
         centre = np.average(points[inside], axis=0, weights=weight[inside])
+    around = np.linalg.norm(points - centre, axis=1) < cube_mm / 2
+    if around.any():
+        centre = centre + _ARM_SHARE * (centre - np.average(points[around], axis=0, weights=weight[around]))
     return centre * (1 + _BEHIND_MM / np.linalg.norm(centre))
 
 

@@ -48,20 +48,39 @@ def spoil(path, seed):
     scipy.io.savemat(path, {k: v for k, v in content.items() if not k.startswith("__")})
 
 
-def test_weights_are_bit_identical_with_other_labels_and_without_any(nyu, capture, tmp_path):
-    cache = tmp_path / "cache"
-    first = Run(nyu(), tmp_path / "first", cache=cache).execute()
+@pytest.mark.parametrize("centre", ["annotated", "refined"])
+def test_weights_are_bit_identical_with_other_labels_and_without_any(nyu, capture, tmp_path, centre):
+    cache, centred = tmp_path / "cache", [f"data.real.centre={centre}"]
+    first = Run(nyu(sets=centred), tmp_path / "first", cache=cache).execute()
     assert first["evaluation"][-1]["frames"] == 4
+    assert first["evaluation"][-1]["centre"] == centre
 
     for split in ("train", "test"):
         spoil(capture / split / "joint_data.mat", seed=1)
-    Run(nyu(sets=["evaluate=null"]), tmp_path / "spoilt", cache=cache).execute()
-    assert same_tensors(tmp_path / "first" / "weights.safetensors", tmp_path / "spoilt" / "weights.safetensors")
+    Run(nyu(sets=[*centred, "evaluate=null"]), tmp_path / "spoilt", cache=cache).execute()
 
     for split in ("train", "test"):
         (capture / split / "joint_data.mat").unlink()
-    Run(nyu(sets=["evaluate=null"]), tmp_path / "bare", cache=cache).execute()
-    assert same_tensors(tmp_path / "first" / "weights.safetensors", tmp_path / "bare" / "weights.safetensors")
+    Run(nyu(sets=[*centred, "evaluate=null"]), tmp_path / "bare", cache=cache).execute()
+
+    kept = ["weights.safetensors"] + (["centres/fit.safetensors"] if centre == "refined" else [])
+    for other in ("spoilt", "bare"):
+        for file in kept:
+            assert same_tensors(tmp_path / "first" / file, tmp_path / other / file)
+
+
+def test_refined_crops_need_no_label_but_for_the_calibration(nyu, capture, tmp_path):
+    """Not even their start: with the calibration alone in the cache, other labels give the same crops and weights."""
+    cache, sets = tmp_path / "cache", ["data.real.centre=refined", "evaluate=null"]
+    Run(nyu(sets=sets), tmp_path / "first", cache=cache).execute()
+    for path in cache.glob("captures/*/*/*"):
+        if path.name != "calibration.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for split in ("train", "test"):
+        (capture / split / "joint_data.mat").unlink()
+    Run(nyu(sets=sets), tmp_path / "bare", cache=cache).execute()
+    for file in ("weights.safetensors", "centres/fit.safetensors"):
+        assert same_tensors(tmp_path / "first" / file, tmp_path / "bare" / file)
 
 
 def test_what_the_test_relies_on_labels_do_matter_to_evaluation(nyu, capture, tmp_path):

@@ -216,6 +216,52 @@ def test_centres_of_mass_need_no_label_and_are_fixed(root: Path, tmp_path: Path)
     assert not torch.equal(first.depth, centred.depth)
 
 
+def test_crops_that_can_be_moved_begin_as_those_of_the_mass(root: Path, tmp_path: Path) -> None:
+    """The wider maps are told at the cube's faces anew; only rays at an edge may be told otherwise."""
+    mass, kept = reader(root, tmp_path / "one", centring="mass"), reader(root, tmp_path / "two", centring="refined")
+    assert (mass.recentres, kept.recentres) == (False, True)
+    one, other = everything(mass), everything(kept)
+    assert torch.equal(one.to_rig, other.to_rig)
+    assert other.depth.shape == (6, 3, 64, 64)
+    same = one.state == other.state
+    assert same.float().mean() > 0.97
+    both = (one.state == State.HIT) & (other.state == State.HIT)
+    assert ((one.depth - other.depth).abs()[both] < 0.11).float().mean() > 0.99
+    # One place per frame, seen from every camera.
+    centres = one.to_rig[..., :3, 3]
+    assert (centres - centres[:, :1]).abs().max() < 1e-3
+
+
+def test_moved_crops_follow_with_their_maps_and_come_back(root: Path, tmp_path: Path) -> None:
+    capture = reader(root, tmp_path / "cache", centring="refined")
+    before, test_before = everything(capture), everything(capture, "test")
+    camera_before = capture.to_camera("train")
+    palm = nyu_layout.read_annotation(root / "train").xyz[0, :, nyu_layout.PALM_CENTRE]
+    asked = palm.copy()
+    asked[2] = np.nan
+    asked[3] += 500.0
+    assert capture.recentre("train", asked).tolist() == [True, True, False, False, True, True]
+    after = everything(capture)
+    # The palm's centre lies in the middle of every moved crop: sideways within half a pixel, in depth within 0.1 mm.
+    inverse = torch.linalg.inv(after.to_rig.double())
+    inside = apply_rigid(inverse, torch.from_numpy(palm)[:, None, None].expand(-1, 3, 1, 3))[:, :, 0]
+    moved = [0, 1, 4, 5]
+    assert inside[moved][..., :2].abs().max() <= 300 / 64 / 2 + 1e-3
+    assert inside[moved][..., 2].abs().max() < 0.1
+    for stays in (2, 3):
+        assert torch.equal(after.depth[stays], before.depth[stays])
+        assert torch.equal(after.to_rig[stays], before.to_rig[stays])
+    # The first camera's frame is the rig's, so that both maps of the evaluated view are one.
+    np.testing.assert_allclose(capture.to_camera("train"), after.to_rig[:, 0].double(), atol=1e-3)
+    assert torch.equal(capture.frames("train", np.array([5, 0])).depth, after.depth[[5, 0]])
+    assert_same(everything(capture, "test"), test_before)
+    capture.recentre("train", None)
+    assert_same(everything(capture), before)
+    np.testing.assert_array_equal(capture.to_camera("train"), camera_before)
+    with pytest.raises(ValueError, match="the split 'train' has 6 frames"):
+        capture.recentre("train", palm[:2])
+
+
 def test_what_is_not_a_capture_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a folder 'train' nor 'test'"):
         reader(tmp_path, tmp_path / "cache").prepare()
