@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.sample import sample
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hpf_core.synthesis.simulate import CaptureConfig
 
 app = typer.Typer(no_args_is_help=True)
+app.command("sample")(sample)
 
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SHEET = typer.Option(

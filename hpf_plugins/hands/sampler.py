@@ -59,11 +59,9 @@ class PoseSampler:
         size_range: tuple[float, float],
         finger_range: tuple[float, float],
         thickness_range: tuple[float, float],
-        palm_width_range: tuple[float, float] | None = None,
+        palm_width_range: tuple[float, float],
     ) -> None:
-        self._ranges = [size_range, *[finger_range] * 5, thickness_range]
-        if palm_width_range is not None:
-            self._ranges.append(palm_width_range)
+        self._ranges = [size_range, *[finger_range] * 5, thickness_range, palm_width_range]
         self._solutions: dict[torch.device, Solved] = {}
 
     def keep_apart(self, neutral: Tensor, radii: Tensor, pairs: Tensor) -> None:
@@ -79,7 +77,7 @@ class PoseSampler:
         self._radii = radii.detach().clone()
 
     def draw(self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]) -> PoseSample:
-        """Poses (count, 26) and shapes (count, S) that `points` (pose, shape) doesn't send through themselves."""
+        """Poses (count, 26) and shapes (count, 8) that `points` (pose, shape) doesn't send through themselves."""
         sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)] or [0]
         chunks = [self._draw_chunk(size, generator, points) for size in sizes]
         return PoseSample(torch.cat([c.pose for c in chunks]), torch.cat([c.shape for c in chunks]))
@@ -139,7 +137,7 @@ class PoseSampler:
         return self._solutions[device]
 
     def _draw_shape(self, count: int, generator: torch.Generator) -> Tensor:
-        """Uniform within each range: overall size, five finger lengths, thickness, and what follows. (count, S)"""
+        """Uniform within each range: overall size, five finger lengths, thickness, palm width. (count, 8)"""
         ranges = torch.tensor(self._ranges, device=generator.device)
         share = torch.rand(count, len(ranges), generator=generator, device=generator.device)
         return ranges[:, 0] + share * (ranges[:, 1] - ranges[:, 0])
