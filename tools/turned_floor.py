@@ -1,0 +1,95 @@
+"""What turning a crop along the ray through its centre is worth to m2d. Run: python tools/turned_floor.py
+
+A camera's image shows a hand from where the camera stands; m2d renders spheres along parallel rays. Away from the
+image's middle the two look from different sides, unless the crop is turned. Random hands are put at several angles off
+the camera's axis and imaged without noise; the image is cropped around the true palm, and the true spheres are rendered
+over the crop: what differs is left to the best of fits. Once the image is of the spheres themselves, so that nothing
+differs but the way of looking, and once of the skin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.frames import State
+from hpf_core.geometry import Grid, apply_rigid, invert_rigid
+from hpf_core.interfaces import HandModel, Renderer
+from hpf_core.rotations import rotation_vector, sample_view
+from hpf_core.synthesis import rasterise, triangles
+from hpf_core.synthesis.crops import crop
+from hpf_core.synthesis.rigs import PRIMESENSE
+from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
+
+DISTANCE_MM = 850.0
+ANGLES_DEG = (0.0, 8.0, 16.0, 22.0)
+"""Off the axis, to the side of the image; at 22 degrees a hand still fits into it."""
+
+
+def hands(hand: HandModel, count: int, angle_deg: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Poses and shapes of random hands, seen as the simulated rig sees them, their palms at an angle off the axis."""
+    generator = torch.Generator().manual_seed(seed)
+    pose, shape = hand.sample(count, generator)
+    # The same hands, and the same sides of them, at every angle: they are turned with the ray to their palms.
+    angle = math.radians(angle_deg)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    along = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
+    turn = rotation_vector(along @ sample_view(count, generator, 70, 45))
+    pose = torch.cat([turn, torch.zeros_like(turn), pose[:, 6:]], dim=1)
+    palm = hand.points(pose, shape)[:, hand.palm_centre]
+    where = torch.tensor([sine, 0.0, cosine]) * DISTANCE_MM
+    return torch.cat([pose[:, :3], where - palm, pose[:, 6:]], dim=1), shape
+
+
+def floor(
+    hand: HandModel, renderer: Renderer, count: int, angle_deg: float, turned: bool, skin: bool, seed: int = 0
+) -> tuple[float, float]:
+    """Mean difference of depth, mm, where both cover, and intersection over union of the silhouettes."""
+    grid = Grid()
+    pose, shape = hands(hand, count, angle_deg, seed)
+    points, mesh = hand.points(pose, shape), hand.mesh(pose, shape)
+    found = []
+    for number in range(count):
+        if skin:
+            image = triangles.perspective(mesh.vertices[number], mesh.faces, PRIMESENSE).numpy()
+        else:
+            image = rasterise.perspective(points[number], hand.radii, PRIMESENSE).numpy()
+        seen = np.isfinite(image)
+        centre = points[number, hand.palm_centre].numpy()
+        made = crop(np.where(seen, image, 0), seen, PRIMESENSE, centre, grid, turned)
+        into = invert_rigid(torch.from_numpy(made.to_camera))
+        spheres = renderer.depth(apply_rigid(into, points[number].double())[None].float(), grid)
+        hit, rendered = spheres.hit[0].numpy(), spheres.depth[0].numpy()
+        measured = made.state == State.HIT
+        both = hit & measured
+        found.append((np.abs(rendered - made.depth)[both].mean(), both.sum() / (hit | measured).sum()))
+    depth, iou = np.mean(found, axis=0)
+    return float(depth), float(iou)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the floor of m2d with and without turned crops.")
+    parser.add_argument("--count", type=int, default=100, help="number of random hands at each angle")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    hand = Spheres41(Spheres41Config())
+    renderer = Spheres(hand.radii, SpheresConfig())
+    for skin in (False, True):
+        for angle in ANGLES_DEG:
+            for turned in (True, False):
+                with torch.no_grad():
+                    depth, iou = floor(hand, renderer, options.count, angle, turned, skin, options.seed)
+                of, how = "skin" if skin else "spheres", "turned" if turned else "not turned"
+                print(
+                    f"image of the {of}, {angle:4.0f} degrees off the axis, {how:>10}: {depth:5.2f} mm, IoU {iou:.3f}"
+                )
+
+
+if __name__ == "__main__":
+    main()
