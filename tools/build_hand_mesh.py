@@ -47,7 +47,7 @@ def bone_weights(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     across each joint, and is shared between the two segments and the bone that turns half way.
     """
     rays = ray_distances(vertices)
-    thumb = diffuse((rays.argmin(1) == 4).astype(float)[:, None], faces, 2.0)
+    thumb = diffuse((rays.argmin(1) == 4).astype(float)[:, None], faces, 5.0)
     fingers = diffuse(np.eye(4)[rays[:, :4].argmin(1)], faces, 0.35)
     digits = np.concatenate([fingers * (1 - thumb), thumb], axis=1)
 

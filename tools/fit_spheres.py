@@ -101,7 +101,7 @@ def fit(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fit the 41 spheres into the skin.")
-    parser.add_argument("--count", type=int, default=160, help="number of random hands")
+    parser.add_argument("--count", type=int, default=256, help="number of random hands")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -87,28 +87,29 @@ THUMB_ALONG = (0.471, -0.816, -0.335)
 THUMB_FLEXION = (-0.882, -0.441, -0.167)
 
 PALM = (
-    (-15.5, 66.0, -3.1),  # PALM_1, the wrist on the little finger's side
-    (15.5, 66.0, -3.1),  # PALM_2, the wrist on the thumb's side
+    (-15.5, 66.0, -2.9),  # PALM_1, the wrist on the little finger's side
+    (15.5, 66.0, -3.3),  # PALM_2, the wrist on the thumb's side
     (0.0, 0.0, 0.0),  # PALM_3, the palm's centre
-    (7.9, 38.2, -4.0),  # PALM_4, ball of the thumb
-    (0.6, 61.8, -2.7),
-    (-13.6, 41.3, -4.3),  # PALM_6, heel of the hand
-    (20.2, -4.2, -2.4),
-    (-24.5, 5.2, -4.5),
-    (-22.5, 24.0, -5.1),
-    (-0.4, 21.4, 0.3),
-    (16.8, 17.0, -5.7),
+    (6.4, 37.2, -4.0),  # PALM_4, between the balls of thumb and little finger
+    (0.6, 61.3, -2.7),
+    (-14.6, 40.3, -4.5),  # PALM_6, heel of the hand
+    (21.2, -7.2, -2.9),
+    (-24.5, 5.7, -4.5),
+    (-22.0, 24.7, -5.1),
+    (-1.4, 21.4, 0.0),
+    (17.0, 15.0, -5.2),
 )
 
-# Radii in mm, tip to root.
+# Radii in mm, tip to root. They and the points of the palm are what `tools/fit_spheres.py` found nearest to the skin,
+# over random poses and shapes: no fixed radius is right for all hands, these err to both sides.
 FINGER_RADII = (
-    (6.3, 7.4, 7.4, 8.1, 10.4, 12.2),
-    (6.8, 9.1, 8.9, 9.3, 11.5, 12.9),
-    (8.0, 8.4, 9.4, 10.3, 11.3, 13.9),
-    (7.6, 8.3, 9.0, 9.8, 11.3, 13.3),
-    (8.8, 11.5, 11.3, 13.4, 17.0, 14.4),
+    (6.3, 7.4, 7.7, 8.3, 10.2, 13.2),
+    (7.2, 8.5, 8.9, 10.0, 11.3, 13.4),
+    (7.7, 8.9, 9.7, 10.7, 11.8, 14.3),
+    (7.4, 9.0, 9.2, 10.0, 11.3, 13.1),
+    (8.8, 11.5, 11.6, 13.2, 16.0, 14.2),
 )
-PALM_RADII = (16.6, 15.4, 16.6, 22.3, 22.8, 19.6, 17.0, 16.9, 16.7, 18.0, 18.5)
+PALM_RADII = (17.1, 15.4, 16.6, 22.8, 22.8, 19.6, 16.5, 16.9, 17.2, 17.5, 18.5)
 
 # The palm is a surface of triangles over its points and the knuckles. Its edges are links and bones.
 PALM_TRIANGLES = (
