@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from hpf_core.evaluation.coverage import BANDS, DEPTH_MM, PINCH_MM, SECTORS, VOXEL_MM
 from hpf_core.evaluation.style import INK, PALETTE, QUIET, axis_labels, heading, new_panels, write_figure
@@ -56,7 +56,7 @@ def _sets(axes: Axes, sets: Mapping[str, float], fingers: list[str]) -> None:
     axes.tick_params(axis="y", labelsize=7 if len(rows) <= 32 else 4, length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.grid(False)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     heading(axes, f"sets of extended fingers ({int((shares > 0).sum())} of {len(shares)} occur)")
     axis_labels(axes, "poses", f"extended |: {fingers[0]} ... {fingers[-1]}")
 

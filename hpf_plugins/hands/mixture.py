@@ -3,8 +3,9 @@ Hand Tracking"), whose prior mixes open, half-open, pinched, closed and pointing
 
 A hand is open; half open, all fingers by a common amount; pinching with one finger; closed; pointing, with each of the
 2^5 sets of extended fingers equally often; or has each finger in a state of its own. It may be on the way from one such
-pose to another. Neighbouring fingers bend together: no muscle and no tendon serves one finger alone, and the ring
-finger is the least free (Lin, Wu & Huang 2000; Zatsiorsky, Li & Latash 2000, Exp. Brain Res. 131).
+pose to another. Neighbouring fingers bend together, as no finger moves wholly alone (Häger-Ross & Schieber 2000,
+"Quantifying the independence of human finger movements", J. Neurosci. 20(22)); how much is our choice, as are the shares
+of the kinds and the angles of their states.
 """
 
 from __future__ import annotations
