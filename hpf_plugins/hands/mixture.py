@@ -4,8 +4,8 @@ Hand Tracking"), whose prior mixes open, half-open, pinched, closed and pointing
 A hand is open; half open, all fingers by a common amount; pinching with one finger; closed; pointing, with each of the
 2^5 sets of extended fingers equally often; or has each finger in a state of its own. It may be on the way from one such
 pose to another. Neighbouring fingers bend together, as no finger moves wholly alone (Häger-Ross & Schieber 2000,
-"Quantifying the independence of human finger movements", J. Neurosci. 20(22)); how much is our choice, as are the shares
-of the kinds and the angles of their states.
+"Quantifying the independence of human finger movements", J. Neurosci. 20(22)); how much is our choice, as are the
+shares of the kinds and the angles of their states.
 """
 
 from __future__ import annotations
