@@ -37,7 +37,7 @@ from hpf_core.synthesis.store import FORMAT, CropStore, StoreWriter
 
 
 class CaptureWarning(UserWarning):
-    """Something of a capture's cache was damaged and is made anew."""
+    """Something of a capture is damaged: of its cache, which is made anew, or frames, which are left out."""
 
 
 def _warn_of_labels(path: Path, error: Exception) -> None:
@@ -300,6 +300,11 @@ class Capture(RealDataset):
         if not len(store.kept):
             reasons = "; ".join(store.left_out[:3])
             raise DataError(f"{self.source.name}: no frame of {folder} can be used. {reasons}")
+        if store.left_out:
+            few, more = store.left_out[:3], len(store.left_out) - 3
+            said = " ".join(few) + (f" And {more} more." if more > 0 else "")
+            count = f"{len(store.left_out)} of {len(store.numbers)} frames of {folder}"
+            warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=3)
         return store
 
     def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress) -> None:

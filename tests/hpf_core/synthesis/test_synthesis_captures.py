@@ -186,6 +186,8 @@ def test_frames_with_a_bad_image_are_listed_and_left_out(root: Path, tmp_path: P
     (root / "train" / "depth_2_0000002.png").write_bytes(b"no image")
     (root / "train" / "depth_1_0000005.png").unlink()
     capture = reader(root, tmp_path / "two")
+    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train can't be used.*depth_2_0000002\.png is damaged"):
+        capture.prepare()
     assert capture.splits()["train"] == 4
     reasons = capture.left_out("train")
     assert len(reasons) == 2
