@@ -4,11 +4,11 @@ Synthetic samples and actors are skinned by the same hand model, so what would t
 what the model's own shapes can do:
 
 - every shape parameter stands near one end of its range, so the proportions are those that are drawn least;
-- the hand is stretched across the palm and along it, each by 2 to 4 % (Greiner 1991, Natick/TR-92/011: lengths and
-  breadths of adult hands vary by about 5 and 6 to 8 %, as coefficients of variation), so breadth against length leaves
-  the shape space;
-- the flesh is 6 to 10 % thicker or thinner than the model's, and each finger, the thumb and the palm have 3 % of their
-  own on top, so a part's thickness doesn't follow from the others';
+- a hand that is broad for its length is stretched across and pressed along, each by 2 to 4 %, and a slender one the
+  other way (Greiner 1991, Natick/TR-92/011: lengths and breadths of adult hands vary by about 5 and 6 to 8 %, as
+  coefficients of variation), so that the ratio of both leaves what the model draws;
+- where the shape is fleshy, the flesh is 6 to 10 % thicker still, where it is lean, thinner, and each finger, the thumb
+  and the palm have up to 3 % of their own on top, so that a part's thickness doesn't follow from the others';
 - forearm, upper arm and body, which no synthetic sample shows in full, stand behind.
 
 The two training subjects take opposite ends in all of this, and the new subject shares every other end with each.
@@ -35,6 +35,7 @@ _THICKNESS = (0.06, 0.10)
 _PART_THICKNESS = (0.0, 0.03)
 _ARM_MM = 250.0  # wrist to elbow: Pheasant & Haslegrave 2006 give 235-285 mm for adults
 _ARM = (0.06, 0.12)
+_MEDIAN_OF = 64  # shapes
 _SMOOTH_MM = 12.0  # how far a part's thickness reaches into its neighbours'
 
 
@@ -92,8 +93,8 @@ class Actor:
 def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
     """The three people of a capture, by their numbers.
 
-    A coin says for each proportion which end the first training subject takes; the second takes the other one, and the
-    new subject sides with the first in a random half of them.
+    A coin says for each shape parameter which end the first training subject takes; the second takes the other one, and
+    the new subject sides with the first in a random half of them. Stretch and thickness go on where the shape leads.
     """
     drawn = hand.sample(512, generator).shape
     parts, shapes = len(set(hand.parts)), drawn.shape[1]
@@ -102,11 +103,19 @@ def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
     turned = torch.ones(count, dtype=torch.int64)
     turned[torch.randperm(count, generator=generator)[: count // 2]] = -1
     ends = drawn.quantile(torch.tensor(_ENDS, dtype=drawn.dtype), dim=0)
+    lean = _Lean.of(hand, drawn[:_MEDIAN_OF])
     people = {}
     for subject, side in ((TRAINING, sides), (NEW, sides * turned), (SECOND, -sides)):
         share = torch.rand(count, generator=generator)
         shape = ends.gather(0, (side[:shapes] > 0).long()[None])[0]
-        stretch, whole, part, arm = torch.split(torch.stack([side, share])[:, shapes:], [2, 1, parts, 1], dim=1)
+        broad, fleshy = lean.sides(hand, shape)
+        own = side.clone()
+        # A shape that leads nowhere leaves it to the coin.
+        own[shapes : shapes + 2] = (
+            side[shapes] * side.new_tensor([1, -1]) if not broad else side.new_tensor([broad, -broad])
+        )
+        own[shapes + 2] = fleshy or side[shapes + 2]
+        stretch, whole, part, arm = torch.split(torch.stack([own, share])[:, shapes:], [2, 1, parts, 1], dim=1)
         across, along = _factors(stretch, _STRETCH).tolist()
         thickness = _factors(whole, _THICKNESS) * _factors(part, _PART_THICKNESS)
         behind = torch.tensor([0.0, 330.0, 430.0]) + (2 * torch.rand(3, generator=generator) - 1) * 40
@@ -138,8 +147,46 @@ def _swelling(hand: HandModel, shape: Tensor, thickness: Tensor) -> Tensor:
     share = torch.softmax(-(away / _SMOOTH_MM).square(), dim=1)
     names = list(dict.fromkeys(hand.parts))
     factor = share @ thickness.to(shape)[[names.index(name) for name in hand.parts]]
+    return (factor - 1) * _depth(hand, points, skin)
+
+
+def _depth(hand: HandModel, points: Tensor, skin: Tensor) -> Tensor:
+    """(V,) mm, distance of the skin (V, 3) from the skeleton of points (J, 3)."""
     first, last = torch.tensor(hand.links).unbind(1)
-    return (factor - 1) * _to_segments(skin, points[first], points[last]).amin(dim=1)
+    return _to_segments(skin, points[first], points[last]).amin(dim=1)
+
+
+@dataclass(frozen=True)
+class _Lean:
+    """What is usual among the hand model's shapes: breadth for length, and flesh for length."""
+
+    breadth: float
+    flesh: float
+
+    @staticmethod
+    def of(hand: HandModel, shapes: Tensor) -> _Lean:
+        measured = torch.tensor([_measures(hand, shape) for shape in shapes])
+        return _Lean(*measured.median(dim=0).values.tolist())
+
+    def sides(self, hand: HandModel, shape: Tensor) -> tuple[int, int]:
+        """1 for broad, -1 for slender; 1 for fleshy, -1 for lean; 0 for a shape that is as usual."""
+        breadth, flesh = _measures(hand, shape)
+        return _side(breadth / self.breadth), _side(flesh / self.flesh)
+
+
+def _measures(hand: HandModel, shape: Tensor) -> tuple[float, float]:
+    """Breadth and mean depth of flesh of a shape (S,) at rest, as shares of its length."""
+    pose = torch.zeros(1, len(hand.pose_names), dtype=shape.dtype)
+    points, skin = hand.points(pose, shape[None])[0], hand.mesh(pose, shape[None]).vertices[0]
+    palm = torch.tensor([k for k, name in enumerate(hand.parts) if name == hand.parts[hand.palm_centre]])
+    near = torch.cdist(skin, points).argmin(dim=1)
+    across = skin[torch.isin(near, palm), 0]
+    length = float(skin[:, 1].max() - skin[:, 1].min())
+    return float(across.max() - across.min()) / length, float(_depth(hand, points, skin).mean()) / length
+
+
+def _side(ratio: float) -> int:
+    return 0 if abs(ratio - 1) < 1e-3 else 1 if ratio > 1 else -1
 
 
 def _to_segments(queries: Tensor, first: Tensor, last: Tensor) -> Tensor:

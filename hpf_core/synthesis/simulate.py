@@ -132,13 +132,10 @@ class _Studio:
         self._frames = sum(part.frames for parts in self._plan.values() for part in parts)
 
     def missing(self) -> int:
-        """How many images aren't there to their end."""
-        return sum(
-            len(self._missing(self._folder / split, part.first + k))
-            for split, parts in self._plan.items()
-            for part in parts
-            for k in range(part.frames)
-        )
+        """How many images there aren't."""
+        folders = [self._folder / split for split in self._plan]
+        there = sum(len(nyu_layout.images(folder)) for folder in folders if folder.is_dir())
+        return self._frames * self._config.views - there
 
     def _missing(self, split: Path, frame: int) -> list[int]:
         """The views of which a frame's image isn't there to its end."""

@@ -8,7 +8,6 @@ import torch
 
 from hpf_core.errors import InputError
 from hpf_core.interfaces import HandModel
-from hpf_core.synthesis.actors import Actor
 from hpf_core.synthesis.motion import Motion, random_motion
 from hpf_core.synthesis.rigs import PRIMESENSE, arc
 
@@ -87,23 +86,16 @@ def test_motion_depends_on_its_generator_alone(hand: HandModel) -> None:
     assert not torch.equal(one.rotation, other.rotation)
 
 
-def test_actors_differ_from_the_model_and_from_each_other(hand: HandModel) -> None:
-    one, other = Actor.random(hand, seeded(1)), Actor.random(hand, seeded(2))
+def test_the_body_sways_slowly_about_its_place(hand: HandModel) -> None:
+    motion = moved(hand, 400)
+    away = motion.body - torch.tensor([0.0, 0.0, 850.0])
+    assert away.abs().max() <= 20
+    assert (away.std(dim=0) > 5).all()
+    assert motion.body.diff(dim=0).norm(dim=-1).max() < motion.position.diff(dim=0).norm(dim=-1).max() / 4
+
+
+def test_moments_of_a_motion_are_its_parts(hand: HandModel) -> None:
     motion = moved(hand, 9)
-    points, surface = one.perform(motion)
-    assert points.shape == (9, 36, 3)
-    assert surface.centres.shape[:2] == surface.radii.shape
-    assert surface.centres.shape[1] > 300
-    assert (one.stretch - 1).abs().min() >= 0.02
-    assert (one.stretch - 1).abs().max() <= 0.04
-    assert abs(one.thickness - 1) >= 0.06
-    assert not torch.equal(one.stretch, other.stretch)
-    # The surface is closed along every link: a point half-way lies well inside of some sphere.
-    first, last = torch.tensor(hand.links).unbind(1)
-    half = (points[:, first] + points[:, last]) / 2
-    depth = (torch.cdist(half, surface.centres) - surface.radii[:, None]).amin(dim=-1)
-    assert depth.max() < -4
-    # It moves rigidly with the motion's rotation: bones keep their lengths.
-    palm = torch.pdist(points[0, 30:33])
-    for frame in points[1:]:
-        torch.testing.assert_close(torch.pdist(frame[30:33]), palm, atol=1e-2, rtol=0)
+    part = motion.moments(3, 7)
+    for name in ("pose", "rotation", "position", "elbow", "body"):
+        assert torch.equal(getattr(part, name), getattr(motion, name)[3:7])
