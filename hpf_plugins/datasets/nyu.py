@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, Config, PluginSpec
-from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
+from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
+from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
 from hpf_core.synthesis.sidecar import Segment, Sidecar, read_sidecar
 
@@ -19,6 +20,7 @@ _SWITCH = 2440
 """Test frames 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as long."""
 
 _NYU = Sidecar(
+    rate_hz=None,
     subject_names={0: "training subject", 1: "new subject"},
     segments={
         "train": (Segment(first=0, frames=72757, sequence=0, subject=0),),

@@ -15,7 +15,8 @@ from hpf_core.frames import RealFrames, State
 from hpf_core.geometry import Grid, apply_rigid
 from hpf_core.interfaces import HandModel
 from hpf_core.synthesis import nyu_layout, simulate
-from hpf_core.synthesis.captures import Capture, CaptureSource, CaptureWarning, CropOptions
+from hpf_core.synthesis.capture_cache import CaptureSource, CaptureWarning, CropOptions
+from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
 from hpf_core.synthesis.simulate import SUBJECT_NAMES, CaptureConfig, segments_of
 
