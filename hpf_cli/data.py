@@ -135,6 +135,9 @@ def check(
         show.emit_json(_report_document(report, target))
     else:
         show.result(_report_table(report))
+        for split, one in _findings(report):
+            if one.status == "failed":  # once more in one piece: names that a table breaks into lines can't be copied
+                show.error(f"{split + ': ' if split else ''}{one.check}: {one.message}")
         show.result(f"{folder}: {_VERDICTS[report.status]}")
         show.note(f"{drawn} frames with their joints: {target}")
     if report.status == "failed":

@@ -1,8 +1,8 @@
 """Smooth motion of a hand in front of a rig: from key pose to key pose, each drawn at random.
 
 At the defaults of a capture (10 frames a second, 0.3 s from key to key, `simulate.CaptureConfig`) the palm moves at
-0.2 m/s on average and 0.8 m/s at most, turns at 100 degrees a second on average, and a finger's joint flexes at 80, and
-in one of a hundred frames at more than 400 degrees a second (measured over 1,000 frames): a lively hand, and a slow one
+0.2 m/s on average and 0.6 m/s at most, turns at 130 degrees a second on average and 360 at most, and a joint bends at
+84 on average, in one of a hundred frames at more than 400 (measured over 1,000 frames): a lively hand, and a slow one
 for a camera that exposes for a few milliseconds, so motion blur is left out.
 """
 

@@ -64,12 +64,13 @@ def skin_of(shape: Tensor) -> Tensor:
 def nearest_skin_mm(skin: Tensor, low: Tensor, high: Tensor) -> float:
     """Mean distance of a skin (V, 3) from the nearest that a shape within the range has, by Gauss-Newton."""
     shape = (low + high) / 2
-    for _ in range(6):
+    for _ in range(4):
         steps = 0.005 * torch.eye(len(shape))
         slope = torch.stack([(skin_of(shape + e) - skin_of(shape - e)).flatten() / 0.01 for e in steps], dim=1)
         off = (skin - skin_of(shape)).flatten()
-        bounds = ((low - shape - 1e-6).numpy(), (high - shape + 1e-6).numpy())
-        shape = shape + torch.from_numpy(lsq_linear(slope.numpy(), off.numpy(), bounds).x).float()
+        bounds = ((low - shape - 1e-6).double().numpy(), (high - shape + 1e-6).double().numpy())
+        step = lsq_linear(slope.double().numpy(), off.double().numpy(), bounds).x
+        shape = shape + torch.from_numpy(step).float()
     return float((skin - skin_of(shape)).norm(dim=-1).mean())
 
 
