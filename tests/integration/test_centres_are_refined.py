@@ -78,8 +78,8 @@ def test_predictions_are_kept_with_where_they_are(refined):
 
 
 def test_refining_moves_crops_and_the_steps_see_them(refined, recipe, cache):
-    from hpf_core.engine.build import build_parts
     from hpf_core.engine import checkpoint as files
+    from hpf_core.engine.build import build_parts
 
     out, _, _ = refined
     parts = build_parts(recipe(), cache)
