@@ -25,18 +25,29 @@ from hpf_core.interfaces import KINDS
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, load
 from hpf_plugins.backbones.readout import TOLERANCE_MM, Readout
+from hpf_plugins.hands import anatomy, mixture
+from hpf_plugins.hands.skinning import BONES, BONES_A_VERTEX, Skin
+from hpf_plugins.hands.spheres41 import Spheres41Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 
+NETWORK = "{width: 8, stem: 8, depth: 1, growth: 0}"
+INITIAL = f"""
+extends: {ROOT / "recipes" / "initial.yaml"}
+backbone: {NETWORK}
+grid: {{size: 32}}
+stages: {{pretrain: {{draw: {{synthetic: 3}}, steps: 1, warmup: 0}}}}
+evaluate: null
+"""
 TINY = f"""
 extends: {ROOT / "recipes" / "quickstart.yaml"}
-backbone: {{width: 8, stem: 8, depth: 1}}
+init: initial.safetensors
+backbone: {NETWORK}
 grid: {{size: 32}}
 data: {{real: {{train: 6, validation: 1, test: 4}}}}
 stages:
-  pretrain: {{draw: {{synthetic: 3}}, steps: 2, warmup: 0}}
   fit: {{draw: {{real: 2, synthetic: 3}}, steps: 2, warmup: 0}}
   control: {{draw: {{synthetic: 3}}}}
 terms: {{vae: {{steps: 10, batch: 16, width: 16, latent: 4}}}}
@@ -58,6 +69,13 @@ def after_marker(text: str, marker: str) -> str:
     _, found, rest = text.partition(f"<!-- {marker} -->\n")
     assert found, marker
     return rest.partition("\n\n")[0]
+
+
+def table_of(name: str, heading: str) -> str:
+    """The table of a page that begins with this line."""
+    _, found, rest = text_of(name).partition(heading + "\n")
+    assert found, heading
+    return found + rest.partition("\n\n")[0]
 
 
 def rows(table: str) -> list[list[str]]:
@@ -87,10 +105,14 @@ def _environment(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HPF_NYU_ROOT", raising=False)
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """The quickstart with everything in it small."""
-    path = tmp_path / "tiny.yaml"
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory, host: PluginHost, cache: Path) -> Path:
+    """The quickstart with everything in it small, its initial network too."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "initial.yaml").write_text(INITIAL)
+    Run(load(folder / "initial.yaml", host=host), folder / "initial", cache=cache).execute()
+    (folder / "initial" / "weights.safetensors").rename(folder / "initial.safetensors")
+    path = folder / "tiny.yaml"
     path.write_text(TINY)
     return path
 
@@ -127,12 +149,10 @@ def test_the_readmes_python_runs(tiny: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, host: PluginHost, cache: Path) -> Path:
+def run(tiny: Path, host: PluginHost, cache: Path) -> Path:
     """A tiny run's folder."""
-    folder = tmp_path_factory.mktemp("docs")
-    (folder / "tiny.yaml").write_text(TINY)
-    out = folder / "run"
-    Run(load(folder / "tiny.yaml", host=host), out, cache=cache).execute()
+    out = tiny.with_name("run")
+    Run(load(tiny, host=host), out, cache=cache).execute()
     return out
 
 
@@ -157,8 +177,11 @@ def test_the_summary_has_the_fields_that_are_documented(run: Path) -> None:
     assert measured | own == set(summary["evaluation"][0])
 
 
-def test_the_picture_is_there() -> None:
-    assert (ROOT / "docs" / "images" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_pictures_are_there_and_described(page: Path) -> None:
+    for said, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose(page)):
+        assert len(said) > 20, target  # what is read out instead of the picture
+        assert (page.parent / target).read_bytes().startswith(b"\x89PNG"), target
 
 
 # ------------------------------------------------------------------------------------------------------ the other pages
@@ -228,6 +251,28 @@ def test_the_tree_of_the_architecture() -> None:
         if not path.name.startswith("__") and (path.suffix == ".py" or any(path.glob("[!_]*.py")))
     }
     assert {name for name in named if name.startswith("hpf_core/")} - {"hpf_core/"} == core
+
+
+def test_the_hand_is_as_described() -> None:
+    """Counts, ranges of shape, joints' heads and shares of poses; the floor is tested beside the skin."""
+    page = re.sub(r"\s+", " ", text_of("docs/hand.md"))
+    config = Spheres41Config()
+    skin = Skin()
+    assert f"{len(skin.vertices):,} vertices and {len(skin.faces):,} faces" in page
+    assert f"follows up to {('one', 'two', 'three', 'four')[BONES_A_VERTEX - 1]} of {BONES} bones" in page
+    for what in ("size", "finger", "thickness", "palm_width"):
+        low, high = getattr(config, f"{what}_range")
+        assert f"({low:.2f}-{high:.2f}" in page, what
+    heads = [mm for row in anatomy.HEADS for mm in row if mm]
+    assert f"{min(heads):g}-{max(heads):g} mm before their ends" in page
+    shares = [share for _, share in rows(table_of("docs/hand.md", "| kind | share |"))]
+    assert shares == [f"{share:.0%}".replace("%", " %") for share in mixture._KINDS]
+    assert f"{mixture._SHARE_ON_THE_WAY:.0%}".replace("%", " %") + " are on the way" in page
+
+
+def test_the_recipes_that_come_with_hpf_are_listed() -> None:
+    listed = [name.strip("`") for name, _ in rows(table_of("docs/recipes.md", "| recipe | is |"))]
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("marker", ["keep", "subtract"])
@@ -324,7 +369,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         name, _, anchor = target.partition("#")
         other = (page.parent / name).resolve() if name else page
         if other.suffix == ".png":
-            continue  # see test_the_picture_is_there
+            continue  # see test_pictures_are_there_and_described
         assert other.is_file(), target
         headings = re.findall(r"^#+ (.+)$", other.read_text(encoding="utf-8"), re.MULTILINE)
         slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -356,11 +401,19 @@ def test_the_hooks_and_kinds_of_the_tutorial() -> None:
     assert all(f"`{kind}`" in page for kind in KINDS)
 
 
+def stated_weights(path: Path) -> set[str]:
+    """The terms whose weight a recipe states, or one that it extends."""
+    text = path.read_text(encoding="utf-8")
+    own = set(re.findall(r"^  (\w+): \{.*?weight: ", text.partition("\nterms:")[2], re.MULTILINE))
+    extended = re.search(r"^extends: (\S+)", text, re.MULTILINE)
+    return own | stated_weights(path.parent / extended[1]) if extended else own
+
+
 def test_recipes_resolve_and_state_their_weights(host: PluginHost) -> None:
-    """Every recipe that comes with HPF is right, and leaves no term's weight to a default."""
+    """Every recipe that comes with HPF is right, leaves no term's weight to a default, and pretrains first."""
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         resolved: Resolved = load(path, host=host)
         used = {term.name for stage in resolved.stages for term in stage.terms}
-        stated = re.findall(r"^  (\w+): \{.*?weight: ", path.read_text().partition("\nterms:")[2], re.MULTILINE)
-        assert used <= set(stated), path.name
+        assert used <= stated_weights(path), path.name
+        assert "pretrain" not in [stage.name for stage in resolved.stages][1:], path.name
         assert all(math.isfinite(term.weight) for stage in resolved.stages for term in stage.terms)

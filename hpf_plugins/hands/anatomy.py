@@ -2,8 +2,10 @@
 
 The neutral hand is a mean adult's, of published anthropometry: the mean bone lengths of Buryanov & Kotiuk 2010
 ("Proportions of hand segments", Int. J. Morphology 28(3), 755-758) and the hand length (187 mm) and breadth (85 mm)
-half way between the means of women and men in the US Army survey of 1988 (Gordon et al. 1989, Natick/TR-89/044). No
-dataset's annotation has a part in it.
+half way between the means of women and men in the US Army survey of 1988 (Gordon et al. 1989, Natick/TR-89/044),
+entered from memory of these tables and not checked against the originals. The thumb alone is not independent of a
+dataset: its limits and the directions in which it points and bends come from statistics of NYU's annotation. Weak spots
+and what the numbers reach: `docs/hand.md`.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ FINGER_RADII = (
 )
 PALM_RADII = (17.1, 15.4, 16.6, 22.8, 22.8, 19.6, 16.5, 16.9, 17.2, 17.5, 18.5)
 
-# The palm is a surface of triangles over its points and the knuckles. Its edges are links and bones.
+# Triangles over the points of the palm and the knuckles: their edges are links and bones.
 PALM_TRIANGLES = (
     ("PALM_1", "PALM_2", "PALM_5"),
     ("PALM_1", "PALM_5", "PALM_6"),
@@ -131,11 +133,6 @@ PALM_TRIANGLES = (
     ("PALM_7", "F4_KNU1_B", "F3_KNU1_B"),
     ("PALM_2", "TH_KNU1_B", "PALM_4"),
     ("PALM_4", "TH_KNU1_B", "PALM_11"),
-)
-# Skin that moves with the thumb: part of the surface, not of the skeleton.
-WEB_TRIANGLES = (
-    ("TH_KNU1_B", "TH_KNU1_A", "PALM_11"),
-    ("TH_KNU1_A", "PALM_7", "PALM_11"),
 )
 # Triangles alone could fold: the wrist and the palm's centre are a rigid triangle in the annotation as well.
 PALM_BRACES = (("PALM_1", "PALM_3"), ("PALM_2", "PALM_3"))
