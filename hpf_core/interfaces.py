@@ -123,13 +123,6 @@ class PointPairs(NamedTuple):
     second: Tensor
 
 
-class Spheres(NamedTuple):
-    """Spheres in mm: `centres` (N, E, 3), `radii` (N, E)."""
-
-    centres: Tensor
-    radii: Tensor
-
-
 class Mesh(NamedTuple):
     """Closed surfaces of triangles: `vertices` (N, V, 3) mm and `faces` (F, 3) int64, which all share.
 
@@ -194,12 +187,11 @@ class HandModel(nn.Module, abc.ABC):
         """(N, J, 3) mm of poses (N, D) and shapes (N, S); differentiable, in the inputs' dtype."""
 
     @abc.abstractmethod
-    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
-        """A finer surface of the posed, shaped hand, as many small spheres: what synthesis renders."""
-
-    @abc.abstractmethod
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        """The skin of the posed, shaped hand up to its wrist, in the frame of `points`: what synthesis renders."""
+        """The skin of the posed, shaped hand up to its wrist, in the frame of `points`: what synthesis renders.
+
+        A hand that is known as spheres alone may give `hpf_core.synthesis.tessellate.of_spheres`.
+        """
 
 
 # ----------------------------------------------------------------------------------------------------------- renderer

@@ -12,7 +12,7 @@ from torch import Tensor
 from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, State, ViewIndex
 from hpf_core.geometry import Grid
-from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample
 from hpf_core.synthesis.tessellate import of_spheres
 from hpf_plugins.renderers.spheres import Spheres as SpheresRenderer
 from hpf_plugins.renderers.spheres import SpheresConfig
@@ -44,11 +44,8 @@ class BallHand(HandModel):
         row = torch.arange(len(self.names), dtype=pose.dtype)[:, None] * pose.new_tensor([20.0, 0.0, 0.0])
         return row + pose[:, None, 3:6]
 
-    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
-        return Spheres(self.points(pose, shape), self.radii.expand(len(pose), -1))
-
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        return of_spheres(self.surface(pose, shape))
+        return of_spheres(self.points(pose, shape), self.radii.expand(len(pose), -1))
 
 
 def random_rotation(rng: np.random.Generator, most_deg: float = 180.0) -> np.ndarray:

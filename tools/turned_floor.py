@@ -20,9 +20,9 @@ from hpf_core.frames import State
 from hpf_core.geometry import Grid, apply_rigid, invert_rigid
 from hpf_core.interfaces import HandModel, Renderer
 from hpf_core.rotations import rotation_vector, sample_view
-from hpf_core.synthesis import rasterise, triangles
+from hpf_core.synthesis import triangles
 from hpf_core.synthesis.crops import crop
-from hpf_core.synthesis.rigs import PRIMESENSE
+from hpf_core.synthesis.rigs import PRIMESENSE, Camera
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
@@ -46,6 +46,32 @@ def hands(hand: HandModel, count: int, angle_deg: float, seed: int) -> tuple[Ten
     return torch.cat([pose[:, :3], where - palm, pose[:, 6:]], dim=1), shape
 
 
+def image_of_spheres(centres: np.ndarray, radii: np.ndarray, camera: Camera) -> np.ndarray:
+    """Depth z (H, W) mm of spheres at (E, 3) mm in a camera's frame; +inf where a ray meets none.
+
+    Of a ray d = ((u - cx) / fx, (v - cy) / fy, 1) it is the nearer root of |z d - c| = r, in float64.
+    """
+    image = np.full((camera.height, camera.width), np.inf)
+    pixels = np.mgrid[: camera.height, : camera.width]
+    for centre, radius in zip(centres.astype(np.float64), radii.astype(np.float64), strict=True):
+        columns = _shown(centre[0], centre[2], radius, camera.fx, camera.cx)
+        rows = _shown(centre[1], centre[2], radius, camera.fy, camera.cy)
+        v, u = pixels[:, rows, columns]
+        ray = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], axis=-1)
+        squared, along = (ray**2).sum(-1), ray @ centre
+        left = along**2 - squared * (centre @ centre - radius**2)
+        depth = np.where(left >= 0, (along - np.sqrt(np.maximum(left, 0))) / squared, np.inf)
+        image[rows, columns] = np.minimum(image[rows, columns], depth)
+    return image
+
+
+def _shown(offset: float, z: float, radius: float, focal: float, principal: float) -> slice:
+    """Pixels along one axis of the image where a sphere may show: between the tangents through the camera's centre."""
+    middle, half = math.atan2(offset, z), math.asin(radius / math.hypot(offset, z))
+    first, last = (math.tan(angle) * focal + principal for angle in (middle - half, middle + half))
+    return slice(max(math.ceil(first), 0), max(math.floor(last) + 1, 0))
+
+
 def floor(
     hand: HandModel, renderer: Renderer, count: int, angle_deg: float, turned: bool, skin: bool, seed: int = 0
 ) -> tuple[float, float]:
@@ -58,7 +84,7 @@ def floor(
         if skin:
             image = triangles.perspective(mesh.vertices[number], mesh.faces, PRIMESENSE).numpy()
         else:
-            image = rasterise.perspective(points[number], hand.radii, PRIMESENSE).numpy()
+            image = image_of_spheres(points[number].numpy(), hand.radii.numpy(), PRIMESENSE)
         seen = np.isfinite(image)
         centre = points[number, hand.palm_centre].numpy()
         made = crop(np.where(seen, image, 0), seen, PRIMESENSE, centre, grid, turned)

@@ -25,6 +25,7 @@ from hpf_core.interfaces import HandModel, Mesh
 from hpf_core.synthesis.body import Body
 from hpf_core.synthesis.forearm import bend_towards, forearm
 from hpf_core.synthesis.motion import Motion
+from hpf_core.synthesis.tessellate import joined
 
 TRAINING, NEW, SECOND = 0, 1, 2
 SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
@@ -205,12 +206,3 @@ def vertex_normals(mesh: Mesh) -> Tensor:
     for corner in range(3):
         total.index_add_(1, mesh.faces[:, corner], across)
     return torch.nn.functional.normalize(total, dim=-1)
-
-
-def joined(*meshes: Mesh) -> Mesh:
-    """Several meshes, each of N moments, as one."""
-    faces, before = [], 0
-    for mesh in meshes:
-        faces.append(mesh.faces + before)
-        before += mesh.vertices.shape[1]
-    return Mesh(torch.cat([mesh.vertices for mesh in meshes], dim=1), torch.cat(faces))

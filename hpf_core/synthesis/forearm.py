@@ -64,13 +64,6 @@ def forearm(hand: HandModel, points: Tensor, skin: Tensor, length: Tensor, bend:
     return Mesh(torch.where(there, vertices, wrist[:, None]), _faces(points.device))
 
 
-def with_forearm(skin: Mesh, arm: Mesh) -> Mesh:
-    """Hand and forearm as one mesh, the hand first."""
-    return Mesh(
-        torch.cat([skin.vertices, arm.vertices], dim=1), torch.cat([skin.faces, arm.faces + skin.vertices.shape[1]])
-    )
-
-
 def bend_towards(hand: HandModel, points: Tensor, elbow: Tensor) -> Tensor:
     """(N, 2) rad, the wrist angles that point the forearm at an elbow (N, 3) mm, as far as a wrist goes.
 

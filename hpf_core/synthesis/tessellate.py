@@ -1,11 +1,11 @@
-"""A mesh for hand models whose surface is known as spheres alone."""
+"""Meshes put together from simple bodies: spheres for hand models that are known by them alone, and what is beside."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from hpf_core.interfaces import Mesh, Spheres
+from hpf_core.interfaces import Mesh
 
 _GOLDEN = (1 + 5**0.5) / 2
 _CORNERS = (
@@ -20,9 +20,16 @@ _FACES = (
 )
 
 
-def of_spheres(spheres: Spheres) -> Mesh:
-    """Icosahedra with their corners on the spheres: they lie up to a fifth of the radius inside of them."""
-    centres, radii = spheres
+def of_spheres(centres: Tensor, radii: Tensor) -> Mesh:
+    """Icosahedra with their corners on the spheres: they lie up to a fifth of the radius inside of them.
+
+    Args:
+        centres: (N, E, 3) mm.
+        radii: (N, E) mm.
+
+    Returns:
+        12 E vertices, sphere by sphere, in the centres' dtype, and 20 E faces.
+    """
     corners = torch.tensor(_CORNERS).to(centres)
     vertices = centres[:, :, None] + radii[:, :, None, None] * (corners / corners.norm(dim=-1, keepdim=True))
     faces = torch.tensor(_FACES, device=centres.device)
@@ -33,3 +40,12 @@ def numbered(faces: Tensor, corners: int, copies: int) -> Tensor:
     """(copies * F, 3), the faces of several bodies of so many corners each, one after the other."""
     first = torch.arange(copies, device=faces.device)[:, None, None] * corners
     return (faces + first).flatten(0, 1)
+
+
+def joined(*meshes: Mesh) -> Mesh:
+    """Meshes of the same N moments as one: their vertices (N, V1 + V2 + ..., 3) in order, and all faces."""
+    faces, before = [], 0
+    for mesh in meshes:
+        faces.append(mesh.faces + before)
+        before += mesh.vertices.shape[1]
+    return Mesh(torch.cat([mesh.vertices for mesh in meshes], dim=1), torch.cat(faces))

@@ -11,8 +11,9 @@ from hpf_core.geometry import Grid
 from hpf_core.interfaces import Build, Config, HandModel, Mesh, PluginSpec, SyntheticDataset
 from hpf_core.rotations import rotation_vector, sample_view
 from hpf_core.synthesis.crops import classify
-from hpf_core.synthesis.forearm import forearm, random_bend, with_forearm
+from hpf_core.synthesis.forearm import forearm, random_bend
 from hpf_core.synthesis.sensor import CropNoise
+from hpf_core.synthesis.tessellate import joined
 from hpf_core.synthesis.triangles import listed, orthographic
 
 _ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
@@ -76,7 +77,7 @@ class Synthetic(SyntheticDataset):
         pose[:, 3:6] = shift
         points = points + shift[:, None]
         skin = skin._replace(vertices=skin.vertices + shift[:, None])
-        depth = self._drawn(with_forearm(skin, self._forearm(points, skin, generator)))
+        depth = self._drawn(joined(skin, self._forearm(points, skin, generator)))
         depth, missing = config.noise.apply(depth, grid, generator)
         depth, state = classify(depth, missing, grid)
         return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)

@@ -9,13 +9,12 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample
 from hpf_core.rotations import rotation_matrix
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.kinematics import finger_joints, rest_frames
 from hpf_plugins.hands.sampler import PoseSampler
 from hpf_plugins.hands.skinning import Skin
-from hpf_plugins.hands.tessellation import surface_weights
 
 _INDEX = {name: k for k, name in enumerate(anatomy.POINT_NAMES)}
 _PALM_FIRST = _INDEX["PALM_1"]
@@ -85,19 +84,12 @@ class Spheres41(HandModel):
         self._frames: Tensor
         self._palm: Tensor
         self._placement: Tensor
-        self._surface: Tensor
-        self._surface_radii: Tensor
         self.register_buffer("radii", _tensor([*np.ravel(anatomy.FINGER_RADII), *anatomy.PALM_RADII]))
         self.register_buffer("_knuckles", _tensor(anatomy.KNUCKLES))
         self.register_buffer("_lengths", _tensor(anatomy.LENGTHS))
         self.register_buffer("_frames", rest_frames())
         self.register_buffer("_palm", _tensor(anatomy.PALM))
         self.register_buffer("_placement", _tensor(anatomy.PLACEMENT))
-        weights, thinning = surface_weights(
-            _finger_links(), _triangles(anatomy.PALM_TRIANGLES), _triangles(anatomy.WEB_TRIANGLES), len(self.names)
-        )
-        self.register_buffer("_surface", weights)
-        self.register_buffer("_surface_radii", (weights @ self.radii) * thinning)
 
         first, second, shortest, longest = self._bone_ranges(config)
         self._first: Tensor
@@ -154,11 +146,6 @@ class Spheres41(HandModel):
         along = torch.stack([width, torch.ones_like(width), torch.ones_like(width)], dim=-1)
         return points.to(shape) * along[:, None]
 
-    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
-        """Spheres between the points along fingers and over the palm, and in the thumb's web: radii taper linearly."""
-        centres = self._surface.to(pose) @ self.points(pose, shape)
-        return Spheres(centres, self._surface_radii.to(pose) * shape[:, :1] * shape[:, 6:7])
-
     def _bone_ranges(self, config: Spheres41Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs whose distance no pose changes, with the range that the sizes of `config` span."""
         fingers, palm = _finger_links(), _palm_links()
@@ -194,16 +181,10 @@ def _finger_links() -> tuple[tuple[int, int], ...]:
     return tuple((start + k, start + k + 1) for start in starts for k in range(_POINTS_OF_A_FINGER - 1))
 
 
-def _triangles(named: tuple[tuple[str, str, str], ...]) -> tuple[tuple[int, int, int], ...]:
-    return tuple((_INDEX[a], _INDEX[b], _INDEX[c]) for a, b, c in named)
-
-
 def _palm_links() -> tuple[tuple[int, int], ...]:
     """The edges of the palm's triangles, each once."""
-    edges = {
-        (min(a, b), max(a, b)) for corners in _triangles(anatomy.PALM_TRIANGLES) for a, b in combinations(corners, 2)
-    }
-    return tuple(sorted(edges))
+    triangles = [[_INDEX[name] for name in corners] for corners in anatomy.PALM_TRIANGLES]
+    return tuple(sorted({(min(a, b), max(a, b)) for corners in triangles for a, b in combinations(corners, 2)}))
 
 
 def _selection(names: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:

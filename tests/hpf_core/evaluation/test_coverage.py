@@ -16,7 +16,7 @@ from hpf_core.errors import DataError
 from hpf_core.evaluation.contact_sheet import contact_sheet
 from hpf_core.evaluation.coverage import BANDS, SECTORS, coverage
 from hpf_core.evaluation.coverage_figure import coverage_figure
-from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample
 from hpf_core.rotations import rotation_vector, sample_view
 
 
@@ -54,9 +54,6 @@ class Sticks(HandModel):
         raise NotImplementedError
 
     def sample(self, count: int, generator: torch.Generator) -> PoseSample:
-        raise NotImplementedError
-
-    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
         raise NotImplementedError
 
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:

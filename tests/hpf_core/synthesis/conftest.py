@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample, Spheres
+from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.tessellate import of_spheres
 
@@ -78,15 +78,12 @@ class SmallHand(HandModel):
             at = list(points[-1].unbind(-1))
         return torch.stack(points[::-1], dim=1)
 
-    def surface(self, pose: Tensor, shape: Tensor) -> Spheres:
+    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
         points = self.points(pose, shape)
         first, last = torch.tensor(self.links).unbind(1)
         middle = (points[:, first] + points[:, last]) / 2
         radii = torch.cat([self.radii, (self.radii[first] + self.radii[last]) / 2]) * shape
-        return Spheres(torch.cat([points, middle], dim=1), radii)
-
-    def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        return of_spheres(self.surface(pose, shape))
+        return of_spheres(torch.cat([points, middle], dim=1), radii)
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from hpf_core.interfaces import HandModel, Mesh
-from hpf_core.synthesis.actors import NEW, SECOND, SUBJECT_NAMES, TRAINING, Actor, cast, joined, vertex_normals
+from hpf_core.synthesis.actors import NEW, SECOND, SUBJECT_NAMES, TRAINING, Actor, cast, vertex_normals
 from hpf_core.synthesis.body import Body, unit_sphere
 from hpf_core.synthesis.motion import Motion, random_motion
 
@@ -164,14 +163,3 @@ def test_the_upper_arm_reaches_from_the_shoulder_to_the_elbow(elbow: tuple[float
     arm = Body(torch.tensor([0.0, 330.0, 430.0]), 1.0).mesh(place, at).vertices[:, 6 * 642 :]
     assert torch.cdist(arm, at[:, None]).min() < 30
     assert (arm[0].amax(dim=0) - arm[0].amin(dim=0)).max() > 200
-
-
-def test_meshes_are_joined_in_order() -> None:
-    vertices, faces = unit_sphere(0)
-    ball: Callable[[float], Mesh] = lambda x: Mesh(vertices[None] + torch.tensor([x, 0.0, 0.0]), faces)  # noqa: E731
-    both = joined(ball(0.0), ball(5.0))
-    assert both.vertices.shape == (1, 24, 3)
-    one, other = parts_of(both, [12, 12])
-    assert torch.equal(one.faces, faces)
-    assert torch.equal(other.faces, faces)
-    assert (other.vertices[..., 0] > 3).all()

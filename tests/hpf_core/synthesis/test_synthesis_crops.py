@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import balls
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,6 @@ from hpf_core.frames import State
 from hpf_core.geometry import Grid
 from hpf_core.synthesis.centres import mass_centre
 from hpf_core.synthesis.crops import Crop, classify, crop, frame_at
-from hpf_core.synthesis.rasterise import orthographic, perspective
 from hpf_core.synthesis.rigs import PRIMESENSE, arc
 
 CENTRE = np.array([120.0, -80.0, 850.0])
@@ -55,12 +55,12 @@ def test_a_ball_appears_where_it_is_in_every_view(turned: bool) -> None:
     found = []
     for to_rig, from_rig in zip(rig.to_rig, rig.from_rig, strict=True):
         seen = from_rig[:3, :3] @ ball + from_rig[:3, 3]
-        depth = perspective(torch.tensor(seen[None]).float(), torch.tensor([radius]), PRIMESENSE).numpy()
+        depth = balls.perspective(seen[None], [radius], PRIMESENSE)
         depth[np.isinf(depth)] = 1500
         centre = seen + np.array([25.0, 10.0, -15.0])
         made = cut(depth, turned=turned, centre=centre)
         local = made.to_camera[:3, :3].T @ (seen - made.to_camera[:3, 3])
-        true = orthographic(torch.tensor(local[None, None]).float(), torch.tensor([[radius]]), grid)[0].numpy()
+        true = balls.orthographic(local[None], [radius], grid)
         hit = made.state == State.HIT
         # A camera sees less of the far half than parallel rays do: compare where it looks within 60 degrees.
         inner = np.isfinite(true) & (true < local[2] - radius / 2)
@@ -141,8 +141,7 @@ def test_orthographic_maps_are_classified_by_the_same_rules() -> None:
 
 
 def test_the_mass_centre_finds_what_is_nearest() -> None:
-    ball = torch.tensor([[60.0, -40.0, 800.0]])
-    depth = perspective(ball, torch.tensor([60.0]), PRIMESENSE).numpy()
+    depth = balls.perspective([(60, -40, 800)], [60], PRIMESENSE)
     depth[np.isinf(depth)] = 1400
     depth[100, 100] = 300  # a speck of noise
     centre = mass_centre(depth, depth > 0, PRIMESENSE, 300.0)

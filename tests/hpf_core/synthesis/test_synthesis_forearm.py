@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import HandModel, Mesh
-from hpf_core.synthesis.forearm import bend_towards, forearm, random_bend, with_forearm
+from hpf_core.synthesis.forearm import bend_towards, forearm, random_bend
+from hpf_core.synthesis.tessellate import joined
 from hpf_core.synthesis.triangles import orthographic
 
 
@@ -73,7 +74,7 @@ def test_without_length_nothing_of_it_is_seen(hand: HandModel) -> None:
     points, skin = posed(hand, 3)
     arm = forearm(hand, points, skin.vertices, torch.zeros(3), random_bend(3, seeded()), torch.ones(3))
     grid = Grid(48)
-    torch.testing.assert_close(orthographic(with_forearm(skin, arm), grid), orthographic(skin, grid), rtol=0, atol=0)
+    torch.testing.assert_close(orthographic(joined(skin, arm), grid), orthographic(skin, grid), rtol=0, atol=0)
 
 
 def test_hand_and_forearm_together_show_the_nearer_of_both(hand: HandModel) -> None:
@@ -81,7 +82,7 @@ def test_hand_and_forearm_together_show_the_nearer_of_both(hand: HandModel) -> N
     arm = forearm(hand, points, skin.vertices, torch.full((3,), 120.0), random_bend(3, seeded()), torch.ones(3))
     grid = Grid(48)
     both = torch.minimum(orthographic(skin, grid), orthographic(arm, grid))
-    torch.testing.assert_close(orthographic(with_forearm(skin, arm), grid), both, rtol=0, atol=0)
+    torch.testing.assert_close(orthographic(joined(skin, arm), grid), both, rtol=0, atol=0)
     assert (torch.isfinite(both) & ~torch.isfinite(orthographic(skin, grid))).any()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import balls
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,6 @@ from hpf_core.frames import State
 from hpf_core.geometry import Grid
 from hpf_core.synthesis.centres import fuse, in_cameras, in_rig
 from hpf_core.synthesis.crops import Crop, crop
-from hpf_core.synthesis.rasterise import perspective
 from hpf_core.synthesis.recentring import Shifts, cut, wider
 from hpf_core.synthesis.rigs import PRIMESENSE, arc
 
@@ -24,8 +24,8 @@ CENTRE = np.array([40.0, -30.0, 850.0])
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
     """A handful of balls, a wall behind them that slants out of the cube, and a hole."""
-    centres = torch.tensor([[40, -30, 850], [80, -60, 820], [0, 10, 880], [60, 40, 900], [-60, -80, 800]]).float()
-    depth = perspective(centres, torch.tensor([45.0, 25, 30, 35, 20]), PRIMESENSE).numpy()
+    centres = [(40, -30, 850), (80, -60, 820), (0, 10, 880), (60, 40, 900), (-60, -80, 800)]
+    depth = balls.perspective(centres, [45, 25, 30, 35, 20], PRIMESENSE)
     wall = np.broadcast_to(780 + 0.6 * np.arange(640), depth.shape)
     depth = np.where(np.isfinite(depth), depth, wall)
     depth[200:230, 330:350] = 0
@@ -76,7 +76,7 @@ def test_a_moved_crop_is_the_crop_made_there(columns: int, rows: int, tenths: in
 def test_the_maps_of_a_moved_crop_take_its_surface_where_it_is(turned: bool) -> None:
     """A ball's surface, read from the moved crop and taken to the camera's frame, is the ball's."""
     centre, ball, radius = np.array([250.0, 120.0, 800.0]), np.array([290.0, 80.0, 830.0]), 40.0
-    depth = perspective(torch.tensor(ball)[None].float(), torch.tensor([radius]), PRIMESENSE).numpy()
+    depth = balls.perspective(ball[None], [radius], PRIMESENSE)
     depth = np.where(np.isfinite(depth), depth, 0)
     wide = crop(depth, depth > 0, PRIMESENSE, centre, wider(GRID, MARGIN), turned)
     shifts = Shifts.towards(ball[None], wide.to_camera[None, None], np.ones((1, 1), bool), GRID, MARGIN)

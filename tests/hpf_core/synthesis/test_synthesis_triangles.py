@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import balls
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Mesh
-from hpf_core.synthesis import rasterise
 from hpf_core.synthesis.rigs import Camera
 from hpf_core.synthesis.triangles import listed, orthographic, perspective
 
@@ -94,12 +94,12 @@ def test_orthographic_meets_every_ray_exactly(size: int, dtype: torch.dtype) -> 
 
 
 def test_a_fine_globe_comes_close_to_the_exact_sphere() -> None:
-    centres, radii, grid = torch.tensor([[[3.0, -8.0, 5.0]]]), torch.tensor([[70.0]]), Grid(64)
-    exact = rasterise.orthographic(centres, radii, grid)
+    centre, radius, grid = torch.tensor([3.0, -8.0, 5.0]), 70.0, Grid(64)
+    exact = torch.from_numpy(balls.orthographic(centre.numpy()[None], [radius], grid))[None]
     errors = []
     for around in (12, 24, 48):
         unit, faces = globe(around, around // 2)
-        depth = orthographic(Mesh((unit * 70 + centres[0])[None], faces), grid)
+        depth = orthographic(Mesh((unit * radius + centre)[None], faces), grid)
         both = torch.isfinite(depth) & torch.isfinite(exact)
         errors.append(float((depth - exact)[both].mean()))
         assert (depth >= exact - 1e-3).all()  # inscribed

@@ -101,9 +101,9 @@ def test_points_keep_dtype_and_run_without_data(hand: Spheres41) -> None:
     assert hand.points(pose, shape).dtype == torch.float64
     assert hand.points(pose.float(), shape.float()).dtype == torch.float32
     ghost = Spheres41(Spheres41Config()).to("meta")
-    spheres = ghost.surface(pose.to("meta"), shape.to("meta"))
-    assert spheres.centres.device.type == "meta"
-    assert spheres.radii.shape == spheres.centres.shape[:2]
+    points = ghost.points(pose.to("meta"), shape.to("meta"))
+    assert points.device.type == "meta"
+    assert points.shape == (3, 41, 3)
 
 
 def test_permuting_the_batch_permutes_the_points(hand: Spheres41) -> None:
@@ -249,41 +249,3 @@ def test_sampled_hands_never_leave_the_bones_ranges(hand: Spheres41) -> None:
 def test_absurd_sizes_are_refused(bad: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="lowest <= highest"):
         Spheres41Config(size_range=bad)
-
-
-# -------------------------------------------------------------------------------------------------------- the surface
-
-
-def test_the_palm_is_a_filled_slab(hand: Spheres41) -> None:
-    """No ray through the palm's outline misses the surface, and its depth there is smooth to a few mm."""
-    spheres = hand.surface(torch.zeros(1, 26), torch.ones(1, 8))
-    outline = [hand.names.index(n) for n in ("PALM_1", "PALM_2", "PALM_4", "F4_KNU1_B", "F3_KNU1_B", "F2_KNU1_B")]
-    outline += [hand.names.index(n) for n in ("F1_KNU1_B", "PALM_6")]
-    corners = hand.points(torch.zeros(1, 26), torch.ones(1, 8))[0, outline, :2]
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.rand(4000, len(outline), generator=generator) ** 3
-    rays = (weights / weights.sum(-1, keepdim=True)) @ corners  # inside of the outline's convex hull
-    sideways = (rays[:, None] - spheres.centres[0, :, :2]).square().sum(-1)
-    rise = (spheres.radii[0] ** 2 - sideways).clamp(min=0).sqrt()
-    front = torch.where(rise > 0, spheres.centres[0, :, 2] - rise, 1e6).amin(-1)
-    assert float(front.max()) < -12  # at least 12 mm before the middle of the palm everywhere
-    assert float(front.min()) > -50
-
-
-def test_fingers_have_no_gaps(hand: Spheres41) -> None:
-    pose, shape = hand.sample(20, torch.Generator().manual_seed(1))
-    spheres = hand.surface(pose, shape)
-    points = hand.points(pose, shape)
-    for a, b in hand.links:
-        middle = (points[:, a] + points[:, b]) / 2
-        inside = spheres.radii - (spheres.centres - middle[:, None]).norm(dim=-1)
-        assert float(inside.amax(-1).min()) > 4
-
-
-def test_thickness_swells_the_surface_alone(hand: Spheres41) -> None:
-    pose, shape = hand.sample(4, torch.Generator().manual_seed(2))
-    thick = shape.clone()
-    thick[:, 6] *= 1.2
-    torch.testing.assert_close(hand.points(pose, thick), hand.points(pose, shape))
-    torch.testing.assert_close(hand.surface(pose, thick).radii, 1.2 * hand.surface(pose, shape).radii)
-    assert 150 <= hand.surface(pose, shape).radii.shape[1] <= 250
