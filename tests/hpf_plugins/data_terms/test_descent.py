@@ -172,11 +172,11 @@ def test_an_arm_does_not_pull_the_wrist_after_it(views):
     assert float(scene.drift().max()) < 1
 
 
-@pytest.mark.parametrize("views", [1, 3])
-def test_keeping_the_forearm_pulls_the_wrist_up_the_arm(views):
-    """The control: the paper's terms."""
+@pytest.mark.parametrize(("views", "least_mm"), [(1, 3), (3, 8)])
+def test_keeping_the_forearm_pulls_the_wrist_up_the_arm(views, least_mm):
+    """The control: the paper's terms. One view shows a wrist that is hidden by the hand nothing of the arm."""
     scene = Arm(views, first_mm=27.0, radius_mm=27.0)
-    assert float(scene.drift(forearm="keep")[:, list(scene.hand.wrist)].mean()) > 5
+    assert float(scene.drift(forearm="keep")[:, list(scene.hand.wrist)].mean()) > least_mm
 
 
 @pytest.mark.parametrize("views", [1, 3])
