@@ -5,6 +5,7 @@ Heavy imports belong inside the functions: `hpf --help` imports this module.
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.pictures import check_picture
 from hpf_cli.sample import sample
 from hpf_core.errors import InputError
 
@@ -99,7 +101,7 @@ def simulate(
         show.emit_json(document)
     else:
         counts = ", ".join(f"{name} {count:,}" for name, count in document["frames"].items())
-        show.result(f"{out}: {counts} frames x {views} views, seed {seed}")
+        show.result(f"{out}: {counts} frames x {views} view{'' if views == 1 else 's'}, seed {seed}")
         show.result(f"look at it: hpf data check {out}")
 
 
@@ -128,6 +130,7 @@ def check(
     from hpf_core.synthesis.checking import check_capture
 
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
+    check_picture("--sheet", target)
     with Live(show.console) as live:
         report = check_capture(folder, None if everything else frames, live.progress)
         drawn = capture_sheet(report, target)
@@ -139,7 +142,9 @@ def check(
             if one.status == "failed":  # once more in one piece: names that a table breaks into lines can't be copied
                 show.error(f"{split + ': ' if split else ''}{one.check}: {one.message}")
         show.result(f"{folder}: {_VERDICTS[report.status]}")
-        show.note(f"{drawn} frames with their joints: {target}")
+        show.note(f"look at {drawn} frame{'' if drawn == 1 else 's'} with their joints: {target}")
+        if report.status != "failed":
+            show.note(f"run on it: HPF_NYU_ROOT={shlex.quote(str(folder))} hpf run recipes/paper.yaml")
     if report.status == "failed":
         raise typer.Exit(InputError.exit_code)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hpf_cli.pictures import check_picture
 from hpf_core.errors import InputError
 
 
@@ -47,7 +48,7 @@ def sample(
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import load
 
-    _check_file(out)
+    check_picture("--out", out)
     if 0 < stats < LEAST:
         raise InputError(f"--stats {stats}: a statistic needs {LEAST} samples or more; 0 is for none")
     host = PluginHost.load()
@@ -71,21 +72,6 @@ def sample(
     if stats:
         show.result(_table(document["coverage"]))
     show.note(f"wrote {out}" + (f" and {document['figure']}" if stats else ""))
-
-
-def _check_file(path: Path) -> None:
-    """Refuse before any work what can't be written after it."""
-    import os
-
-    if path.suffix.lower() != ".png":
-        raise InputError(f"--out {path}: the sheet is a PNG file; name it, e.g., {path.with_suffix('.png')}")
-    if path.is_dir():
-        raise InputError(f"--out {path}: is a folder; give a file in it, e.g. {path / 'samples.png'}")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir():
-        raise InputError(f"--out {path}: {folder} is a file, not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"--out {path}: nothing can be written in {folder}")
 
 
 def _table(found: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from hpf_core.errors import DataError
 from hpf_core.geometry import apply_rigid
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.calibration import calibrate
-from hpf_core.synthesis.findings import Finding, first_of
+from hpf_core.synthesis.findings import Finding, counted, first_of
 
 _OFF_PX, _OFF_MM = 2.0, 1.0  # of joint_uvd from the projection of joint_xyz; NYU's own roundings are below
 _RESIDUAL_MM = (5.0, 30.0)  # of the calibration: more is a warning, more is no rig
@@ -42,10 +42,12 @@ def check_annotation(
     if bad.any():
         names = _frames(bad)
         yield Finding(
-            "annotation", "failed", f"{len(names):,} frames have joints that aren't numbers: {first_of(names)}", names
+            "annotation", "failed", f"joints of {counted(len(names), 'frame')} aren't numbers: {first_of(names)}", names
         )
     else:
-        yield Finding("annotation", "ok", f"{xyz.shape[1]:,} frames, {xyz.shape[2]} joints, all of them numbers")
+        yield Finding(
+            "annotation", "ok", f"{counted(xyz.shape[1], 'frame')}, {xyz.shape[2]} joints, all of them numbers"
+        )
     yield _names(annotation.names)
     yield _pixels(split, xyz, views)
     yield _image(xyz)
@@ -97,7 +99,7 @@ def _image(xyz: np.ndarray) -> Finding:
     return Finding(
         "in the image",
         "failed" if share > 0.5 else "warning",
-        f"{share:.1%} of the joints aren't, in {len(names):,} frames: {first_of(names)}",
+        f"{share:.1%} of the joints aren't, in {counted(len(names), 'frame')}: {first_of(names)}",
         names,
     )
 
@@ -109,7 +111,7 @@ def _distance(xyz: np.ndarray) -> Finding:
     if not z.size:
         return Finding("distance", "failed", "no palm has a depth", (nyu_layout.LABELS_FILE,))
     low, middle, high = np.percentile(z, [1, 50, 99])
-    said = f"palms stand at {low:,.0f} to {high:,.0f} mm (1st to 99th percentile), median {middle:,.0f} mm"
+    said = f"palms are {low:,.0f} to {high:,.0f} mm away (1st to 99th percentile), median {middle:,.0f} mm"
     if z.min() <= 0:
         return Finding("distance", "failed", f"{said}; some lie behind the camera", (nyu_layout.LABELS_FILE,))
     if low < _REACH_MM[0] or high > _REACH_MM[1]:
@@ -138,12 +140,12 @@ def check_calibration(annotation: nyu_layout.Annotation, views: tuple[int, ...])
         f"view {view + 1}: {mm:.2f} mm" for view, mm in zip(views[1:], found.residual_mm[1:], strict=True)
     )
     said, worst, names = (
-        f"median distance from view {views[0] + 1}'s joints: {residual}",
+        f"in the rig that fits best, joints lie this far (median) from where view {views[0] + 1} has them: {residual}",
         found.residual_mm.max(),
         _frames(off),
     )
     if names:
-        said += f"; {len(names):,} frames are off by more than {_FRAME_OFF_MM:g} mm: {first_of(names)}"
+        said += f"; by more than {_FRAME_OFF_MM:g} mm in {counted(len(names), 'frame')}: {first_of(names)}"
     if worst > _RESIDUAL_MM[1]:
         yield Finding("calibration", "failed", f"{said}; the views aren't of one rig", names)
     else:

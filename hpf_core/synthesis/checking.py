@@ -14,7 +14,7 @@ from hpf_core.errors import DataError, InputError
 from hpf_core.interfaces import Progress, no_progress
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.annotation_checks import check_annotation, check_calibration, check_surface
-from hpf_core.synthesis.findings import Finding, listed
+from hpf_core.synthesis.findings import Finding, counted, listed
 from hpf_core.synthesis.sidecar import SIDECAR, Sidecar, read_sidecar
 from hpf_core.synthesis.simulate import threaded
 
@@ -87,7 +87,9 @@ def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_
     folders = [root / name for name in SPLITS if (root / name).is_dir()]
     if not folders:
         what = "doesn't exist" if not root.exists() else "isn't a folder" if not root.is_dir() else "has none of them"
-        raise InputError(f"A capture is a folder with {', '.join(SPLITS[:-1])} or {SPLITS[-1]} in it; {root} {what}.")
+        raise InputError(
+            f"A capture is a folder with {', '.join(SPLITS[:-1])} or {SPLITS[-1]} in it; {root} {what}.{_beside(root)}"
+        )
     findings, sidecar = _sidecar(root)
     return CaptureReport(
         root=root,
@@ -95,6 +97,15 @@ def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_
         splits=tuple(_check_split(folder, sidecar, sample, progress) for folder in folders),
         findings=tuple(findings),
     )
+
+
+def _beside(root: Path) -> str:
+    """The capture that was meant where a folder below or above it was given."""
+    if root.is_dir() and root.absolute().name in SPLITS and nyu_layout.images(root):
+        return f" It is a part of one: check {root.absolute().parent}."
+    below = sorted(root.glob("*/")) if root.is_dir() else []
+    meant = next((folder for folder in below if any((folder / name).is_dir() for name in SPLITS)), None)
+    return "" if meant is None else f" But {meant} has."
 
 
 def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:
@@ -105,7 +116,7 @@ def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:
     if sidecar is None:
         return [Finding("sidecar", "ok", f"there is no {SIDECAR}: who is seen when isn't known from the folder")], None
     kind = "simulated" if sidecar.simulated else "real"
-    return [Finding("sidecar", "ok", f"{kind} data, {len(sidecar.subject_names)} people")], sidecar
+    return [Finding("sidecar", "ok", f"{kind} data of {counted(len(sidecar.subject_names), 'subject')}")], sidecar
 
 
 def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, progress: Progress) -> SplitReport:
@@ -138,7 +149,12 @@ def _check_files(
     """Every image from outside."""
     wanted = [(view, frame) for frame in range(report.frames) for view in report.views]
     missing = [nyu_layout.image_path(folder, *one).name for one in wanted if one not in there]
-    yield listed("files", "missing", missing, f"{len(wanted):,} images: {len(report.views)} views of all frames")
+    yield listed(
+        "files",
+        "missing",
+        missing,
+        f"{counted(len(wanted), 'image')}: {counted(len(report.views), 'view')} of all frames",
+    )
 
     paths = [nyu_layout.image_path(folder, *one) for one in sorted(there, key=lambda one: (one[1], one[0]))]
     starts = range(0, len(paths), _BATCH)
@@ -176,7 +192,9 @@ def _check_segments(report: SplitReport, sidecar: Sidecar | None) -> Finding:
     report.subjects = tuple(dict.fromkeys(sidecar.subject_names[part.subject] for part in parts))
     told = sum(part.frames for part in parts)
     if told != report.frames:
-        return Finding("subjects", "failed", f"{SIDECAR} tells of {told} frames, but there are {report.frames}")
+        return Finding(
+            "subjects", "failed", f"{SIDECAR} tells of {counted(told, 'frame')}, but there are {report.frames:,}"
+        )
     return Finding("subjects", "ok", ", ".join(f"{sidecar.subject_names[p.subject]}: {p.frames:,}" for p in parts))
 
 
@@ -193,9 +211,8 @@ def _check_content(folder: Path, report: SplitReport, progress: Progress) -> Ite
             lost.append(found.lost)
             gaps.append(found.gaps)
         progress(done + 1, len(jobs), f"decoding images of {folder.name}")
-    yield listed(
-        "content", "damaged", damaged, f"{len(jobs):,} images of {len(report.sampled):,} frames can be decoded"
-    )
+    looked_at = f"{counted(len(jobs), 'image')} of {counted(len(report.sampled), 'frame')}"
+    yield listed("content", "damaged", damaged, f"{looked_at} can be decoded")
     if annotation is not None and gaps:
         yield from check_surface(np.concatenate(gaps), np.array(lost))
 

@@ -34,6 +34,11 @@ def listed(check: str, wrong: str, files: Sequence[str], right: str) -> Finding:
     return Finding(check, "failed", f"{len(files):,} {are} {wrong}: {first_of(files)}", tuple(files))
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 frame` or `2,000 frames`."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def first_of(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     rest = len(names) - _NAMED

@@ -98,8 +98,11 @@ class Unfinished:
         """Whether the capture is finished. Refuses what else may be in its place."""
         if not self._folder.exists() or not any(self._folder.iterdir()):
             return False
-        if _made_of(self._folder) != self._sidecar.made:
-            other = " It holds a simulated capture of other options." if (self._folder / SIDECAR).is_file() else ""
+        there = _made_of(self._folder)
+        if there != self._sidecar.made:
+            other = ""
+            if (self._folder / SIDECAR).is_file():
+                other = f" It holds a simulated capture of other options{_difference(there, self._sidecar.made)}."
             raise InputError(f"{self._folder} isn't empty.{other} Choose a new folder for the capture.")
         self.finished = True
         return True

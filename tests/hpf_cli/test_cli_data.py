@@ -138,6 +138,7 @@ def test_a_whole_capture_is_right_and_drawn(made: Path, tmp_path: Path, monkeypa
     done = run("data", "check", made)
     assert done.exit_code == 0, done.output
     assert "right in all that was checked" in done.stdout
+    assert f"run on it: HPF_NYU_ROOT={made} hpf run recipes/paper.yaml" in done.stderr
     with Image.open(tmp_path / "small-sheet.png") as sheet:
         assert sheet.width == 400
     again = run("data", "check", made, "--json", "--sheet", tmp_path / "other.png", "--frames", 1)
@@ -163,9 +164,24 @@ def test_damage_is_named_and_exits_with_2(copy: Path, tmp_path: Path) -> None:
     assert "test: sizes: 1 is of a wrong kind or cut off: depth_2_0000001.png (cut off)" in done.stderr
     assert f"train: annotation: {copy / 'train' / 'joint_data.mat'} can't be read as a MATLAB file" in done.stderr
     assert "damaged; see what failed" in done.stdout
+    assert "run on it" not in done.stderr
     document = json.loads(run("data", "check", copy, "--sheet", tmp_path / "sheet.png", "--json").stdout)
     failed = {(one["split"], one["check"]) for one in document["checks"] if one["status"] == "failed"}
     assert {("test", "sizes"), ("train", "annotation")} <= failed
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for sheet, message in (
+        (tmp_path, f"is a folder; give a file in it, e.g. {tmp_path / 'sheet.png'}"),
+        (tmp_path / "sheet.jpg", f"the sheet is a PNG file; name it, e.g., {tmp_path / 'sheet.png'}"),
+        (tmp_path / "file" / "sheet.png", f"{tmp_path / 'file'} is a file, not a folder"),
+    ):
+        done = run("data", "check", made, "--sheet", sheet)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"--sheet {sheet}: {message}" in done.stderr
+        assert "looking at" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:

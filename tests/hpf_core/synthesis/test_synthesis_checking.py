@@ -155,7 +155,7 @@ def one_frame_off(xyz: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("changes", "check", "status", "message"),
     [
-        ({"joint_xyz": not_a_number}, "annotation", "failed", "1 frames have joints that aren't numbers: frame 4"),
+        ({"joint_xyz": not_a_number}, "annotation", "failed", "joints of 1 frame aren't numbers: frame 4"),
         ({"joint_xyz": lambda xyz: xyz[:, :3]}, "annotation", "failed", "has 3 frames of 3 views, but there are"),
         ({"joint_xyz": lambda xyz: xyz[:2]}, "annotation", "failed", "has 5 frames of 2 views, but there are"),
         ({"joint_xyz": lambda xyz: xyz[..., :20, :]}, "annotation", "failed", "shape (3, 5, 20, 3)"),
@@ -166,7 +166,7 @@ def one_frame_off(xyz: np.ndarray) -> np.ndarray:
         ({"joint_xyz": lambda xyz: moved(xyz, (600, 0, 0))}, "in the image", "failed", "of the joints aren't"),
         ({"joint_xyz": lambda xyz: xyz * 3}, "distance", "warning", "the layout's sensor reaches"),
         ({"joint_xyz": lambda xyz: xyz * -1}, "distance", "failed", "behind the camera"),
-        ({"joint_xyz": one_frame_off}, "calibration", "warning", "1 frames are off by more than 10 mm: frame 5"),
+        ({"joint_xyz": one_frame_off}, "calibration", "warning", "by more than 10 mm in 1 frame: frame 5"),
         ({"joint_xyz": lambda xyz: xyz + np.random.default_rng(0).normal(0, 60, xyz.shape)}, "calibration", "failed",
          "the views aren't of one rig"),
         ({"joint_xyz": lambda xyz: moved(xyz, (0, 0, 300))}, "surface", "failed", "don't belong together"),
@@ -211,6 +211,15 @@ def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=why):
             check_capture(place)
+
+
+def test_the_capture_that_was_meant_is_named(made: Path) -> None:
+    with pytest.raises(
+        InputError, match=re.escape(f"{made / 'train'} has none of them. It is a part of one: check {made}.")
+    ):
+        check_capture(made / "train")
+    with pytest.raises(InputError, match=re.escape(f"{made.parent} has none of them. But {made} has.")):
+        check_capture(made.parent)
 
 
 def test_the_sheet_shows_frames_of_every_split_and_their_joints(made: Path, tmp_path: Path) -> None:

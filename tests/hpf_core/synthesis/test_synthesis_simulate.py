@@ -201,7 +201,7 @@ def test_a_folder_with_something_in_it_is_refused_and_left_alone(made: Path, han
     with pytest.raises(InputError, match=r"mine isn't empty\. Choose a new folder"):
         simulate.simulate(mine, hand, CONFIG)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "note.txt"]
-    with pytest.raises(InputError, match="It holds a simulated capture of other options"):
+    with pytest.raises(InputError, match=r"It holds a simulated capture of other options \(seed 0, not 2\)\. Choose"):
         simulate.simulate(made, hand, CONFIG.model_copy(update={"seed": 2}))
     file = tmp_path / "file"
     file.write_text("a file")
