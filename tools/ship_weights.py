@@ -78,7 +78,8 @@ starts; for real images it wants fitting.
 | recipe | `recipes/{recipe["name"]}.yaml`, seed {summary["seed"]} |
 | steps | {stage["steps"]:,} of {draw} images: {stage["steps"] * draw:,} images, none twice |
 | made on | {about["machine"]["processor"]}, {about["machine"]["threads"]} CPU thread(s), \
-{hours:.2f} hours beside other work, {stage["images_per_second"]:.0f} images a second; PyTorch {about["versions"]["torch"]} |
+{hours:.2f} hours beside other work, {stage["images_per_second"]:.0f} images a second; \
+PyTorch {about["versions"]["torch"]} |
 | licence | that of HPF |
 
 Made by `hpf run recipes/{recipe["name"]}.yaml --out RUN`; stopped, it goes on with `--resume`. To train it further,
