@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.geometry import Grid, at_least_float32
-from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_core.interfaces import BoneRanges, Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
 
 
 class SpheresConfig(Config):
@@ -31,6 +31,16 @@ class SpheresConfig(Config):
         description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or "
         "a depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
     )
+    radii: Literal["fixed", "sized"] = Field(
+        "fixed",
+        description="`fixed`: the hand model's, for every hand (the paper); `sized`: times the size of the hand that "
+        "the points make, the median over its bones of length by neutral length, without gradient. A large hand is "
+        "thicker: spheres too thin for it are drawn to its surface and together.",
+    )
+
+
+_SIZES = (0.8, 1.25)
+"""The smallest and the largest size that `sized` takes a hand for: adults, and room for estimates that are off."""
 
 
 class Spheres(Renderer):
@@ -39,16 +49,26 @@ class Spheres(Renderer):
     Args:
         radii: (J,) mm.
         config: the options.
+        bones: whose lengths tell the size of a hand; for `radii: sized`, where the middle of each range is neutral.
     """
 
     radii: Tensor
+    _first: Tensor
+    _second: Tensor
+    _neutral: Tensor
 
-    def __init__(self, radii: Tensor, config: SpheresConfig) -> None:
+    def __init__(self, radii: Tensor, config: SpheresConfig, bones: BoneRanges | None = None) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("radii", radii.detach().clone(), persistent=False)
         # On the host, once: the side of the window of pixels that a sphere can cover must be static.
         self._largest_mm = float(radii.max())
+        if config.radii == "sized":
+            assert bones is not None, "sizes are told by bones"
+            self.register_buffer("_first", bones.first.clone(), persistent=False)
+            self.register_buffer("_second", bones.second.clone(), persistent=False)
+            self.register_buffer("_neutral", (bones.shortest + bones.longest) / 2, persistent=False)
+            self._largest_mm *= _SIZES[1]
 
     def depth(self, points: Tensor, grid: Grid) -> Rendered:
         """Orthographic depth map of the nearest sphere along each ray (Eq. 6-8).
@@ -65,16 +85,16 @@ class Spheres(Renderer):
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = self.radii.to(points.dtype)
+        radii = self._radii_of(points)
         far = self._far_mm(grid)
         element = self._front(points.detach(), radii, grid, far)  # (N, H * W), J where nothing is hit
-        hit = element < radii.shape[0]
+        hit = element < radii.shape[1]
         element = torch.where(hit, element, 0)
 
         axis = grid.axis(points.device, points.dtype)
         pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
         x, y, z = (points[..., i].gather(1, element) for i in range(3))
-        gap = radii[element].square() - (x - pixel_x).square() - (y - pixel_y).square()
+        gap = radii.gather(1, element).square() - (x - pixel_x).square() - (y - pixel_y).square()
         depth = torch.where(hit, z - gap.clamp_min(self.config.rim_floor_mm2).sqrt(), far)
         # The value is the pixel's own ray, the gradient the sphere's: a loss on it slides the sphere sideways.
         anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
@@ -93,14 +113,24 @@ class Spheres(Renderer):
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = self.radii.to(points.dtype)
+        radii = self._radii_of(points)
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
-            element = (apart - radii[:, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
+            element = (apart - radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
         offset = torch.stack([queries[..., i] - points[..., i].gather(1, element) for i in range(3)], dim=-1)
-        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii[element]).abs()
+        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, element)).abs()
         return SurfaceDistance(distance, element)
+
+    @torch.no_grad()
+    def _radii_of(self, points: Tensor) -> Tensor:
+        """(N, J) mm, the radii of the spheres around points (N, J, 3)."""
+        radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
+        if self.config.radii == "fixed":
+            return radii
+        length = torch.linalg.vector_norm(points[:, self._first] - points[:, self._second], dim=-1)
+        size = (length / self._neutral.to(points.dtype)).nanmedian(dim=1).values
+        return radii * size.clamp(*_SIZES)[:, None]
 
     def _far_mm(self, grid: Grid) -> float:
         return grid.far_mm if self.config.miss == "far" else self.config.miss
@@ -119,7 +149,7 @@ class Spheres(Renderer):
         aside = aside.masked_fill((pixel < 0) | (pixel >= grid.size), torch.inf)
         pixel = pixel.clamp(0, grid.size - 1)
 
-        gap = (radii.square()[:, None] - aside[:, :, 1])[..., :, None] - aside[
+        gap = (radii.square()[:, :, None] - aside[:, :, 1])[..., :, None] - aside[
             :, :, 0, None, :
         ]  # (N, J, K, K), r^2 - d^2
         depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()
@@ -135,7 +165,8 @@ class Spheres(Renderer):
 
 
 def _build(config: SpheresConfig, build: Build) -> Spheres:
-    return Spheres(build.need_hand().radii, config)
+    hand = build.need_hand()
+    return Spheres(hand.radii, config, hand.bones() if config.radii == "sized" else None)
 
 
 SPEC = PluginSpec(
