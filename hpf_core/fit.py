@@ -183,7 +183,9 @@ class Fit:
     def rendered(self, cross: bool) -> Rendered:
         """The pairs' estimates rendered, maps (P, H, W); (N, H, W) without `cross`."""
         points = self.points_across(cross)
-        return self._pairs("rendered", cross, lambda pairs: self.renderer.depth(points[pairs], self.grid))
+        return self._pairs(
+            "rendered", cross, lambda pairs: self.renderer.depth(points[pairs], self.grid, *self._thickness(pairs))
+        )
 
     def distances(self, cross: bool, budget: int | None = SURFACE_BUDGET) -> SurfaceDistance:
         """Distance (P, Q) mm of each target's `surface_points` to the estimated surface; (N, Q) without `cross`."""
@@ -191,7 +193,7 @@ class Fit:
         targets = self.views.target
 
         def measured(pairs: slice) -> SurfaceDistance:
-            return self.renderer.distance(points[pairs], queries[targets[pairs]])
+            return self.renderer.distance(points[pairs], queries[targets[pairs]], *self._thickness(pairs))
 
         return self._pairs(("distances", budget), cross, measured)
 
@@ -226,6 +228,11 @@ class Fit:
             return beyond & believed
 
     # --------------------------------------------------------------------------------------------------------- inside
+
+    def _thickness(self, pairs: slice) -> tuple[Tensor, ...]:
+        """The renderer's third argument, if there is one: (P,) factors."""
+        found = self.need_frames().thickness
+        return () if found is None else (found[self.views.frame[self.views.target[pairs]]],)
 
     def _pairs(
         self,

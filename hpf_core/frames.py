@@ -114,6 +114,8 @@ class RealFrames(_Moves):
         time: (B,) float64 seconds, or the frame's number where the time is unknown.
         index: (B,) int64, the frame's number in its dataset's split.
         cube_mm: side of the crop's cube.
+        thickness: (B,) float32, how much thicker than the hand model's the surface is taken for, as was found from the
+            depth maps (`hpf_core.engine.thickness`), or None where nobody asked.
     """
 
     depth: Tensor
@@ -125,6 +127,7 @@ class RealFrames(_Moves):
     time: Tensor
     index: Tensor
     cube_mm: float = 300.0
+    thickness: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,15 @@ class SurfaceDistance(NamedTuple):
 
 
 class Renderer(nn.Module, abc.ABC):
-    """Turns points into a depth map and measures distances to the surface. Built with the hand model."""
+    """Turns points into a depth map and measures distances to the surface. Built with the hand model.
+
+    Attributes:
+        measures_thickness: whether each person's thickness is to be found at a stage's start. If so, `thickness` works,
+            and `depth` and `distance` take a third argument: (N,) factors on the surface's thickness. Others leave all
+            of this out.
+    """
+
+    measures_thickness: bool = False
 
     @abc.abstractmethod
     def depth(self, points: Tensor, grid: Grid) -> Rendered:
@@ -231,6 +239,11 @@ class Renderer(nn.Module, abc.ABC):
     @abc.abstractmethod
     def distance(self, points: Tensor, queries: Tensor) -> SurfaceDistance:
         """Distance of queries (N, Q, 3) mm to the surface of points (N, J, 3) mm."""
+
+    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
+        """(N,) how thick hands at points (N, J, 3) mm seem, as a factor, from queries (N, Q, 3) mm on their surfaces;
+        of the queries, `there` (N, Q) bool exist. NaN where none does."""
+        raise NotImplementedError("a renderer that measures thickness says how")
 
 
 # ----------------------------------------------------------------------------------------------------------- backbone

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hpf_core.engine import centring, measure, unseen
+from hpf_core.engine import centring, measure, thickness, unseen
 from hpf_core.engine import checkpoint as files
 from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
@@ -167,6 +167,9 @@ class Run:
         trainer = StageTrainer(parts, plan, self.resolved.recipe.seed, device)
         if plan.draw_real and centring.is_asked_for(parts):
             self._centre(plan, parts, folder, device)
+        if plan.draw_real and parts.renderer.measures_thickness:
+            self._load(parts, folder.stage_weights(self._start_of(plan)))
+            trainer.thickness = thickness.find(parts, TRAIN_SPLIT, device, self.progress).cpu()
         done, seconds, images = self._restore(plan, parts, trainer, folder)
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)

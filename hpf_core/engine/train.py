@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,6 +45,9 @@ class StageTrainer:
         plan: the stage.
         seed: of the run.
         device: where everything is.
+
+    Attributes:
+        thickness: (S,) on the host, how thick the hand of each recording is taken for, or None.
     """
 
     def __init__(self, parts: Parts, plan: StagePlan, seed: int, device: torch.device | str) -> None:
@@ -63,6 +66,7 @@ class StageTrainer:
         # A control sees the same synthetic draw as the stage that it controls.
         self.stream = plan.control_of or plan.name
         self.frames = 0
+        self.thickness: Tensor | None = None
         if plan.draw_real:
             self.frames = train_frames(parts, plan)
         # What was non-finite so far (each term, their sum, its gradient), noted on the device and read now and then.
@@ -88,6 +92,8 @@ class StageTrainer:
                 self.seed, f"{self.stream}/real", step * plan.draw_real, plan.draw_real, self.frames
             )
             real = parts.real.frames(TRAIN_SPLIT, numbers)
+            if self.thickness is not None:
+                real = replace(real, thickness=self.thickness[real.sequence])
             if self.device.type == "cuda":
                 # From pageable memory a copy waits for what the GPU still has to do.
                 real = real.pin_memory()

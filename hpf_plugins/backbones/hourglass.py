@@ -8,6 +8,7 @@ statistics, so that a batch that mixes real and synthetic images treats each alo
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -194,4 +195,5 @@ SPEC = PluginSpec(
     summary="stacked hourglass with heatmaps and latent depth maps (Eq. 1-2)",
     source="Wan et al., CVPR 2019, Sec. 3.2, Eq. 1-3, p. 10855; body: Newell et al., ECCV 2016",
     provides=frozenset({"heatmaps", "latent_depth", "spread"}),
+    weights=(Path(__file__).parent.parent / "weights" / "hourglass48.safetensors",),
 )

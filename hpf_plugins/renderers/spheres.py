@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.geometry import Grid, at_least_float32
-from hpf_core.interfaces import BoneRanges, Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
 
 
 class SpheresConfig(Config):
@@ -31,16 +31,16 @@ class SpheresConfig(Config):
         description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or "
         "a depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
     )
-    radii: Literal["fixed", "sized"] = Field(
+    radii: Literal["fixed", "measured"] = Field(
         "fixed",
-        description="`fixed`: the hand model's, for every hand (the paper); `sized`: times the size of the hand that "
-        "the points make, the median over its bones of length by neutral length, without gradient. A large hand is "
-        "thicker: spheres too thin for it are drawn to its surface and together.",
+        description="`fixed`: the hand model's, for every hand (the paper); `measured`: times the thickness of each "
+        "recording's hand, found in its depth maps with the weights that a stage starts from. Spheres that are too "
+        "thin are drawn to the surface of a thick hand, and together.",
     )
 
 
-_SIZES = (0.8, 1.25)
-"""The smallest and the largest size that `sized` takes a hand for: adults, and room for estimates that are off."""
+_THICKNESS = (0.7, 1.5)
+"""The least and the most that hands are taken for: adults (Greiner 1991), and room for another model's radii."""
 
 
 class Spheres(Renderer):
@@ -49,28 +49,21 @@ class Spheres(Renderer):
     Args:
         radii: (J,) mm.
         config: the options.
-        bones: whose lengths tell the size of a hand; for `radii: sized`, where the middle of each range is neutral.
     """
 
     radii: Tensor
-    _first: Tensor
-    _second: Tensor
-    _neutral: Tensor
 
-    def __init__(self, radii: Tensor, config: SpheresConfig, bones: BoneRanges | None = None) -> None:
+    def __init__(self, radii: Tensor, config: SpheresConfig) -> None:
         super().__init__()
         self.config = config
+        self.measures_thickness = config.radii == "measured"
         self.register_buffer("radii", radii.detach().clone(), persistent=False)
         # On the host, once: the side of the window of pixels that a sphere can cover must be static.
         self._largest_mm = float(radii.max())
-        if config.radii == "sized":
-            assert bones is not None, "sizes are told by bones"
-            self.register_buffer("_first", bones.first.clone(), persistent=False)
-            self.register_buffer("_second", bones.second.clone(), persistent=False)
-            self.register_buffer("_neutral", (bones.shortest + bones.longest) / 2, persistent=False)
-            self._largest_mm *= _SIZES[1]
+        if self.measures_thickness:
+            self._largest_mm *= _THICKNESS[1]
 
-    def depth(self, points: Tensor, grid: Grid) -> Rendered:
+    def depth(self, points: Tensor, grid: Grid, thickness: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the nearest sphere along each ray (Eq. 6-8).
 
         A pixel is hit when a ray through its centre meets a sphere whose front lies nearer than the far value. There is
@@ -80,12 +73,13 @@ class Spheres(Renderer):
         Args:
             points: (N, J, 3) mm in the crop's frame.
             grid: the crop's rays.
+            thickness: (N,) factors on the radii, 1 if not given.
 
         Returns:
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = self._radii_of(points)
+        radii = self._radii_of(points, thickness)
         far = self._far_mm(grid)
         element = self._front(points.detach(), radii, grid, far)  # (N, H * W), J where nothing is hit
         hit = element < radii.shape[1]
@@ -102,18 +96,19 @@ class Spheres(Renderer):
         shape = (points.shape[0], grid.size, grid.size)
         return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
 
-    def distance(self, points: Tensor, queries: Tensor) -> SurfaceDistance:
+    def distance(self, points: Tensor, queries: Tensor, thickness: Tensor | None = None) -> SurfaceDistance:
         """Distance to the surface of the sphere whose surface is nearest, abs(|p - c| - r) (Eq. 10-11).
 
         Args:
             points: (N, J, 3) mm.
             queries: (N, Q, 3) mm, in the same frame.
+            thickness: (N,) factors on the radii, 1 if not given.
 
         Returns:
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = self._radii_of(points)
+        radii = self._radii_of(points, thickness)
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
@@ -123,14 +118,26 @@ class Spheres(Renderer):
         return SurfaceDistance(distance, element)
 
     @torch.no_grad()
-    def _radii_of(self, points: Tensor) -> Tensor:
+    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
+        """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
+
+        Args:
+            points: (N, J, 3) mm.
+            queries: (N, Q, 3) mm on the hand's surface, as far as it is seen.
+            there: (N, Q) bool, which of them exist; NaN where none does.
+        """
+        points, queries = at_least_float32(points), at_least_float32(queries)
+        element = self.distance(points, queries).element
+        centre = torch.stack([points[..., i].gather(1, element) for i in range(3)], dim=-1)
+        share = torch.linalg.vector_norm(queries - centre, dim=-1) / self.radii.to(points.dtype)[element]
+        return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
+
+    def _radii_of(self, points: Tensor, thickness: Tensor | None) -> Tensor:
         """(N, J) mm, the radii of the spheres around points (N, J, 3)."""
         radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
-        if self.config.radii == "fixed":
+        if thickness is None:
             return radii
-        length = torch.linalg.vector_norm(points[:, self._first] - points[:, self._second], dim=-1)
-        size = (length / self._neutral.to(points.dtype)).nanmedian(dim=1).values
-        return radii * size.clamp(*_SIZES)[:, None]
+        return radii * thickness.to(points.dtype).clamp(*_THICKNESS)[:, None]
 
     def _far_mm(self, grid: Grid) -> float:
         return grid.far_mm if self.config.miss == "far" else self.config.miss
@@ -165,8 +172,7 @@ class Spheres(Renderer):
 
 
 def _build(config: SpheresConfig, build: Build) -> Spheres:
-    hand = build.need_hand()
-    return Spheres(hand.radii, config, hand.bones() if config.radii == "sized" else None)
+    return Spheres(build.need_hand().radii, config)
 
 
 SPEC = PluginSpec(

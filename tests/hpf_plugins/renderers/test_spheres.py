@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from hpf_core.geometry import Grid
-from hpf_core.interfaces import BoneRanges
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
 RADII = [24.0, 20.5, 15.2, 11.3, 8.1]
@@ -249,57 +248,53 @@ def test_wrong_options_are_refused(options):
         SpheresConfig(**options)
 
 
-# --------------------------------------------------------------------------------------------------------- sized radii
-
-FIRST, SECOND = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3])
+# ---------------------------------------------------------------------------------------------------------- thickness
 
 
-def sized(centres: Tensor) -> Spheres:
-    """A renderer to whom these points (1, J, 3) are a hand of size 1."""
-    length = (centres[0, FIRST] - centres[0, SECOND]).norm(dim=-1)
-    bones = BoneRanges(FIRST, SECOND, 0.9 * length, 1.1 * length)
-    return Spheres(torch.tensor(RADII, dtype=torch.float64), SpheresConfig(radii="sized"), bones)
+def measured() -> Spheres:
+    return Spheres(torch.tensor(RADII, dtype=torch.float64), SpheresConfig(radii="measured"))
 
 
-@pytest.mark.parametrize(("size", "taken"), [(1.0, 1.0), (0.9, 0.9), (1.17, 1.17), (0.5, 0.8), (2.0, 1.25)])
-def test_a_larger_hand_has_larger_spheres(size, taken):
-    """Within bounds; one bone that is off changes nothing."""
-    neutral, grid = points(3, count=1), Grid(size=32)
-    centres = neutral * size
-    queries = points(4, count=1, balls=50)
-    fixed = renderer([taken * r for r in RADII])
-    for off in (0.0, 60.0):
-        moved = centres.clone()
-        moved[:, 0, 0] += off  # the first point ends one bone of three
-        mine = sized(neutral)
-        torch.testing.assert_close(mine.depth(moved, grid).depth, fixed.depth(moved, grid).depth, atol=1e-9, rtol=0)
-        found, wanted = mine.distance(moved, queries), fixed.distance(moved, queries)
-        torch.testing.assert_close(found.distance, wanted.distance, atol=1e-9, rtol=0)
-
-
-def test_sizes_are_each_hands_own_and_have_no_gradient():
-    neutral, grid = points(3, count=1), Grid(size=32)
-    batch = torch.cat([neutral, 1.2 * neutral]).requires_grad_()
-    made = sized(neutral)
-    whole = made.depth(batch, grid).depth
-    for n, size in enumerate((1.0, 1.2)):
-        alone = renderer([size * r for r in RADII]).depth(batch[n : n + 1], grid).depth
-        torch.testing.assert_close(whole[n : n + 1], alone, atol=1e-9, rtol=0)
-        (mine,) = torch.autograd.grad(whole[n].sum(), batch, retain_graph=True)
-        (others,) = torch.autograd.grad(alone.sum(), batch, retain_graph=True)
+@pytest.mark.parametrize(("asked", "taken"), [(1.0, 1.0), (0.9, 0.9), (1.17, 1.17), (0.5, 0.7), (2.0, 1.5)])
+def test_thickness_is_a_factor_on_the_radii_of_each_hand(asked, taken):
+    """Within bounds, with its gradient on the points alone."""
+    centres, grid, queries = points(3, count=2).requires_grad_(), Grid(size=32), points(4, count=2, balls=50)
+    factors = torch.tensor([asked, 1.0], dtype=torch.float64)
+    made = measured()
+    assert made.measures_thickness
+    depth, found = made.depth(centres, grid, factors).depth, made.distance(centres, queries, factors).distance
+    for n, factor in enumerate((taken, 1.0)):
+        alone = Spheres(factor * torch.tensor(RADII, dtype=torch.float64), SpheresConfig())
+        wanted = alone.depth(centres[n : n + 1], grid).depth
+        torch.testing.assert_close(depth[n : n + 1], wanted, atol=1e-9, rtol=0)
+        torch.testing.assert_close(
+            found[n : n + 1], alone.distance(centres[n : n + 1], queries[n : n + 1]).distance, atol=1e-9, rtol=0
+        )
+        mine, others = (torch.autograd.grad(d.sum(), centres, retain_graph=True)[0][n] for d in (depth[n], wanted))
         torch.testing.assert_close(mine, others, atol=1e-9, rtol=0)
 
 
-def test_a_point_that_is_lost_leaves_the_size_of_the_others():
-    neutral, grid = points(3, count=1), Grid(size=32)
-    lost = neutral.clone()
-    lost[:, 0] = torch.nan
-    seen = sized(neutral).depth(lost, grid).depth
-    torch.testing.assert_close(seen, renderer().depth(lost, grid).depth, atol=1e-9, rtol=0)
-    assert (seen < grid.far_mm).any()
+def test_thickness_is_read_off_surfaces():
+    """Of spheres seen alone, at the true points, exactly; what isn't there has no say."""
+    centres = torch.tensor([[[-60.0, 0, 0], [0, 0, 0], [60, 0, 0]]], dtype=torch.float64).expand(2, -1, -1)
+    radii = torch.tensor([20.0, 15.0, 10.0], dtype=torch.float64)
+    way = torch.nn.functional.normalize(points(5, count=2, balls=30), dim=-1)
+    ball = torch.arange(30) % 3
+    factor = torch.tensor([1.2, 0.9], dtype=torch.float64)[:, None, None]
+    queries = centres[:, ball] + way * radii[ball][:, None] * factor
+    queries[:, 20:] += 500.0
+    there = (torch.arange(30) < 20).expand(2, -1).clone()
+    made = Spheres(radii, SpheresConfig(radii="measured"))
+    torch.testing.assert_close(made.thickness(centres, queries, there), factor.flatten(), atol=1e-9, rtol=0)
+    there[1] = False
+    assert made.thickness(centres, queries, there).isnan().tolist() == [False, True]
 
 
-def test_sizes_cost_no_values_on_the_host():
-    neutral = points(3, count=1)
-    made = sized(neutral).to("meta")
-    assert made.depth(neutral.to("meta"), Grid(size=32)).depth.shape == (1, 32, 32)
+def test_thickness_costs_no_values_on_the_host():
+    made, centres = (
+        measured().to("meta"),
+        points(3).to("meta"),
+    )
+    factors = torch.ones(3, device="meta")
+    assert made.depth(centres, Grid(size=32), factors).depth.shape == (3, 32, 32)
+    assert not renderer().measures_thickness
