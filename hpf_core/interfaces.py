@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from hpf_core.errors import DataError
+from hpf_core.errors import DataError, PluginError
 from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples
 from hpf_core.geometry import Grid
 
@@ -243,7 +243,7 @@ class Renderer(nn.Module, abc.ABC):
     def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
         """(N,) how thick hands at points (N, J, 3) mm seem, as a factor, from queries (N, Q, 3) mm on their surfaces;
         of the queries, `there` (N, Q) bool exist. NaN where none does."""
-        raise NotImplementedError("a renderer that measures thickness says how")
+        raise PluginError(f"the renderer {type(self).__name__} measures no thickness: it lacks the method `thickness`")
 
 
 # ----------------------------------------------------------------------------------------------------------- backbone

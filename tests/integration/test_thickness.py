@@ -10,9 +10,9 @@ from hpf_core import recipe as recipes
 from hpf_core.engine import thickness
 from hpf_core.engine.build import build_parts
 from hpf_core.engine.run import Run
-from hpf_core.errors import InputError
+from hpf_core.errors import InputError, PluginError
 from hpf_core.frames import Estimate
-from hpf_core.interfaces import Backbone, RealDataset
+from hpf_core.interfaces import Backbone, RealDataset, Renderer
 
 from .conftest import TINY, same_tensors
 
@@ -124,3 +124,10 @@ def test_without_synthetic_samples_there_is_nothing_to_compare_with(load, tmp_pa
     parts = build_parts(load(sets=[MEASURED]), tmp_path)
     with pytest.raises(InputError, match=r"no data\.synthetic"):
         thickness.find(replace(parts, synthetic=None), "train", CPU)
+
+
+def test_a_renderer_that_only_says_that_it_measures(load, tmp_path, monkeypatch):
+    parts = build_parts(load(), tmp_path)
+    monkeypatch.setattr(type(parts.renderer), "thickness", Renderer.thickness)
+    with pytest.raises(PluginError, match="Spheres measures no thickness: it lacks the method `thickness`"):
+        parts.renderer.thickness(torch.zeros(1, 2, 3), torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool))
