@@ -19,7 +19,7 @@ from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
 from hpf_core.interfaces import Progress, no_progress
 
 _FRAMES = 32  # in one batch; fixed, so that the same weights give the same thickness
-_SAMPLES = 512  # synthetic ones: their median is known to about 1 %
+_SAMPLES = 512  # synthetic ones
 _MOST_FRAMES = 512  # of a split, spread evenly: enough for a median of each recording
 
 

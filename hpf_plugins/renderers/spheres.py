@@ -40,7 +40,7 @@ class SpheresConfig(Config):
 
 
 _THICKNESS = (0.7, 1.5)
-"""The least and the most that hands are taken for: adults (Greiner 1991), and room for another model's radii."""
+"""The least and the most that hands are taken for. Our choice: wider than the adults that the hand model draws."""
 
 
 class Spheres(Renderer):
