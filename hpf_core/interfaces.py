@@ -285,10 +285,15 @@ class Term(nn.Module):
         unit: unit of the raw value, e.g. "mm".
         needs: fields of `Estimate` beyond `points` that it reads with the options that it was built with; a backbone
             whose `provides` lacks one is refused before any work starts. `PluginSpec.needs` says what all options need.
+        invariances: what its value doesn't change with, out of "translation", "rotation" and "mirror": of each estimate
+            by itself (priors), of the rig's frame (data terms; no "mirror"). The contract tests hold it to that.
+        sequential: whether the order of the frames means something to it, as to a term on motion.
     """
 
     unit: ClassVar[str] = "1"
     needs: frozenset[str] = frozenset()
+    invariances: frozenset[str] = frozenset()
+    sequential: bool = False
 
     def prepare(self, progress: Progress = no_progress) -> None:
         """Train or fetch whatever must be there before the first step; cached by a hash of all that it depends on."""
