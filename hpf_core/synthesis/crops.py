@@ -119,74 +119,72 @@ def _splat(
 ) -> None:
     """Lower `out` (H * W) to the depth of each image pixel's patch at the rays that it covers."""
     rows, columns = window
-    seen, z = returned[window], depth[window].astype(np.float32)
+    # With a border, and NaN where nothing is known: neighbours need no test of whether they are there.
+    z = np.full((rows.stop - rows.start + 2, columns.stop - columns.start + 2), np.nan, dtype=np.float32)
+    np.copyto(z[1:-1, 1:-1], depth[window], where=returned[window], casting="unsafe")
     reach = np.float32(grid.cube_mm / 2 * (3**0.5 if pose[0, 0] != 1 else 1))
-    inside = seen & (np.abs(z - np.float32(pose[2, 3])) <= reach)
-    v, u = np.nonzero(inside)
-    if not len(v):
+    middle_z = np.float32(pose[2, 3])
+    flat = np.flatnonzero((z >= middle_z - reach) & (z <= middle_z + reach))
+    width, z_flat = z.shape[1], z.ravel()
+
+    here = z_flat.take(flat)
+    v, u = np.divmod(flat.astype(np.int32), np.int32(width))
+    du = (u + np.float32(columns.start - 1 - camera.cx)) * np.float32(1 / camera.fx)
+    dv = (v + np.float32(rows.start - 1 - camera.cy)) * np.float32(1 / camera.fy)
+    turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
+    at = np.stack([du * here, dv * here, here]) - centre[:, None]
+    if pose[0, 0] != 1:
+        at = turn @ at
+    # No patch reaches further than `_WIDEST` pixels: what is farther outside of the cube covers no ray.
+    side = np.float32(grid.far_mm + _WIDEST * grid.pixel_mm)
+    near = np.flatnonzero((np.abs(at[2]) < np.float32(grid.far_mm)) & (np.abs(at[0]) < side) & (np.abs(at[1]) < side))
+    if not len(near):
         return
-    height, width = z.shape
-    flat, z_flat, seen_flat = v * width + u, z.ravel(), seen.ravel()
-    here = z_flat[flat]
-    du = (u + np.float32(columns.start - camera.cx)) * np.float32(1 / camera.fx)
-    dv = (v + np.float32(rows.start - camera.cy)) * np.float32(1 / camera.fy)
+    flat, here, du, dv, at = flat[near], here[near], du[near], dv[near], at[:, near]
+
     # The surface's slope along a row and along a column, dz for one pixel.
     footprint = here * np.float32(1 / camera.fx)
-    slope_u = _slope(here, z_flat, seen_flat, flat, np.where(u > 0, -1, 0), np.where(u < width - 1, 1, 0), footprint)
-    slope_v = _slope(
-        here, z_flat, seen_flat, flat, np.where(v > 0, -width, 0), np.where(v < height - 1, width, 0), footprint
-    )
-
-    turn, centre = pose[:3, :3].astype(np.float32), pose[:3, 3].astype(np.float32)
-    at = np.stack([du * here, dv * here, here]) - centre[:, None]
+    slope_u, slope_v = _slope(here, z_flat, flat, 1, footprint), _slope(here, z_flat, flat, width, footprint)
     step_u = np.stack([footprint + du * slope_u, dv * slope_u, slope_u])
     step_v = np.stack([du * slope_v, footprint + dv * slope_v, slope_v])
     if pose[0, 0] != 1:
-        at, step_u, step_v = turn.T @ at, turn.T @ step_u, turn.T @ step_v
+        step_u, step_v = turn[:2] @ step_u, turn[:2] @ step_v
     # Half the sides of the box around the patch's parallelogram, and the box in grid pixels.
     half = np.minimum((np.abs(step_u[:2]) + np.abs(step_v[:2])) / 2, np.float32(_WIDEST * grid.pixel_mm))
     scale, middle = np.float32(1 / grid.pixel_mm), np.float32(grid.size / 2 - 0.5)
-    first = np.ceil((at[:2] - half) * scale + middle).astype(np.int32)
-    last = np.floor((at[:2] + half) * scale + middle).astype(np.int32)
-    covers = (
-        (last >= first).all(0)
-        & (first < grid.size).all(0)
-        & (last >= 0).all(0)
-        & (np.abs(at[2]) < np.float32(grid.far_mm))
-    )
-    first, last, near = first[:, covers], last[:, covers], at[2, covers]
+    first = np.maximum(np.ceil((at[:2] - half) * scale + middle).astype(np.int32), 0)
+    last = np.minimum(np.floor((at[:2] + half) * scale + middle).astype(np.int32), grid.size - 1)
+    wide = last - first
+    covers = np.flatnonzero((wide[0] >= 0) & (wide[1] >= 0))
+    ray, wide, nearest = (first[1] * grid.size + first[0])[covers], wide[:, covers], at[2, covers]
     # A patch of at most two grid pixels covers up to three rays along each axis; nearly all cover just one.
     for dy in range(3):
         for dx in range(3):
-            x, y = first[0] + dx, first[1] + dy
-            good = (x <= last[0]) & (y <= last[1]) & (x >= 0) & (x < grid.size) & (y >= 0) & (y < grid.size)
-            if good.any():
-                np.minimum.at(out, y[good] * grid.size + x[good], near[good])
+            good = np.flatnonzero((wide[0] >= dx) & (wide[1] >= dy))
+            np.minimum.at(out, ray[good] + (dy * grid.size + dx), nearest[good])
 
 
-def _slope(
-    here: np.ndarray,
-    z: np.ndarray,
-    seen: np.ndarray,
-    flat: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    footprint: np.ndarray,
-) -> np.ndarray:
+def _slope(here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footprint: np.ndarray) -> np.ndarray:
     """dz for one pixel along an axis, mm, 0 where both neighbours are across an edge, missing or outside.
 
     Of two neighbours the farther in depth counts: noise moves pixels along their rays, and patches that only reached
     half-way to the nearer one would leave cracks.
+
+    Args:
+        here: (K,) mm of the pixels.
+        z: the image, flat, mm; NaN where nothing is known.
+        flat: (K,) the pixels' places in `z`.
+        step: from a pixel to the next one along the axis.
+        footprint: (K,) mm, how wide a pixel is there.
     """
-
-    def step(offset: np.ndarray) -> np.ndarray:
-        other = flat + offset
-        change = z[other] - here
-        change[~seen[other] | (np.abs(change) > _JUMP * footprint)] = 0
-        return change
-
-    back, forth = step(before), step(after)
-    return np.where(np.abs(forth) >= np.abs(back), forth, -back)
+    back, forth = here - z.take(flat - step), z.take(flat + step) - here
+    edge = _JUMP * footprint
+    back_size, forth_size = np.abs(back), np.abs(forth)
+    back_size[~(back_size <= edge)] = 0
+    forth_size[~(forth_size <= edge)] = 0
+    slope = np.where(forth_size >= back_size, forth, back)
+    slope[(forth_size == 0) & (back_size == 0)] = 0
+    return slope
 
 
 def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
@@ -195,15 +193,19 @@ def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
     A ray is a crack where three of its four neighbours are covered and the image sees something inside of the cube
     there; between two fingers it sees what lies behind. It takes the mean of the covered neighbours.
     """
-
-    def around(values: np.ndarray) -> np.ndarray:
-        return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
-
+    bordered = np.pad(out, 1, constant_values=np.inf)
+    values, width = bordered.ravel(), bordered.shape[1]
+    row, column = np.nonzero(crossed & ~np.isfinite(out))
+    open_rays = (row + 1) * width + column + 1
     for _ in range(2):  # where two cracks meet, one closes first
-        hit = np.isfinite(out)
-        near = around(np.pad(hit, 1).astype(np.float32))
-        cracks = ~hit & crossed & (near >= 3)
-        out[cracks] = around(np.pad(np.where(hit, out, 0), 1))[cracks] / near[cracks]
+        around = values[open_rays + np.array([[1], [-1], [width], [-width]])]
+        hit = np.isfinite(around)
+        near = hit.sum(axis=0)
+        cracks = near >= 3
+        total = np.where(hit, around, 0)[:, cracks].sum(axis=0)
+        values[open_rays[cracks]] = total / near[cracks]
+        open_rays = open_rays[~cracks]
+    out[:] = bordered[1:-1, 1:-1]
 
 
 def _beside(
@@ -212,15 +214,17 @@ def _beside(
     """State (H, W) uint8 of rays that no patch covers, from the image pixel that sees each ray's middle; and where that
     pixel sees something inside of the cube (H, W) bool."""
     axis = grid.axis(dtype=torch.float64).numpy()
-    x, y = np.meshgrid(axis, axis)
-    middle = np.stack([x, y, np.zeros_like(x)], axis=-1) @ pose[:3, :3].T + pose[:3, 3]
-    before = middle[..., 2] > 1.0  # in front of the camera
-    image = camera.project(np.where(before[..., None], middle, 1.0))
-    u, v = np.rint(image[..., 0]).astype(np.int64), np.rint(image[..., 1]).astype(np.int64)
+    turn, centre = pose[:3, :3], pose[:3, 3]
+    x, y, z = (turn[k, 0] * axis + (turn[k, 1] * axis + centre[k])[:, None] for k in range(3))
+    before = z > 1.0  # in front of the camera
+    z = np.where(before, z, 1.0)
+    u = np.rint(x / z * camera.fx + camera.cx).astype(np.int64)
+    v = np.rint(y / z * camera.fy + camera.cy).astype(np.int64)
     sees = before & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     u, v = np.where(sees, u, 0), np.where(sees, v, 0)
     # Depth in the crop's frame of what the pixel sees: along the pixel's ray, z in the camera grows in proportion.
-    ray = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], axis=-1)
-    along = ((ray * depth[v, u][..., None] - pose[:3, 3]) @ pose[:3, :3])[..., 2]
-    known = sees & returned[v, u] & (along > -grid.far_mm)
+    ray = turn[0, 2] * ((u - camera.cx) / camera.fx) + turn[1, 2] * ((v - camera.cy) / camera.fy) + turn[2, 2]
+    pixel = v * camera.width + u
+    along = ray * depth.ravel().take(pixel) - centre @ turn[:, 2]
+    known = sees & returned.ravel().take(pixel) & (along > -grid.far_mm)
     return np.where(known, np.uint8(State.EMPTY), np.uint8(State.UNKNOWN)), known & (along < grid.far_mm)
