@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("hpf_core", "hpf_plugins", "hpf_cli")
 
 PUBLIC = {
-    "cache", "errors", "fit", "frames", "geometry", "hookspecs", "interfaces", "rotations", "synthesis", "testing",
+    "cache", "errors", "fit", "frames", "geometry", "hookspecs", "interfaces", "native", "rotations",
+    "synthesis", "testing",
 }  # fmt: skip
 """What plugins may import of the core."""
 

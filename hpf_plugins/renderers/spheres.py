@@ -3,6 +3,8 @@
 Both ask which sphere is in front, or nearest, without gradient, and then evaluate that one sphere with gradient. The
 result and its gradient are those of the dense formula (the minimum over all spheres), but nothing of the size
 spheres x pixels is kept for the backward pass.
+
+On a CPU that is compiled C (`kernels`); where there is no compiler, and on other devices, tensor operations.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from hpf_core.geometry import Grid, at_least_float32
 from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_plugins.renderers import kernels
 
 
 class SpheresConfig(Config):
@@ -81,6 +84,12 @@ class Spheres(Renderer):
         points = at_least_float32(points)
         radii = self._radii_of(points, thickness)
         far = self._far_mm(grid)
+        if self._compiled(points):
+            return Rendered(
+                *kernels.depth(
+                    points.contiguous(), radii, grid.size, grid.pixel_mm, float(far), self.config.rim_floor_mm2
+                )
+            )
         element = self._front(points.detach(), radii, grid, far)  # (N, H * W), J where nothing is hit
         hit = element < radii.shape[1]
         element = torch.where(hit, element, 0)
@@ -109,6 +118,9 @@ class Spheres(Renderer):
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
         radii = self._radii_of(points, thickness)
+        if self._compiled(points):
+            queries = queries.to(points.dtype).contiguous()
+            return SurfaceDistance(*kernels.distance(points.contiguous(), radii, queries))
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
@@ -133,11 +145,15 @@ class Spheres(Renderer):
         return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
 
     def _radii_of(self, points: Tensor, thickness: Tensor | None) -> Tensor:
-        """(N, J) mm, the radii of the spheres around points (N, J, 3)."""
+        """(N, J) mm, the radii of the spheres around points (N, J, 3); contiguous and without gradient."""
         radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
         if thickness is None:
-            return radii
-        return radii * thickness.to(points.dtype).clamp(*_THICKNESS)[:, None]
+            return radii.contiguous()
+        return radii * thickness.detach().to(points.dtype).clamp(*_THICKNESS)[:, None]
+
+    def _compiled(self, points: Tensor) -> bool:
+        """Whether the compiled kernels do it."""
+        return points.device.type == "cpu" and kernels.are_there(points.dtype)
 
     def _far_mm(self, grid: Grid) -> float:
         return grid.far_mm if self.config.miss == "far" else self.config.miss

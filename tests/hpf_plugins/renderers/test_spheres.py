@@ -1,4 +1,7 @@
-"""The sphere renderer against the equations' loops and against the dense formula's autograd."""
+"""The sphere renderer against the equations' loops and against the dense formula's autograd.
+
+All of it twice: with the compiled kernels, and as where there is no compiler.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,18 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from hpf_core.geometry import Grid
+from hpf_plugins.renderers import kernels
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
+
+
+@pytest.fixture(autouse=True, params=["compiled", "eager"])
+def way(request, monkeypatch) -> str:
+    if request.param == "eager":
+        monkeypatch.setattr(kernels, "are_there", lambda dtype: False)
+    elif not kernels.are_there(torch.float32):
+        pytest.skip("there is no C compiler")
+    return request.param
+
 
 RADII = [24.0, 20.5, 15.2, 11.3, 8.1]
 

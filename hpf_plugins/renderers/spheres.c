@@ -1,0 +1,277 @@
+/* Spheres under an orthographic camera, map by map: Eq. 6-8 and 10-11 of Wan et al., CVPR 2019, and their gradients.
+ *
+ * REAL is float or double. All arrays are contiguous. Maps are shared among threads, a map is done by one thread in one
+ * order, and no sum goes over maps: the results don't depend on the number of threads.
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tgmath.h>
+
+/* ------------------------------------------------------------------------------------------------------- threads */
+
+typedef void (*work_t)(const void *job, int64_t map);
+
+typedef struct {
+    work_t work;
+    const void *job;
+    int64_t first, last;
+} share_t;
+
+static void *do_share(void *given) {
+    const share_t *share = given;
+    for (int64_t map = share->first; map < share->last; ++map) share->work(share->job, map);
+    return NULL;
+}
+
+enum { MOST_THREADS = 64, LEAST_MAPS = 4 /* for which starting a thread pays */ };
+
+static void share_out(work_t work, const void *job, int64_t maps, int64_t threads) {
+    pthread_t started[MOST_THREADS];
+    share_t shares[MOST_THREADS];
+    int running[MOST_THREADS] = {0};
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads > maps / LEAST_MAPS) threads = maps / LEAST_MAPS;
+    if (threads < 1) threads = 1;
+    for (int64_t t = 0; t < threads; ++t)
+        shares[t] = (share_t){work, job, maps * t / threads, maps * (t + 1) / threads};
+    for (int64_t t = 1; t < threads; ++t)
+        running[t] = pthread_create(&started[t], NULL, do_share, &shares[t]) == 0;
+    do_share(&shares[0]);
+    for (int64_t t = 1; t < threads; ++t) {
+        if (running[t]) pthread_join(started[t], NULL);
+        else do_share(&shares[t]);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------- depth */
+
+typedef struct {
+    int64_t spheres, size;
+    double pixel_mm, far, floor;
+    const REAL *points, *radii;  /* (N, J, 3), (N, J) */
+    REAL *depth;                 /* (N, H, W) */
+    int8_t *hit;                 /* (N, H, W) */
+    int64_t *element;            /* (N, H, W) */
+    REAL *anchor;                /* (N, H, W, 2) */
+} depth_t;
+
+static REAL ray(int64_t pixel, int64_t size, REAL pixel_mm) {
+    return ((REAL)pixel + (REAL)0.5 - (REAL)size / 2) * pixel_mm;
+}
+
+static void depth_of(const void *given, int64_t map) {
+    const depth_t *job = given;
+    const int64_t size = job->size, pixels = size * size;
+    const REAL pixel_mm = (REAL)job->pixel_mm, floor_mm2 = (REAL)job->floor, far = (REAL)job->far;
+    const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
+    REAL *depth = job->depth + map * pixels, *anchor = job->anchor + map * pixels * 2;
+    int8_t *hit = job->hit + map * pixels;
+    int64_t *element = job->element + map * pixels;
+
+    REAL axis[size];
+    for (int64_t u = 0; u < size; ++u) axis[u] = ray(u, size, pixel_mm);
+    for (int64_t i = 0; i < pixels; ++i) depth[i] = far;
+    memset(element, 0, pixels * sizeof *element);
+
+    for (int64_t j = 0; j < job->spheres; ++j) {
+        const REAL x = points[3 * j], y = points[3 * j + 1], z = points[3 * j + 2], r = radii[j];
+        if (!(isfinite(x) && isfinite(y) && isfinite(z))) continue;
+        /* The pixels that it can cover; a hundredth more, against rounding at the rim. Bounded before they become
+         * integers: a sphere may lie anywhere. */
+        const double middle = (double)size / 2 - 0.5, reach = (double)r / job->pixel_mm + 0.01;
+        const double at_u = x / job->pixel_mm + middle, at_v = y / job->pixel_mm + middle;
+        const int64_t u0 = (int64_t)fmin(fmax(ceil(at_u - reach), 0), size);
+        const int64_t u1 = (int64_t)fmax(fmin(floor(at_u + reach), size - 1), -1);
+        const int64_t v0 = (int64_t)fmin(fmax(ceil(at_v - reach), 0), size);
+        const int64_t v1 = (int64_t)fmax(fmin(floor(at_v + reach), size - 1), -1);
+        for (int64_t v = v0; v <= v1; ++v) {
+            const REAL in_row = r * r - (axis[v] - y) * (axis[v] - y);
+            REAL *front = depth + v * size;
+            int64_t *who = element + v * size;
+            for (int64_t u = u0; u <= u1; ++u) {
+                const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);
+                const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);
+                /* Of two at the same depth the first stays. */
+                const int nearer = (gap >= 0) & (surface < front[u]);
+                front[u] = nearer ? surface : front[u];
+                who[u] = nearer ? j + 1 : who[u];
+            }
+        }
+    }
+    for (int64_t v = 0; v < size; ++v)
+        for (int64_t u = 0; u < size; ++u) {
+            const int64_t i = v * size + u;
+            const int64_t seen = element[i];
+            hit[i] = seen > 0;
+            element[i] = seen > 0 ? seen - 1 : 0;
+            anchor[2 * i] = axis[u];
+            anchor[2 * i + 1] = axis[v];
+        }
+}
+
+void depth_forward(int64_t maps, int64_t threads, int64_t spheres, int64_t size, double pixel_mm, double far,
+                   double floor, const REAL *points, const REAL *radii, REAL *depth, int8_t *hit, int64_t *element,
+                   REAL *anchor) {
+    const depth_t job = {spheres, size, pixel_mm, far, floor, points, radii, depth, hit, element, anchor};
+    share_out(depth_of, &job, maps, threads);
+}
+
+typedef struct {
+    int64_t spheres, size;
+    double pixel_mm, floor;
+    const REAL *points, *radii;
+    const int8_t *hit;
+    const int64_t *element;
+    const REAL *by_depth, *by_anchor;  /* gradients (N, H, W) and (N, H, W, 2), or null */
+    REAL *by_points;                   /* (N, J, 3) */
+} depth_gradient_t;
+
+static void depth_gradient_of(const void *given, int64_t map) {
+    const depth_gradient_t *job = given;
+    const int64_t size = job->size, pixels = size * size;
+    const REAL pixel_mm = (REAL)job->pixel_mm, floor_mm2 = (REAL)job->floor;
+    const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
+    const int8_t *hit = job->hit + map * pixels;
+    const int64_t *element = job->element + map * pixels;
+    const REAL *by_depth = job->by_depth ? job->by_depth + map * pixels : NULL;
+    const REAL *by_anchor = job->by_anchor ? job->by_anchor + map * pixels * 2 : NULL;
+
+    double sums[3 * job->spheres];
+    REAL axis[size];
+    for (int64_t k = 0; k < 3 * job->spheres; ++k) sums[k] = 0;
+    for (int64_t u = 0; u < size; ++u) axis[u] = ray(u, size, pixel_mm);
+
+    for (int64_t v = 0; v < size; ++v)
+        for (int64_t u = 0; u < size; ++u) {
+            const int64_t i = v * size + u;
+            if (!hit[i]) continue;
+            const int64_t j = element[i];
+            double *sum = sums + 3 * j;
+            if (by_depth) {
+                const REAL x = points[3 * j] - axis[u], y = points[3 * j + 1] - axis[v];
+                const REAL gap = radii[j] * radii[j] - y * y - x * x;
+                if (gap >= floor_mm2) {  /* below, the surface moves with z alone */
+                    const double share = (double)by_depth[i] / sqrt((double)gap);
+                    sum[0] += share * x;
+                    sum[1] += share * y;
+                }
+                sum[2] += by_depth[i];
+            }
+            if (by_anchor) {
+                sum[0] += by_anchor[2 * i];
+                sum[1] += by_anchor[2 * i + 1];
+            }
+        }
+    REAL *by_points = job->by_points + map * job->spheres * 3;
+    for (int64_t k = 0; k < 3 * job->spheres; ++k) by_points[k] = (REAL)sums[k];
+}
+
+void depth_backward(int64_t maps, int64_t threads, int64_t spheres, int64_t size, double pixel_mm, double floor,
+                    const REAL *points, const REAL *radii, const int8_t *hit, const int64_t *element,
+                    const REAL *by_depth, const REAL *by_anchor, REAL *by_points) {
+    const depth_gradient_t job = {spheres, size,    pixel_mm, floor,     points,   radii,
+                                  hit,     element, by_depth, by_anchor, by_points};
+    share_out(depth_gradient_of, &job, maps, threads);
+}
+
+/* ------------------------------------------------------------------------------------------------------ distance */
+
+enum { BLOCK = 256 /* queries that are held against all spheres before the next ones */ };
+
+typedef struct {
+    int64_t spheres, queries;
+    const REAL *points, *radii, *query;  /* (N, J, 3), (N, J), (N, Q, 3) */
+    REAL *distance;                      /* (N, Q) */
+    int64_t *element;                    /* (N, Q) */
+} distance_t;
+
+static void distance_of(const void *given, int64_t map) {
+    const distance_t *job = given;
+    const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
+    /* Of a sphere that isn't a number everything is nearest, as for a minimum over tensors: the loss must show it. */
+    int64_t lost = -1;
+    for (int64_t j = job->spheres - 1; j >= 0; --j)
+        if (isnan(points[3 * j]) || isnan(points[3 * j + 1]) || isnan(points[3 * j + 2])) lost = j;
+
+    for (int64_t start = 0; start < job->queries; start += BLOCK) {
+        const int64_t count = job->queries - start < BLOCK ? job->queries - start : BLOCK;
+        const REAL *query = job->query + (map * job->queries + start) * 3;
+        REAL *distance = job->distance + map * job->queries + start;
+        int64_t *element = job->element + map * job->queries + start;
+        REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK];
+        int32_t who[BLOCK];
+        for (int64_t q = 0; q < count; ++q) {
+            x[q] = query[3 * q];
+            y[q] = query[3 * q + 1];
+            z[q] = query[3 * q + 2];
+        }
+        for (int64_t q = count; q < BLOCK; ++q) x[q] = y[q] = z[q] = 0;  /* a fixed length is quicker */
+        for (int64_t q = 0; q < BLOCK; ++q) {
+            least[q] = INFINITY;
+            who[q] = 0;
+        }
+        for (int64_t j = 0; j < job->spheres; ++j) {
+            const REAL px = points[3 * j], py = points[3 * j + 1], pz = points[3 * j + 2], r = radii[j];
+            for (int64_t q = 0; q < BLOCK; ++q) {
+                const REAL dx = x[q] - px, dy = y[q] - py, dz = z[q] - pz;
+                const REAL apart = fabs(sqrt(dx * dx + dy * dy + dz * dz) - r);
+                const int nearer = apart < least[q];
+                least[q] = nearer ? apart : least[q];
+                who[q] = nearer ? (int32_t)j : who[q];
+            }
+        }
+        for (int64_t q = 0; q < count; ++q) {
+            const int unknown = isnan(x[q]) || isnan(y[q]) || isnan(z[q]);
+            distance[q] = lost >= 0 || unknown ? NAN : least[q];
+            element[q] = lost >= 0 ? lost : who[q];
+        }
+    }
+}
+
+void distance_forward(int64_t maps, int64_t threads, int64_t spheres, int64_t queries, const REAL *points,
+                      const REAL *radii, const REAL *query, REAL *distance, int64_t *element) {
+    const distance_t job = {spheres, queries, points, radii, query, distance, element};
+    share_out(distance_of, &job, maps, threads);
+}
+
+typedef struct {
+    int64_t spheres, queries;
+    const REAL *points, *radii, *query;
+    const int64_t *element;
+    const REAL *by_distance;   /* (N, Q) */
+    REAL *by_points, *by_query; /* (N, J, 3), (N, Q, 3) or null */
+} distance_gradient_t;
+
+static void distance_gradient_of(const void *given, int64_t map) {
+    const distance_gradient_t *job = given;
+    const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
+    const REAL *query = job->query + map * job->queries * 3, *by = job->by_distance + map * job->queries;
+    const int64_t *element = job->element + map * job->queries;
+    double sums[3 * job->spheres];
+    for (int64_t k = 0; k < 3 * job->spheres; ++k) sums[k] = 0;
+    for (int64_t q = 0; q < job->queries; ++q) {
+        const int64_t j = element[q];
+        double offset[3], share = 0;
+        for (int k = 0; k < 3; ++k) offset[k] = query[3 * q + k] - points[3 * j + k];
+        const double apart = sqrt(offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]);
+        const double beyond = apart - radii[j];
+        /* None in a sphere's very centre, and none on its surface. */
+        if (apart != 0 && beyond != 0) share = (beyond > 0 ? by[q] : -by[q]) / apart;
+        for (int k = 0; k < 3; ++k) {
+            sums[3 * j + k] -= share * offset[k];
+            if (job->by_query) job->by_query[(map * job->queries + q) * 3 + k] = (REAL)(share * offset[k]);
+        }
+    }
+    REAL *by_points = job->by_points + map * job->spheres * 3;
+    for (int64_t k = 0; k < 3 * job->spheres; ++k) by_points[k] = (REAL)sums[k];
+}
+
+void distance_backward(int64_t maps, int64_t threads, int64_t spheres, int64_t queries, const REAL *points,
+                       const REAL *radii, const REAL *query, const int64_t *element, const REAL *by_distance,
+                       REAL *by_points, REAL *by_query) {
+    const distance_gradient_t job = {spheres, queries, points, radii, query, element, by_distance, by_points, by_query};
+    share_out(distance_gradient_of, &job, maps, threads);
+}
