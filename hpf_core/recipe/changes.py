@@ -38,7 +38,10 @@ def _shown(path: Path_, document: Any) -> str:
         try:
             value = value[token]
         except (KeyError, IndexError, TypeError):  # the path leads nowhere in this document
-            return "off" if value == "off" else "not set"
+            is_stage = len(path) == 2 and path[0] == "stages"
+            return "off" if value == "off" or is_stage else "not set"
+    if len(path) == 2 and path[0] == "stages":
+        return "on"
     if isinstance(value, Mapping) and "use" in value:  # a plugin with all of its options
         return f"on, weight {value['weight']:g}" if len(path) == 2 and path[0] == "terms" else str(value["use"])
     return value if isinstance(value, str) and value else shorten(json.dumps(value, ensure_ascii=False))

@@ -17,6 +17,9 @@ from hpf_core.recipe.tree import Node, Origin, Path_, Source, canonical, describ
 
 _MOST_FILES = 20
 
+STAGE_OFF = " off"
+"""The entry that marks a stage as switched off, until `prepared` takes the stage out; no stage has such a field."""
+
 USE_PATHS: frozenset[Path_] = frozenset(
     {*((kind,) for kind in DEFAULT_PLUGINS), ("data", "real"), ("data", "synthetic")}
 )
@@ -107,8 +110,12 @@ def merge(base: Node, over: Node, path: Path_ = ()) -> Node:
     """`over` on top of `base`: mappings merge, all else replaces; keys keep the base's order.
 
     Options belong to their plugin: a mapping with another `use` replaces the base's, and one without `use` over a
-    plugin's name changes that plugin's options. `on` over a term keeps the options that the base gives it.
+    plugin's name changes that plugin's options. `on` over a term keeps the options that the base gives it, and `off`
+    over a stage keeps all that it says: `on` over that brings it back.
     """
+    if is_stage(path) and base.is_mapping and (is_off(over.value) or is_on(over.value)):
+        kept = {key: node for key, node in base.entries.items() if key != STAGE_OFF}
+        return base.with_entries({**kept, STAGE_OFF: over} if is_off(over.value) else kept)
     if path in USE_PATHS and isinstance(base.value, str) and over.is_mapping and "use" not in over.entries:
         base = expanded(base)
     if not base.is_mapping:
@@ -126,6 +133,11 @@ def merge(base: Node, over: Node, path: Path_ = ()) -> Node:
         else:
             entries[own] = merge(entries[own], node, (*path, canonical(key)))
     return replace(over, value=entries)
+
+
+def is_stage(path: Path_) -> bool:
+    """Whether a stage stands at this path."""
+    return len(path) == 2 and path[0] == "stages"
 
 
 def expanded(node: Node) -> Node:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hpf_core.errors import nearest
 from hpf_core.recipe.errors import fail
-from hpf_core.recipe.files import USE_PATHS, expanded, literal, plugin_name
+from hpf_core.recipe.files import USE_PATHS, expanded, is_stage, literal, merge, plugin_name
 from hpf_core.recipe.models import Recipe, is_off, is_on
 from hpf_core.recipe.tree import Node, Path_, canonical, describe, find_key, path_text, shorten
 
@@ -95,7 +95,8 @@ def _known_path(tree: Node, tokens: list[str], name: str, added_terms: Collectio
 def _put(node: Node | None, path: Path_, done: Path_, value: Node, name: str) -> Node:
     """The node with `value` at `path` below it; what lacks on the way is made."""
     if not path:
-        return replace(value, key_at=value.at)
+        switched = node is not None and is_stage(done) and (is_off(value.value) or is_on(value.value))
+        return merge(node, value, done) if node is not None and switched else replace(value, key_at=value.at)
     if node is not None and isinstance(node.value, str) and _is_use(done) and not _is_switch(node, done):
         node = expanded(node)
     if node is None or node.value is None or _is_switch(node, done):

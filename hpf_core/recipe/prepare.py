@@ -1,20 +1,40 @@
-"""Completes a merged tree where one value follows from another: a plugin's default name, what a control inherits."""
+"""Completes a merged tree where one value follows from another: a plugin's default name, what a control inherits.
+
+Stages that are switched off are taken out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from hpf_core.errors import nearest
 from hpf_core.recipe.errors import Problem, problem_at, raise_if
-from hpf_core.recipe.models import DEFAULT_PLUGINS
+from hpf_core.recipe.files import STAGE_OFF
+from hpf_core.recipe.models import DEFAULT_PLUGINS, is_off
 from hpf_core.recipe.tree import Node, canonical, find_key, shorten
 
 
-def prepared(tree: Node) -> tuple[Node, frozenset[str]]:
-    """The completed tree, and the controls that only inherit how many real frames they draw.
+class Prepared(NamedTuple):
+    """A completed tree.
+
+    Attributes:
+        tree: without the stages that are switched off.
+        inherited_real: the controls that only inherit how many real frames they draw.
+        resting: the terms, in canonical spelling, that stages list which are switched off.
+    """
+
+    tree: Node
+    inherited_real: frozenset[str]
+    resting: frozenset[str]
+
+
+def prepared(tree: Node) -> Prepared:
+    """Complete a merged tree.
 
     Raises:
-        InvalidRecipe: a control of nothing, of itself, of another control, or of a stage that comes after it.
+        InvalidRecipe: a control of nothing, of itself, of another control, of a stage that comes after it or is
+            switched off; a stage that is switched off and that nothing has; no stage is left.
     """
     entries = dict(tree.entries)
     for kind, name in DEFAULT_PLUGINS.items():
@@ -32,12 +52,41 @@ def prepared(tree: Node) -> tuple[Node, frozenset[str]]:
         )
     stages = entries.get("stages")
     inherited_real: set[str] = set()
+    resting: set[str] = set()
     if stages is not None and stages.is_mapping:
-        entries["stages"], inherited_real = _inherit(stages)
-    return tree.with_entries(entries), frozenset(inherited_real)
+        on, off = _sorted_out(stages)
+        entries["stages"], inherited_real = _inherit(on, tuple(off))
+        for stage in off.values():
+            listed = stage.get("terms")
+            resting |= {
+                canonical(item.value) for item in (listed.items if listed else ()) if isinstance(item.value, str)
+            }
+    return Prepared(tree.with_entries(entries), frozenset(inherited_real), frozenset(resting))
 
 
-def _inherit(stages: Node) -> tuple[Node, set[str]]:
+def _sorted_out(stages: Node) -> tuple[Node, dict[str, Node]]:
+    """The stages that are on, and those that are switched off."""
+    off = {name: stage for name, stage in stages.entries.items() if STAGE_OFF in stage.entries}
+    on = {name: stage for name, stage in stages.entries.items() if name not in off}
+    problems = [
+        problem_at(
+            stage,
+            ("stages", name),
+            f"{shorten(repr(name))} is switched off, and nothing that this recipe extends has such a stage",
+            nearest(name, [other for other in (*on, *off) if other != name]),
+            key=True,
+        )
+        for name, stage in on.items()
+        if not stage.is_mapping and is_off(stage.value)
+    ]
+    if off and not on:
+        message = f"no stage is left: {', '.join(off)} are switched off"
+        problems.append(problem_at(stages, ("stages",), message, key=True))
+    raise_if(problems)
+    return stages.with_entries(on), off
+
+
+def _inherit(stages: Node, off: tuple[str, ...]) -> tuple[Node, set[str]]:
     problems: list[Problem] = []
     result: dict[str, Node] = {}
     inherited_real: set[str] = set()
@@ -47,7 +96,7 @@ def _inherit(stages: Node) -> tuple[Node, set[str]]:
         if asked is None or not isinstance(asked.value, str):
             continue
         partner_name = find_key(stages.entries, asked.value)
-        problem = _partner_problem(stages, name, asked.value, partner_name, result)
+        problem = _partner_problem(stages, name, asked.value, partner_name, result, off)
         if problem is not None or partner_name is None:
             message, hint = problem or ("", "")
             problems.append(problem_at(asked, ("stages", name, "control_of"), message, hint))
@@ -69,9 +118,11 @@ def _inherit(stages: Node) -> tuple[Node, set[str]]:
 
 
 def _partner_problem(
-    stages: Node, name: str, asked: str, partner_name: str | None, before: dict[str, Node]
+    stages: Node, name: str, asked: str, partner_name: str | None, before: dict[str, Node], off: tuple[str, ...]
 ) -> tuple[str, str] | None:
     """What is wrong with the stage that a control names, and a hint; None if it is right."""
+    if partner_name is None and canonical(asked) in map(canonical, off):
+        return f"stage {asked} is switched off", f"Switch its control off as well, by `{name}: off`."
     if partner_name is None:
         others = [key for key in stages.entries if key != name]
         return f"there is no stage {shorten(repr(asked))}", nearest(asked, others)

@@ -76,7 +76,7 @@ def load(
 def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Resolved:
     """The resolved recipe of a tree; `changes` holds what the selection did."""
     problems: list[Problem] = []
-    tree, inherited_real = prepared(written)
+    tree, inherited_real, resting = prepared(written)
     recipe = validate(Recipe, tree.plain(), tree, (), problems, choices="Known here")
     raise_if(problems)
     assert recipe is not None
@@ -154,7 +154,7 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Reso
         refiners=refiners,
         stages=plans,
         changes=tuple(changes),
-        notes=(*_unset_variables(tree), *terms.idle(recipe), *_other_versions(recipe, versions)),
+        notes=(*_unset_variables(tree), *terms.idle(recipe, resting), *_other_versions(recipe, versions)),
     )
 
 

@@ -16,7 +16,7 @@ from hpf_core.recipe.resolved import Host, Offer
 from hpf_core.recipe.tree import canonical
 
 _Schema = dict[str, Any]
-_SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On at its defaults, or off."}
+_SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On as it stands, or off."}
 _TEXT: _Schema = {"type": "string"}
 
 
@@ -57,6 +57,8 @@ def recipe_schema(host: ListingHost) -> _Schema:
     properties["transforms"]["items"] = use("transform")
     properties["observers"]["items"] = use("observer")
     definitions["Evaluate"]["properties"]["refiners"]["items"] = use("refiner")
+    for pattern, stage in properties["stages"]["patternProperties"].items():
+        properties["stages"]["patternProperties"][pattern] = {"anyOf": [stage, _SWITCH]}
     terms = list(host.registered(TERM_KINDS))
     properties["terms"] = {**_without_shape(properties["terms"]), **_terms(terms, definitions)}
     names = sorted({spelling for term in terms for name in _names(term) for spelling in _spellings(name)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,13 +79,13 @@ class TermTable:
                 said[name] = "off" if plugin is None else {"use": plugin, "weight": 0.0}
         return said
 
-    def idle(self, recipe: Recipe) -> list[str]:
-        """A note for each term that has options and is in no stage's list."""
+    def idle(self, recipe: Recipe, resting: Collection[str] = ()) -> list[str]:
+        """A note for each term that has options and is in no stage's list, nor `resting` in one that is off."""
         places = _places(recipe)
         return [
             f"terms.{name}: is in no stage's list and does nothing"
             for name in recipe.terms
-            if name in self.on and name not in places
+            if name in self.on and name not in places and name not in resting
         ]
 
 

@@ -130,3 +130,10 @@ def test_options_carry_their_meaning(schema: dict[str, Any]) -> None:
     assert tower["stacks"]["default"] == 1
     assert schema["properties"]["seed"]["description"]
     assert schema["$defs"]["prior.bone_length.options"]["properties"]["weight"]["default"] == 0.1
+
+
+def test_a_stage_may_be_switched(host: PluginHost) -> None:
+    schema = recipe_schema(host)
+    for switch in ("off", "on", False, None):
+        assert accepts(schema, {"extends": "base.yaml", "stages": {"fit": switch}}, schema)
+    assert not accepts(schema, {"extends": "base.yaml", "stages": {"fit": "of"}}, schema)
