@@ -38,9 +38,9 @@ def hpf_backbones() -> Iterable[PluginSpec]:
 @hookimpl
 def hpf_data_terms() -> Iterable[PluginSpec]:
     """Eq. 3, 5, 9 and 12."""
-    from hpf_plugins.data_terms import d2m, m2d, multiview, supervised
+    from hpf_plugins.data_terms import d2m, heatmap_magnitude, m2d, multiview, supervised
 
-    return (supervised.SPEC, m2d.SPEC, d2m.SPEC, multiview.SPEC)
+    return (supervised.SPEC, m2d.SPEC, d2m.SPEC, multiview.SPEC, heatmap_magnitude.SPEC)
 
 
 @hookimpl
@@ -61,8 +61,10 @@ def hpf_datasets() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_transforms() -> Iterable[PluginSpec]:
-    """None is bundled."""
-    return ()
+    """What is done to real images before the network."""
+    from hpf_plugins.transforms import shrink
+
+    return (shrink.SPEC,)
 
 
 @hookimpl

@@ -89,9 +89,13 @@ def surface_points(depth, state, cube_mm=300.0):
     ).reshape(-1, 3)
 
 
-def d2m(points, radii, depth, state, cube_mm=300.0, clamp_mm=None, plane=None, margin_mm=0.0, least_kept=1 / 3):
+def d2m(
+    points, radii, depth, state, cube_mm=300.0, clamp_mm=None, plane=None, margin_mm=0.0, least_kept=1 / 3, far_mm=None
+):
     """Eq. 9-11 for one pair of views, the mean over points; `plane` = (wrist indices, palm's centre) cuts the arm."""
     queries = surface_points(depth, state, cube_mm)
+    if far_mm is not None:
+        queries = np.array([q for q in queries if q[2] <= far_mm])
     if not len(queries):
         return None
     if plane is not None:

@@ -20,7 +20,7 @@ from hpf_core.errors import PluginError
 from hpf_core.frames import Estimate
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Backbone, Build, Config, PluginSpec
-from hpf_plugins.backbones.readout import Readout
+from hpf_plugins.backbones.readout import TOLERANCE_MM, Readout
 
 
 class HourglassConfig(Config):
@@ -53,6 +53,24 @@ class HourglassConfig(Config):
         "subtract",
         description="subtract: the weights are exp(alpha h) - 1, so that pixels where a map is 0 pull nothing; keep: "
         "the softmax over the whole map as Eq. 1 prints it, which draws unsure points to the crop's centre",
+    )
+
+    pixel: Literal["centre", "corner"] = Field(
+        "centre",
+        description="what a pixel of a map stands for: centre, x = (u + 0.5 - W/2) pixels, as the input's; corner, "
+        "x = (u - W/2), as the authors' code, half a pixel (9.4 mm on 16 x 16) beside what the input shows there",
+    )
+    depth_by: Literal["softmax", "relu"] = Field(
+        "softmax",
+        description="what weights the latent depth: softmax, the weights of x and y (Eq. 2); relu, the heatmap above "
+        "0, normalised (authors' code)",
+    )
+    tolerance_mm: float = Field(
+        TOLERANCE_MM,
+        gt=0,
+        le=100,
+        description="how far an ideal label may be read back from its point, anywhere in the cube, mm; options with "
+        "which it is farther are refused",
     )
 
     @model_validator(mode="after")
@@ -165,7 +183,8 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
     """Refuses sizes that don't fit the grid and read-outs that aren't true.
 
     Raises:
-        PluginError: with the figure, where an ideal label would be read back more than 1 mm off somewhere in the cube.
+        PluginError: with the figure, where an ideal label would be read back farther off than `tolerance_mm` somewhere
+            in the cube.
     """
     grid = build.grid
     ratio = grid.size / config.heatmap_size
@@ -175,7 +194,7 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
             f"hourglass: heatmap_size {config.heatmap_size} doesn't fit an input of {grid.size} pixels; "
             f"choose one of {', '.join(map(str, valid))}"
         )
-    Readout.of(config, grid).check()
+    Readout.of(config, grid).check(config.tolerance_mm)
     torch_state = torch.random.get_rng_state()
     try:
         torch.random.default_generator.manual_seed(build.seed)

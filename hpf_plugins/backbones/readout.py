@@ -18,6 +18,9 @@ LABEL_FLOOR = 0.05
 TOLERANCE_MM = 1.0
 """How far off an ideal label may be read back."""
 
+_LEAST_MASS = 1e-6
+"""Added to the sum of a rectified map, so that a map that is nowhere above 0 has depth 0 and finite gradients."""
+
 _FALLBACK = 1e-4
 """Share of the plain softmax in the `subtract` weights: defines the read-out of a map that is nowhere above 0."""
 
@@ -33,6 +36,10 @@ class _Options(Protocol):
     def alpha(self) -> float: ...
     @property
     def background(self) -> Literal["subtract", "keep"]: ...
+    @property
+    def pixel(self) -> Literal["centre", "corner"]: ...
+    @property
+    def depth_by(self) -> Literal["softmax", "relu"]: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Readout:
         alpha: annealing factor of Eq. 1-2.
         subtract: whether the background's weight is subtracted.
         cube_mm: side of the cube.
+        corner: whether a pixel stands for its corner, (u - W/2), instead of its centre, (u + 0.5 - W/2).
+        relu: whether the rectified, normalised heatmap weights the latent depth, instead of the softmax.
     """
 
     size: int
@@ -54,13 +63,15 @@ class Readout:
     alpha: float
     subtract: bool
     cube_mm: float
+    corner: bool = False
+    relu: bool = False
 
     @staticmethod
     def of(options: _Options, grid: Grid) -> Readout:
         """From a backbone's options."""
         return Readout(
             options.heatmap_size, options.margin, options.sigma, options.alpha,
-            options.background == "subtract", grid.cube_mm,
+            options.background == "subtract", grid.cube_mm, options.pixel == "corner", options.depth_by == "relu",
         )  # fmt: skip
 
     @property
@@ -69,10 +80,10 @@ class Readout:
         return self.cube_mm / self.size
 
     def axis(self, like: Tensor) -> Tensor:
-        """(h,) mm, x of each column; the crop's grid continued by the margin."""
+        """(h,) mm, x of each column: the crop's grid continued by the margin, or that half a pixel up and left."""
         side = self.size + 2 * self.margin
         steps = torch.arange(side, device=like.device, dtype=like.dtype)
-        return (steps + 0.5 - side / 2) * self.pixel_mm
+        return (steps + (0.0 if self.corner else 0.5) - side / 2) * self.pixel_mm
 
     def weights(self, heatmaps: Tensor) -> Tensor:
         """Read-out weights of maps (..., h, w), summing to 1 over each map."""
@@ -92,11 +103,18 @@ class Readout:
         # Sums of products, not matrix products: autocast would turn those into bfloat16.
         x, y = (columns * axis).sum(-1), (rows * axis).sum(-1)
         depth_mm = latent_depth * (self.cube_mm / 2)
-        z = (weights * depth_mm).flatten(-2).sum(-1)
+        z = (self._depth_weights(heatmaps, weights) * depth_mm).flatten(-2).sum(-1)
         square = axis.square()
         spread = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
         # Rounding can take the variance of a sharp map just below 0.
         return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, spread.clamp(min=0.0))
+
+    def _depth_weights(self, heatmaps: Tensor, weights: Tensor) -> Tensor:
+        """What the latent depth is weighted with: the read-out's own weights, or the rectified map, normalised."""
+        if not self.relu:
+            return weights
+        above = heatmaps.clamp(min=0.0)
+        return above / (above.sum((-2, -1), keepdim=True) + _LEAST_MASS)
 
     def labels(self, points: Tensor) -> Estimate:
         """Ideal maps of points (N, J, 3) mm: Gaussians of peak 1, and the latent depth of Eq. 3.
@@ -126,14 +144,14 @@ class Readout:
         read = self(ideal.heatmaps, ideal.latent_depth / half)
         return float((read.points - points).norm(dim=-1).max())
 
-    def check(self) -> None:
+    def check(self, tolerance_mm: float = TOLERANCE_MM) -> None:
         """Raises PluginError with the figure where `error_mm` is over the tolerance."""
         error = self.error_mm()
-        if error > TOLERANCE_MM:
+        if error > tolerance_mm:
             background = "subtract" if self.subtract else "keep"
             raise PluginError(
                 f"hourglass: with heatmap_size {self.size}, margin {self.margin}, sigma {self.sigma:g}, "
                 f"alpha {self.alpha:g} and background '{background}' an ideal label is read back up to {error:.1f} mm "
-                f"off (at most {TOLERANCE_MM:g} mm is allowed). A larger sigma, a larger heatmap_size, a margin of 2 "
-                "or more, or background: subtract brings it down."
+                f"off (at most {tolerance_mm:g} mm is allowed). A larger sigma, a larger heatmap_size, a margin of 2 "
+                "or more, or background: subtract brings it down; tolerance_mm allows it."
             )

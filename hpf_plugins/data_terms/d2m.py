@@ -35,6 +35,11 @@ class DataToModelConfig(Config):
     margin_mm: float = Field(
         0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
     )
+    far_mm: float | None = Field(
+        None,
+        description="Points deeper than this behind the crop's centre, in mm, are left out; null: none (the paper). "
+        "The authors' code: 99.",
+    )
     budget: int | None = Field(
         SURFACE_BUDGET,
         ge=1,
@@ -57,12 +62,14 @@ class DataToModel(DataTerm):
         self.config = config
 
     def forward(self, fit: Fit) -> TermValue:
-        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
+        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no point that counts."""
         cross, budget = self.config.cross_view, self.config.budget
         distance = fit.distances(cross, budget).distance
         if self.config.clamp_mm is not None:
             distance = distance.clamp_max(self.config.clamp_mm)
         queries, there = fit.surface_points(budget)
+        if self.config.far_mm is not None:
+            there = there & (queries[..., 2] <= self.config.far_mm)
         counts = there[fit.pair_target(cross)]
         if self.config.forearm == "wrist_plane":
             counts = counts & ~fit.forearm(cross, queries, there, self.config.margin_mm)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
 from hpf_core.frames import SyntheticSamples
@@ -17,6 +19,12 @@ from hpf_core.synthesis.tessellate import joined
 from hpf_core.synthesis.triangles import listed, orthographic
 
 _ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
+_NO_NOISE = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, step_per_mm=0, flying=0, blobs=0)
+
+
+def _noise(value: Any) -> Any:
+    """`off` or false stands for maps as they are rendered."""
+    return _NO_NOISE if value is False or value == "off" else value
 
 
 class SyntheticConfig(Config):
@@ -41,7 +49,21 @@ class SyntheticConfig(Config):
     forearm_mm: tuple[float, float] = Field(
         (30.0, 200.0), description="Shortest and longest stub of forearm, mm; the crop's cube cuts it too."
     )
-    noise: CropNoise = Field(CropNoise(), description="What a sensor would do to the maps.")
+    stretch: tuple[float, float] = Field(
+        (1.0, 1.0),
+        description="Width, height and depth of each sample are stretched by factors of their own between these two, "
+        "about the palm's centre (authors' code: [0.85, 0.95]).",
+    )
+    noise: Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise | Literal["off", False])] = (
+        Field(CropNoise(), description="What a sensor would do to the maps; `off`: nothing.")
+    )
+
+    @field_validator("stretch")
+    @classmethod
+    def _factors(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0.2 <= value[0] <= value[1] <= 5:
+            raise ValueError(f"needs 0.2 <= smallest <= largest <= 5, but is {value[0]:g} to {value[1]:g}")
+        return value
 
     @field_validator("depth_mm", "forearm_mm")
     @classmethod
@@ -64,7 +86,8 @@ class Synthetic(SyntheticDataset):
         """Draw `count` samples on the generator's device, where the hand model must be.
 
         The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface
-        before the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`).
+        before the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`). `pose` and `shape` say
+        nothing of the stretching, if there is one.
         """
         config, grid = self.config, self.grid
         pose, shape = self.hand.sample(count, generator)
@@ -77,7 +100,10 @@ class Synthetic(SyntheticDataset):
         pose[:, 3:6] = shift
         points = points + shift[:, None]
         skin = skin._replace(vertices=skin.vertices + shift[:, None])
-        depth = self._drawn(joined(skin, self._forearm(points, skin, generator)))
+        shown = joined(skin, self._forearm(points, skin, generator))
+        if config.stretch != (1.0, 1.0):
+            points, shown = self._stretched(points, shown, generator)
+        depth = self._drawn(shown)
         depth, missing = config.noise.apply(depth, grid, generator)
         depth, state = classify(depth, missing, grid)
         return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)
@@ -89,6 +115,15 @@ class Synthetic(SyntheticDataset):
         low = draw.new_tensor([-self.config.sideways_mm, -self.config.sideways_mm, near])
         high = draw.new_tensor([self.config.sideways_mm, self.config.sideways_mm, far])
         return low + draw * (high - low)
+
+    def _stretched(self, points: Tensor, mesh: Mesh, generator: torch.Generator) -> tuple[Tensor, Mesh]:
+        """Points and mesh along the crop's axes, each sample by factors of its own; its palm's centre stays."""
+        draw = torch.rand(len(points), 1, 3, generator=generator, device=generator.device)
+        smallest, largest = self.config.stretch
+        factor = smallest + draw * (largest - smallest)
+        centre = points[:, self.hand.palm_centre, None]
+        vertices = centre + (mesh.vertices - centre) * factor
+        return centre + (points - centre) * factor, mesh._replace(vertices=vertices)
 
     def _forearm(self, points: Tensor, skin: Mesh, generator: torch.Generator) -> Mesh:
         draw = torch.rand(3, len(points), generator=generator, device=generator.device)

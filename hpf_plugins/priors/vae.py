@@ -25,7 +25,7 @@ from hpf_core.interfaces import (
     TermValue,
     no_progress,
 )
-from hpf_plugins.priors.vae_network import PoseVAE
+from hpf_plugins.priors.vae_network import SCALE_MM, PoseVAE
 from hpf_plugins.priors.vae_training import Diet, train
 
 log = logging.getLogger("hpf.priors.vae")
@@ -57,6 +57,19 @@ class VAEConfig(Config):
     roll_deg: float = Field(180.0, ge=0, le=180, description="and turned in the image by up to this, degrees")
     steps: int = Field(2000, ge=1, description="training steps")
     batch: int = Field(256, ge=2, le=65536, description="poses in each training step")
+    judge: Literal["bound", "mean_square"] = Field(
+        "bound",
+        description="'bound': the negative evidence lower bound with sigma_mm, nats (Eq. 13); 'mean_square': the mean "
+        "over coordinates of the squared distance, in hundreds of mm, in the place of the bound's first part (authors' "
+        "code). Training maximises the bound in both cases",
+    )
+    divergence_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="factor of the divergence when judging. The authors' code sums it over the batch and averages the "
+        "rest: there it is the number of real images in a batch",
+    )
     noise_scale: float = Field(
         0.0,
         ge=0,
@@ -109,7 +122,8 @@ class VAE(Prior):
     def cache_file(self) -> Path:
         """Where the trained network is kept: its name hashes all that the training depends on."""
         (hand,) = self._hand
-        unused = {"noise_scale"} | ({"shift_mm"} if self.config.centre == "root" else set())
+        unused = {"noise_scale", "judge", "divergence_weight"}
+        unused |= {"shift_mm"} if self.config.centre == "root" else set()
         content = {
             "interface": list(INTERFACE_VERSION),
             "training": _RECIPE_OF_TRAINING,
@@ -120,7 +134,7 @@ class VAE(Prior):
         return self._cache / "vae" / f"{content_key(content)}.safetensors"
 
     def forward(self, points: Tensor) -> TermValue:
-        """(N,) nats of points (N, J, 3) mm.
+        """(N,) of points (N, J, 3) mm, in the term's unit.
 
         Raises:
             RunError: `prepare` wasn't called.
@@ -136,7 +150,7 @@ class VAE(Prior):
             misfit = (self._misfit(points, posterior.mean + offset) + self._misfit(points, posterior.mean - offset)) / 2
         else:
             misfit = self._misfit(points, posterior.mean)
-        values = misfit + posterior.divergence()
+        values = misfit + self.config.divergence_weight * posterior.divergence()
         return TermValue(values, torch.ones_like(values))
 
     def _misfit(self, points: Tensor, code: Tensor) -> Tensor:
@@ -184,6 +198,16 @@ class VAE(Prior):
         self.held_out_mm = held_out_mm
 
 
+class MeanSquareVAE(VAE):
+    """The same with `judge: mean_square`: dimensionless."""
+
+    unit = "1"
+
+    def _misfit(self, points: Tensor, code: Tensor) -> Tensor:
+        """(N,) mean over coordinates of |x - decode(z)|^2 in the network's own unit, squared."""
+        return ((points - self.network.decode(code)) / SCALE_MM).square().mean((-1, -2))
+
+
 def _digest(weights: dict[str, Tensor]) -> str:
     """SHA-256 over names, shapes and bytes."""
     parts = {name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()}
@@ -200,7 +224,8 @@ def _fingerprint(hand: HandModel) -> str:
 
 
 def _make(config: VAEConfig, build: Build) -> VAE:
-    return VAE(config, build.need_hand(), build.cache)
+    prior = MeanSquareVAE if config.judge == "mean_square" else VAE
+    return prior(config, build.need_hand(), build.cache)
 
 
 SPEC = PluginSpec(

@@ -1,5 +1,6 @@
 """The read-out against an independent NumPy reference of Eq. 1-3, and its truth everywhere in the cube."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,11 +15,12 @@ from hpf_plugins.backbones.readout import LABEL_FLOOR, TOLERANCE_MM, Readout
 TRUE = Readout(size=16, margin=2, sigma=2.0, alpha=10.0, subtract=True, cube_mm=300.0)
 
 
-def reference(h, d, *, size, margin, alpha, cube, subtract):
-    """Eq. 1-2 for one map, as plain loops in float64."""
+def reference(h, d, *, size, margin, alpha, cube, subtract, corner=False, relu=False):
+    """Eq. 1-2 for one map, as plain loops in float64; with the authors' grid and weights of depth if asked."""
     side = size + 2 * margin
     pixel = cube / size
-    top = total = x = y = z = 0.0
+    half = 0.0 if corner else 0.5
+    total = x = y = z = 0.0
     top = max(h[v][u] for v in range(side) for u in range(side))
     base = math.exp(-alpha * max(top, 0.0))
     for v in range(side):
@@ -27,15 +29,20 @@ def reference(h, d, *, size, margin, alpha, cube, subtract):
             if subtract:
                 w = max(w - base, 0.0) + 1e-4 * w
             total += w
-            x += w * (u + 0.5 - side / 2) * pixel
-            y += w * (v + 0.5 - side / 2) * pixel
+            x += w * (u + half - side / 2) * pixel
+            y += w * (v + half - side / 2) * pixel
             z += w * d[v][u] * cube / 2
+    if relu:
+        above = sum(max(h[v][u], 0.0) for v in range(side) for u in range(side))
+        share = sum(max(h[v][u], 0.0) * d[v][u] for v in range(side) for u in range(side)) * cube / 2
+        z = total * share / (above + 1e-6)
     return np.array([x, y, z]) / total
 
 
 @pytest.mark.parametrize("subtract", [True, False])
-def test_points_match_the_reference(subtract):
-    readout = Readout(8, 1, 1.5, 10.0, subtract, 300.0)
+@pytest.mark.parametrize("options", [{}, {"corner": True}, {"relu": True}, {"corner": True, "relu": True}])
+def test_points_match_the_reference(subtract, options):
+    readout = Readout(8, 1, 1.5, 10.0, subtract, 300.0, **options)
     generator = torch.Generator().manual_seed(0)
     h = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
     d = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
@@ -43,8 +50,9 @@ def test_points_match_the_reference(subtract):
     for n in range(2):
         for j in range(3):
             wanted = reference(
-                h[n, j].tolist(), d[n, j].tolist(), size=8, margin=1, alpha=10.0, cube=300.0, subtract=subtract
-            )
+                h[n, j].tolist(), d[n, j].tolist(),
+                size=8, margin=1, alpha=10.0, cube=300.0, subtract=subtract, **options,
+            )  # fmt: skip
             np.testing.assert_allclose(points[n, j].numpy(), wanted, rtol=1e-12, atol=1e-10)
 
 
@@ -58,6 +66,26 @@ def test_labels_match_the_reference():
             h = math.exp(-((x - 31.0) ** 2 + (y + 77.5) ** 2) / (2 * (2.0 * pixel) ** 2))
             assert label.heatmaps[0, 0, v, u].item() == pytest.approx(h, abs=1e-14)
             assert label.latent_depth[0, 0, v, u].item() == (42.0 if h > LABEL_FLOOR else 0.0)
+
+
+def test_labels_on_the_corner_grid_are_half_a_pixel_beside_those_on_the_centres():
+    """The authors' grid: the label of a point is what the default gives a point 9.4 mm further right and down."""
+    corner = Readout(16, 0, 1.0, 20.0, False, 300.0, corner=True)
+    centre = Readout(16, 0, 1.0, 20.0, False, 300.0)
+    point = torch.tensor([[[31.0, -77.5, 42.0]]], dtype=torch.float64)
+    shift = torch.tensor([9.375, 9.375, 0.0], dtype=torch.float64)
+    assert corner.axis(point)[0] == -150.0
+    torch.testing.assert_close(corner.labels(point).heatmaps, centre.labels(point + shift).heatmaps)
+
+
+def test_rectified_depth_has_no_say_of_what_is_below_0():
+    readout = Readout(8, 0, 1.0, 20.0, False, 300.0, relu=True)
+    h = torch.full((1, 1, 8, 8), -0.5, dtype=torch.float64)
+    d = torch.full_like(h, 0.9)
+    assert readout(h, d).points[..., 2].item() == 0.0  # nothing is above 0
+    h[..., 3, 4], d[..., 3, 4] = 1.0, 0.2
+    h[..., 6, 6], d[..., 6, 6] = 3.0, -0.6
+    assert readout(h, d).points[..., 2].item() == pytest.approx(150 * (0.2 * 1 - 0.6 * 3) / 4, rel=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -90,21 +118,24 @@ def test_a_map_that_is_unsure_is_not_drawn_inwards():
 def test_a_false_readout_is_refused_with_its_figure(readout):
     with pytest.raises(PluginError, match=rf"up to {readout.error_mm():.1f} mm off"):
         readout.check()
+    readout.check(tolerance_mm=readout.error_mm() + 0.01)
 
 
-def test_empty_and_negative_maps_read_out_finitely_with_gradients():
+@pytest.mark.parametrize("relu", [False, True])
+def test_empty_and_negative_maps_read_out_finitely_with_gradients(relu):
     h = torch.stack([torch.zeros(20, 20), -torch.rand(20, 20, generator=torch.Generator().manual_seed(1))])[None]
     h = h.requires_grad_()
     d = torch.zeros_like(h).requires_grad_()
-    points = TRUE(h, d).points
+    points = dataclasses.replace(TRUE, relu=relu)(h, d).points
     points.square().sum().backward()
     assert torch.isfinite(points).all()
     assert torch.isfinite(h.grad).all()
     assert torch.isfinite(d.grad).all()
 
 
-def test_gradients():
-    readout = Readout(8, 1, 1.5, 5.0, True, 300.0)
+@pytest.mark.parametrize("relu", [False, True])
+def test_gradients(relu):
+    readout = Readout(8, 1, 1.5, 5.0, True, 300.0, relu=relu)
     generator = torch.Generator().manual_seed(0)
     # All above 0, away from the clamp's kink.
     h = (torch.rand(1, 1, 10, 10, generator=generator, dtype=torch.float64) + 0.1).requires_grad_()

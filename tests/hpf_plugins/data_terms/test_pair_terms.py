@@ -70,7 +70,16 @@ def test_m2d_is_the_equation(options):
     assert value.frame.tolist() == [rows[t][0] for _, t in pairs]
 
 
-@pytest.mark.parametrize("options", [{}, {"clamp_mm": 6.0}, {"forearm": "wrist_plane", "margin_mm": 4.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"clamp_mm": 6.0},
+        {"far_mm": -5.0},
+        {"forearm": "wrist_plane", "margin_mm": 4.0},
+        {"forearm": "wrist_plane", "far_mm": 15.0, "clamp_mm": 6.0},
+    ],
+)
 def test_d2m_is_the_equation(options):
     scene = Scene(MIXED, seed=2)
     value = data_to_model(**{"budget": None, **KEEP, **options})(scene.fit())
@@ -81,8 +90,15 @@ def test_d2m_is_the_equation(options):
             scene.across(source, target), scene.hand.radii.tolist(), scene.frames.depth[b, v].numpy(),
             scene.frames.state[b, v].numpy(), 240.0, clamp_mm=options.get("clamp_mm"),
             plane=((0,), 1) if "forearm" in options else None, margin_mm=options.get("margin_mm", 0.0),
+            far_mm=options.get("far_mm"),
         )  # fmt: skip
         assert float(value.values[p]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_map_whose_points_all_lie_too_deep_does_not_count():
+    scene = Scene([[1]], seed=2)
+    value = data_to_model(far_mm=-200.0, **KEEP)(scene.fit())
+    assert value.weights.tolist() == value.values.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("unknown", ["background", "ignore"])

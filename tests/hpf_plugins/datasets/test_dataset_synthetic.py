@@ -128,9 +128,50 @@ def test_samples_are_the_same_whatever_the_number_of_threads() -> None:
         assert torch.equal(getattr(drawn[0], name), getattr(drawn[1], name))
 
 
+def test_noise_may_be_off() -> None:
+    for off in ("off", False):
+        got = dataset(noise=off).sample(4, seeded())
+        assert torch.equal(got.depth, dataset(noise=CLEAN).sample(4, seeded()).depth)
+    with pytest.raises(ValueError, match="valid dictionary"):
+        SyntheticConfig.model_validate({"noise": "of"})
+
+
+def test_stretched_samples_are_the_same_hands_along_each_axis() -> None:
+    """Sample by sample one factor for x, y and z, about the palm's centre; points and maps alike."""
+    options = {"noise": "off", "forearm": 0.0, "cone_deg": 20}
+    plain, got = dataset(**options).sample(16, seeded()), dataset(stretch=(0.85, 0.95), **options).sample(16, seeded())
+    assert torch.equal(got.pose, plain.pose)
+    palm = plain.points[:, HAND.palm_centre, None]
+    torch.testing.assert_close(got.points[:, HAND.palm_centre, None], palm)
+    offset = (plain.points - palm).double()
+    factor = ((got.points - palm).double() * offset).sum(1) / offset.square().sum(1)  # least squares, (16, 3)
+    torch.testing.assert_close(got.points.double(), palm + offset * factor[:, None], atol=1e-3, rtol=0)
+    assert ((factor > 0.85) & (factor < 0.95)).all()
+    assert factor.std(dim=0).min() > 0.01
+    assert (factor[:, 0] - factor[:, 1]).abs().max() > 0.01
+    # What is seen of a hand shrinks by the factors of x and y, but for what the cube cuts off.
+    area = [(s.state == State.HIT).float().sum(dim=(1, 2)) for s in (plain, got)]
+    torch.testing.assert_close((area[1] / area[0]).double(), factor[:, 0] * factor[:, 1], atol=0.04, rtol=0)
+
+
+def test_a_stretch_of_one_draws_nothing() -> None:
+    """Samples of recipes that don't name it stay as they were."""
+    one, other = dataset().sample(4, seeded()), dataset(stretch=(1.0, 1.0)).sample(4, seeded())
+    assert torch.equal(one.depth, other.depth)
+
+
 @pytest.mark.parametrize(
-    "options", [{"depth_mm": (20.0, 10.0)}, {"forearm_mm": (50.0, 900.0)}, {"cone": 3}, {"noise": {"depth_mm": -1}}]
+    "options",
+    [
+        {"depth_mm": (20.0, 10.0)},
+        {"forearm_mm": (50.0, 900.0)},
+        {"cone": 3},
+        {"noise": {"depth_mm": -1}},
+        {"stretch": (0.95, 0.85)},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"needs two lengths in order|Extra inputs|greater than or equal"):
+    with pytest.raises(
+        ValueError, match=r"needs two lengths in order|needs 0.2 <= smallest|Extra inputs|greater than or equal"
+    ):
         SyntheticConfig.model_validate(options)

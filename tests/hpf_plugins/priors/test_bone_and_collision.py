@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scenes import BallHand
 from torch import Tensor
 
+from hpf_core.errors import PluginError
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Build, Prior
 from hpf_core.rotations import random_rotations
+from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.priors import bone_length, collision
 
@@ -27,10 +30,13 @@ def make(name: str, hand: Spheres41) -> Prior:
     build = Build(grid=Grid(), seed=0, cache=Path("unused"), hand=hand)
     if name == "bone_length":
         return bone_length.SPEC.factory(bone_length.BoneLengthConfig(), build)
+    if name == "official_bones":
+        options = bone_length.BoneLengthConfig(pairs="segments", factors=(0.8, 1.05), loss="linear")
+        return bone_length.SPEC.factory(options, build)
     return collision.SPEC.factory(collision.CollisionConfig(mode=name), build)
 
 
-PRIORS = ("bone_length", *MODES)
+PRIORS = ("bone_length", "official_bones", *MODES)
 
 
 def clouds(count: int, spread_mm: float, seed: int = 0) -> Tensor:
@@ -70,6 +76,48 @@ def test_bone_length_is_the_equation(hand: Spheres41, spread_mm: float) -> None:
     assert min(expected) > 0
     np.testing.assert_allclose(result.values.numpy(), expected, rtol=1e-9)
     assert torch.equal(result.weights, torch.ones(5, dtype=torch.float64))
+
+
+def reference_official_bones(points: np.ndarray, hand: Spheres41) -> float:
+    """The authors' hinge, its pairs found from names and triangles: 15 on the fingers, the edges of the palm."""
+    sample = hand.sample(4096, torch.Generator().manual_seed(0))
+    drawn = hand.points(sample.pose, sample.shape).double().numpy()
+    pairs = [
+        (f"{finger}_KNU{k}_A", f"{finger}_KNU{k}_B") for finger in ("F1", "F2", "F3", "F4", "TH") for k in (1, 2, 3)
+    ]
+    for corners in anatomy.PALM_TRIANGLES:
+        for a, b in ((0, 1), (1, 2), (0, 2)):
+            edge = tuple(sorted((corners[a], corners[b])))
+            if all(name.startswith("PALM") for name in edge) and edge not in pairs:
+                pairs.append(edge)
+    total = 0.0
+    for first, second in pairs:
+        j, k = hand.names.index(first), hand.names.index(second)
+        lengths = np.sort(np.sqrt(((drawn[:, j] - drawn[:, k]) ** 2).sum(axis=-1)))
+        median = lengths[2047]  # torch's median of an even number is the lower of the middle two
+        d2 = ((points[j] - points[k]) ** 2).sum()
+        total += max(d2 - (1.05 * median) ** 2, 0) + max((0.8 * median) ** 2 - d2, 0)
+    assert len(pairs) == 36
+    return total / 36
+
+
+@pytest.mark.parametrize("spread_mm", [3.0, 10.0, 40.0])
+def test_the_authors_bone_length_is_their_hinge(hand: Spheres41, spread_mm: float) -> None:
+    points = clouds(4, spread_mm)
+    expected = [reference_official_bones(p, hand) for p in points.numpy()]
+    assert min(expected) > 0
+    np.testing.assert_allclose(make("official_bones", hand)(points).values.numpy(), expected, rtol=1e-5)
+
+
+def test_segments_need_a_hand_that_has_them() -> None:
+    build = Build(grid=Grid(), seed=0, cache=Path("unused"), hand=BallHand([10.0, 20.0]))
+    with pytest.raises(PluginError, match="write `pairs: hand`"):
+        bone_length.SPEC.factory(bone_length.BoneLengthConfig(pairs="segments"), build)
+
+
+def test_factors_must_be_in_order() -> None:
+    with pytest.raises(ValueError, match=r"needs 0 <= shortest <= longest <= 10, but is 1.1 to 0.8"):
+        bone_length.BoneLengthConfig(factors=(1.1, 0.8))
 
 
 @pytest.mark.parametrize("mode", ["printed", "fixed"])

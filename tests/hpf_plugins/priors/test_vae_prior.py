@@ -68,14 +68,21 @@ def reference(vae: VAE, points: np.ndarray, root: int | None) -> np.ndarray:
         noise = vae.noise.double().numpy() * np.sqrt(variance)
         misfit = np.mean([((100 * run("decoder", mean + s * noise) - x) ** 2).sum() for s in (1, -1)])
         divergence = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum()
-        losses.append(misfit / (2 * vae.config.sigma_mm**2) + divergence)
+        if vae.config.judge == "mean_square":
+            misfit /= 100**2 * x.size
+        else:
+            misfit /= 2 * vae.config.sigma_mm**2
+        losses.append(misfit + vae.config.divergence_weight * divergence)
     return np.array(losses)
 
 
 @pytest.mark.parametrize("noise_scale", [0.0, 0.5])
 @pytest.mark.parametrize("centre", ["root", "crop"])
-def test_the_value_is_the_negative_bound(hand: Spheres41, tmp_path: Path, centre: str, noise_scale: float) -> None:
-    vae = make(hand, tmp_path, centre=centre, noise_scale=noise_scale, sigma_mm=7.0, **QUICK)
+@pytest.mark.parametrize("judge", [{}, {"judge": "mean_square", "divergence_weight": 75.0}])
+def test_the_value_is_the_negative_bound(
+    hand: Spheres41, tmp_path: Path, centre: str, noise_scale: float, judge: dict[str, object]
+) -> None:
+    vae = make(hand, tmp_path, centre=centre, noise_scale=noise_scale, sigma_mm=7.0, **judge, **QUICK)
     vae.prepare()
     vae.double()
     points = hands(hand, 4).double() + 10
@@ -84,6 +91,13 @@ def test_the_value_is_the_negative_bound(hand: Spheres41, tmp_path: Path, centre
     np.testing.assert_allclose(result.values.numpy(), expected, rtol=1e-6)
     assert torch.equal(result.weights, torch.ones(4, dtype=torch.float64))
     assert torch.equal(vae(points).values, result.values)  # nothing is drawn anew
+
+
+def test_how_it_judges_is_no_matter_of_its_training(hand: Spheres41, tmp_path: Path) -> None:
+    """So that runs which judge otherwise share one cached network."""
+    own, authors = make(hand, tmp_path), make(hand, tmp_path, judge="mean_square", divergence_weight=75.0)
+    assert own.cache_file() == authors.cache_file()
+    assert (own.unit, authors.unit) == ("nat", "1")
 
 
 def test_gradients_are_true(hand: Spheres41, tmp_path: Path) -> None:
