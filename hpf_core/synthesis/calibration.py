@@ -30,12 +30,14 @@ class Calibration:
         to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
         residual_mm: (V,) median distance between a joint as this view and the first view have it.
         outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
+        off: for each view, the numbers of these frames, counted from 0.
     """
 
     views: tuple[int, ...]
     to_rig: np.ndarray
     residual_mm: np.ndarray
     outliers: np.ndarray
+    off: tuple[tuple[int, ...], ...] = ()
 
     def save(self, path: Path) -> None:
         """Write it as JSON, atomically."""
@@ -44,8 +46,9 @@ class Calibration:
             "to_rig": self.to_rig.tolist(),
             "residual_mm": self.residual_mm.tolist(),
             "outliers": self.outliers.tolist(),
+            "off": [list(frames) for frames in self.off],
         }
-        text = json.dumps(content, indent=1) + "\n"
+        text = json.dumps(content) + "\n"
 
         def write(file: Path) -> None:
             file.write_text(text, encoding="utf-8")
@@ -65,11 +68,12 @@ class Calibration:
             to_rig = np.array(content["to_rig"], dtype=np.float64)
             residual = np.array(content["residual_mm"], dtype=np.float64)
             outliers = np.array(content["outliers"], dtype=np.float64)
+            off = tuple(tuple(int(frame) for frame in frames) for frames in content.get("off", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} isn't a calibration that HPF wrote: {error}.") from error
         if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
             raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
-        return Calibration(views, to_rig, residual, outliers)
+        return Calibration(views, to_rig, residual, outliers, off)
 
 
 def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
@@ -77,6 +81,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
 
     All joints of up to 1,000 frames, spread over the capture, are aligned at once; those that don't fit the rest lose
     their say (`hpf_core.geometry.align_rigid_robust`), so frames that are annotated wrongly in one view don't matter.
+    Then every frame is held against what was found, and those that are off are listed.
 
     Args:
         xyz: (V_all, N, K, 3) mm, joints in each view's camera frame.
@@ -91,6 +96,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
     frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
     target = xyz[views[0], frames]
     transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]
+    off: list[tuple[int, ...]] = [()]
     for view in views[1:]:
         source = xyz[view, frames]
         usable = np.isfinite(source).all((1, 2)) & np.isfinite(target).all((1, 2))
@@ -98,8 +104,26 @@ def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
             raise DataError(f"View {view + 1} has no frame that is annotated both there and in view {views[0] + 1}.")
         one, other = torch.from_numpy(source[usable]), torch.from_numpy(target[usable])
         found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
-        misses = (apply_rigid(found.transform, one) - other).norm(dim=-1).median(dim=-1).values
+        misses = np.concatenate(
+            [
+                _misses(
+                    xyz[view, first : first + _MOST_FRAMES],
+                    xyz[views[0], first : first + _MOST_FRAMES],
+                    found.transform,
+                )
+                for first in range(0, xyz.shape[1], _MOST_FRAMES)
+            ]
+        )
         transforms.append(found.transform.numpy())
         residuals.append(float(found.residual.median()))
-        outliers.append(float((misses > _OFF_MM).double().mean()))
-    return Calibration(tuple(views), np.stack(transforms), np.array(residuals), np.array(outliers))
+        outliers.append(float((misses > _OFF_MM).sum() / np.isfinite(misses).sum()))
+        off.append(tuple(np.flatnonzero(misses > _OFF_MM).tolist()))
+    return Calibration(tuple(views), np.stack(transforms), np.array(residuals), np.array(outliers), tuple(off))
+
+
+def _misses(source: np.ndarray, target: np.ndarray, transform: torch.Tensor) -> np.ndarray:
+    """(F,) mm, by how much the median joint of each frame (F, K, 3) misses; NaN where one isn't annotated."""
+    misses = apply_rigid(transform, torch.from_numpy(np.ascontiguousarray(source))) - torch.from_numpy(
+        np.ascontiguousarray(target)
+    )
+    return misses.norm(dim=-1).quantile(0.5, dim=-1).numpy()

@@ -5,34 +5,35 @@ In `captures/<capture>/<split>/` lies what follows from labels and images once a
 - `calibration.json`, from the annotation (`calibration.py`);
 - `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, where each image is cropped: on the annotated palm, or
   without a label (`centres.py`);
-- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on; wider than the crop where
-  centres are refined later (`recentring.py`).
+- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on; a quarter of the cube wider on
+  every side, so that crops can be moved later (`recentring.py`); with the list of the frames that can't be used.
 
-With these in place nothing but an evaluation reads a label.
+With these in place nothing but an evaluation reads a label. `hpf data prepare` makes them ahead of time; whatever needs
+them makes them where they are missing.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hpf_core.cache import content_key, write_atomic
+from hpf_core.cache import bytes_key, content_key, write_atomic
 from hpf_core.errors import DataError, RunError
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Progress
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.calibration import Calibration, calibrate
-from hpf_core.synthesis.centres import Centring, fuse, in_cameras, in_rig, mass_centre
-from hpf_core.synthesis.crops import Crop, crop
+from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.cropping import CropPlan, make_chunks
 from hpf_core.synthesis.recentring import wider
 from hpf_core.synthesis.sidecar import Segment
-from hpf_core.synthesis.simulate import workers
-from hpf_core.synthesis.store import FORMAT, CropStore, StoreWriter
+from hpf_core.synthesis.store import FORMAT, CropStore, StoreFiles
+from hpf_core.synthesis.store_writer import StoreWriter, WrittenChunk, need_room, partial_folder
+from hpf_core.synthesis.turns import Turn
 
 
 class CaptureWarning(UserWarning):
@@ -78,13 +79,11 @@ class CropOptions:
         centring: "annotated" on the palm's centre; "mass", which needs no label; or "refined", which begins there and
             can be moved by `Capture.recentre`.
         turned: whether a crop's z runs along the ray through its centre.
-        single_view_share: share of the train split's frames, spread evenly, of which only the first view is used.
     """
 
     grid: Grid
     centring: Centring
     turned: bool
-    single_view_share: float = 0.0
 
     @property
     def start(self) -> str:
@@ -94,7 +93,7 @@ class CropOptions:
     @property
     def margin(self) -> int:
         """Pixels by which the kept maps are wider on each side, so that crops can be moved: a quarter of the cube."""
-        return self.grid.size // 4 if self.centring == "refined" else 0
+        return self.grid.size // 4
 
 
 @dataclass(frozen=True)
@@ -117,33 +116,72 @@ class CaptureCache:
         key = content_key({"root": str(self.source.root.resolve()), "views": list(self.source.views), "frames": count})
         return self.root / key[:16] / split
 
-    def open(self, split: str, folder: Path, progress: Progress) -> CropStore:
+    def open(
+        self, split: str, folder: Path, progress: Progress, jobs: int | None = None, check: bool = False
+    ) -> CropStore:
         """A split's crops, made if they aren't there.
+
+        Args:
+            split: its name.
+            folder: where its images are.
+            progress: told of frames.
+            jobs: processes that crop; None for one on each core.
+            check: read all of what is there already and make it anew where it was damaged.
 
         Raises:
             DataError: the split is missing or unusable.
             RunError: the cache can't be written.
         """
         place = self.place(split, folder)
-        grid, kept = self.options.grid, wider(self.options.grid, self.options.margin)
-        key = content_key(
-            {
-                "format": FORMAT,
-                "size": grid.size,
-                "cube_mm": grid.cube_mm,
-                "centring": self.options.start,
-                "margin": self.options.margin,
-                "turned": self.options.turned,
-                "limit": self.source.limit,
-            }
-        )
-        made = place / f"crops-{key[:16]}"
-        store = CropStore.open(made, len(self.source.views), kept.size)
+        made = place / self._name()
+        store = self._there(made, progress, check)
         if store is None:
-            self._make(split, folder, place, made, progress)
-            store = CropStore.open(made, len(self.source.views), kept.size)
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                with Turn(place / f".{made.name}.lock", "the same crops", progress):
+                    store = self._there(made, progress, False)  # another process may have made it meanwhile
+                    if store is None:
+                        self._make(split, folder, place, made, progress, jobs)
+            except OSError as error:
+                raise RunError(
+                    f"Can't write the cache {made}: {error.strerror or error}. What is made so far is kept: the same "
+                    "again goes on from there."
+                ) from error
+        store = store or self._there(made, progress, False)
         if store is None:
             raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
+        self._tell_left_out(store, folder)
+        return store
+
+    def unfinished(self, split: str, folder: Path) -> Path | None:
+        """The folder of crops that were begun and not finished; None where there is none."""
+        partial = partial_folder(self.place(split, folder) / self._name())
+        return partial if partial.is_dir() else None
+
+    def _name(self) -> str:
+        """Of the crops' folder: by all that they depend on, beside the calibration and the centres."""
+        about = {
+            "format": FORMAT,
+            "size": self.options.grid.size,
+            "cube_mm": self.options.grid.cube_mm,
+            "centring": self.options.start,
+            "margin": self.options.margin,
+            "turned": self.options.turned,
+            "limit": self.source.limit,
+        }
+        return f"crops-{content_key(about)[:16]}"
+
+    def _there(self, made: Path, progress: Progress, check: bool) -> CropStore | None:
+        kept = wider(self.options.grid, self.options.margin)
+        store = CropStore.open(made, len(self.source.views), kept.size)
+        if store is not None and check and not store.is_whole(progress):
+            warnings.warn(f"{made} is damaged and is made anew", CaptureWarning, stacklevel=3)
+            (made / "meta.json").unlink()
+            return None
+        return store
+
+    def _tell_left_out(self, store: CropStore, folder: Path) -> None:
+        """Warn of the frames that can't be used. Raises DataError where none is left."""
         if not len(store.kept):
             reasons = "; ".join(store.left_out[:3])
             raise DataError(f"{self.source.name}: no frame of {folder} can be used. {reasons}")
@@ -151,65 +189,66 @@ class CaptureCache:
             few, more = store.left_out[:3], len(store.left_out) - 3
             said = " ".join(few) + (f" And {more} more." if more > 0 else "")
             count = f"{len(store.left_out)} of {len(store.numbers)} frames of {folder}"
-            warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=3)
-        return store
+            warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
 
-    def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress) -> None:
+    def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress, jobs: int | None) -> None:
         total = nyu_layout.count_frames(folder, self.source.views)
         if not total:
             names = ", ".join(nyu_layout.image_path(folder, view, 0).name for view in self.source.views)
             raise DataError(f"{self.source.name}: {folder} has no depth images; expected {names}, and so on.")
-        calibration = self._calibration(folder, place)
-        known = self._centres(folder, place, total)
+        plan = self._plan(folder, place, made, total)
+        writer = StoreWriter(StoreFiles(made, len(plan.numbers), len(plan.views), plan.grid.size), _made_of(plan))
+        what, done = f"cropping {self.source.name} {split}", writer.frames_done
+        need_room(place, round(writer.files.bytes * (1 - done / writer.files.frames)))
+
+        def note(written: WrittenChunk) -> None:
+            writer.note(written)
+            progress(writer.frames_done, writer.files.frames, what)
+
+        for _ in range(2):
+            progress(writer.frames_done, writer.files.frames, what)
+            make_chunks(plan, writer.missing, jobs, note)
+            if not writer.forget_damaged(progress):
+                break
+        else:
+            raise RunError(f"The cache {made} doesn't read back as it was written, twice over. Is the disk failing?")
+        writer.finish(plan.numbers)
+        if plan.known is None and self.source.limit is None:
+            _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
+
+    def _plan(self, folder: Path, place: Path, made: Path, total: int) -> CropPlan:
+        """What is to be made of a split's `total` frames; the annotation is read once, and only if it must be."""
+        calibration = self._fixed_calibration(place)
+        known = self._fixed_centres(place, total)
+        if calibration is None or (known is None and self.options.start == "annotated"):
+            xyz = nyu_layout.read_annotation(folder).xyz
+            if calibration is None:
+                calibration = calibrate(xyz, self.source.views)
+                calibration.save(place / "calibration.json")
+            if known is None and self.options.start == "annotated":
+                known = np.full((total, len(self.source.views), 3), np.nan)
+                annotated = min(total, xyz.shape[1])
+                for k, view in enumerate(self.source.views):
+                    known[:annotated, k] = xyz[view, :annotated, nyu_layout.PALM_CENTRE]
+                _save_array(place / f"centres-{self.options.start}.npy", known)
         numbers = np.arange(total)
         if self.source.limit is not None and self.source.limit < total:
             numbers = np.linspace(0, total - 1, self.source.limit).round().astype(np.int64)
-        views, grid = len(self.source.views), wider(self.options.grid, self.options.margin)
-        found = np.full((len(numbers), views, 3), np.nan)
+        grid = wider(self.options.grid, self.options.margin)
+        return CropPlan(
+            folder=folder,
+            views=self.source.views,
+            numbers=numbers,
+            to_rig=calibration.to_rig,
+            known=None if known is None else known[numbers],
+            grid=grid,
+            cube_mm=self.options.grid.cube_mm,
+            turned=self.options.turned,
+            files=StoreFiles(partial_folder(made), len(numbers), len(self.source.views), grid.size),
+        )
 
-        def one(job: int) -> tuple[list[Crop], str]:
-            """The frame's crops, or why it is left out."""
-            frame = int(numbers[job])
-            paths = [nyu_layout.image_path(folder, view, frame) for view in self.source.views]
-            try:
-                images = [nyu_layout.read_depth(path) for path in paths]
-            except DataError as error:
-                return [], str(error)
-            seen = [(depth, nyu_layout.returned(depth)) for depth in images]
-            centres = known[frame] if known is not None else self._start(seen, calibration)
-            for path, centre in zip(paths, centres, strict=True):
-                if not np.isfinite(centre).all() or centre[2] <= 1.0:
-                    return [], f"{path} has no centre to crop around."
-            found[job] = centres
-            turned = self.options.turned
-            return [
-                crop(depth, returned, nyu_layout.CAMERA, centre, grid, turned)
-                for (depth, returned), centre in zip(seen, centres, strict=True)
-            ], ""
-
-        with StoreWriter(made, len(numbers), views, grid.size) as writer, ThreadPoolExecutor(workers()) as pool:
-            for job, (crops, reason) in enumerate(pool.map(one, range(len(numbers)))):
-                if reason:
-                    writer.left_out.append(reason)
-                else:
-                    writer.put(job, crops, calibration)
-                progress(job + 1, len(numbers), f"cropping {self.source.name} {split}")
-            writer.finish(numbers)
-        if known is None:
-            centres = np.full((total, views, 3), np.nan)
-            centres[numbers] = found
-            if self.source.limit is None:
-                _save_array(place / f"centres-{self.options.start}.npy", centres)
-
-    def _start(self, seen: Sequence[tuple[np.ndarray, np.ndarray]], calibration: Calibration) -> np.ndarray:
-        """(V, 3) mm in each camera's frame, where all views together have the hand; NaN for views that see nothing."""
-        cube_mm = self.options.grid.cube_mm
-        found = [mass_centre(depth, returned, nyu_layout.CAMERA, cube_mm) for depth, returned in seen]
-        each = np.stack([np.full(3, np.nan) if centre is None else centre for centre in found])
-        together = in_cameras(fuse(in_rig(each, calibration.to_rig)), calibration.to_rig)
-        return np.where(np.isfinite(each), together, np.nan)
-
-    def _calibration(self, folder: Path, place: Path) -> Calibration:
+    def _fixed_calibration(self, place: Path) -> Calibration | None:
+        """The calibration as it was fixed before."""
         path = place / "calibration.json"
         if path.exists():
             try:
@@ -218,12 +257,10 @@ class CaptureCache:
                     return calibration
             except DataError as error:
                 _warn_of_labels(path, error)
-        made = calibrate(nyu_layout.read_annotation(folder).xyz, self.source.views)
-        made.save(path)
-        return made
+        return None
 
-    def _centres(self, folder: Path, place: Path, total: int) -> np.ndarray | None:
-        """Centres (N, V, 3) of all frames as they were fixed before, or as annotated; None where they must be found."""
+    def _fixed_centres(self, place: Path, total: int) -> np.ndarray | None:
+        """Centres (N, V, 3) of all frames as they were fixed before."""
         path = place / f"centres-{self.options.start}.npy"
         if path.exists():
             try:
@@ -232,15 +269,13 @@ class CaptureCache:
                     return centres
             except (OSError, ValueError, EOFError) as error:
                 _warn_of_labels(path, error)
-        if self.options.start != "annotated":
-            return None
-        xyz = nyu_layout.read_annotation(folder).xyz
-        centres = np.full((total, len(self.source.views), 3), np.nan)
-        annotated = min(total, xyz.shape[1])
-        for k, view in enumerate(self.source.views):
-            centres[:annotated, k] = xyz[view, :annotated, nyu_layout.PALM_CENTRE]
-        _save_array(path, centres)
-        return centres
+        return None
+
+
+def _made_of(plan: CropPlan) -> str:
+    """A key of what the crops follow from beside their folder's name: what was begun otherwise isn't gone on with."""
+    known = b"" if plan.known is None else plan.known.tobytes()
+    return bytes_key(plan.to_rig.tobytes() + plan.numbers.tobytes() + known)
 
 
 def _save_array(path: Path, values: np.ndarray) -> None:

@@ -1,11 +1,14 @@
 """Multi-view captures in NYU's raw layout as a dataset: calibrated, cropped, cached, and read back by number.
 
+What is trained on is the split `train` of the dataset, whichever splits on disk it is made of (`TrainingSet`); the
+others are as they lie on disk.
 With the cache in place (`capture_cache.py`) no label is read again but by `labels`, for evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,33 @@ from hpf_core.interfaces import EvaluationProtocol, Progress, RealDataset, no_pr
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.calibration import Calibration
 from hpf_core.synthesis.capture_cache import CaptureCache, CaptureSource, CropOptions
+from hpf_core.synthesis.frame_sets import FrameSet, TrainingSet
 from hpf_core.synthesis.recentring import Shifts, cut
 from hpf_core.synthesis.sidecar import Segment
 from hpf_core.synthesis.store import CropStore
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """What the cache holds of a split on disk.
+
+    Attributes:
+        split: its name.
+        folder: where its crops are.
+        frames: number of frames on disk (or of `limit`), those that were left out among them.
+        left_out: why frames were left out, one by one.
+        bytes: size of the crops.
+        calibration: where the cameras stood.
+    """
+
+    split: str
+    folder: Path
+    frames: int
+    left_out: tuple[str, ...]
+    bytes: int
+    calibration: Calibration
 
 
 class Capture(RealDataset):
@@ -34,6 +61,7 @@ class Capture(RealDataset):
         options: CropOptions,
         cache: Path,
         make: Callable[[Progress], None] | None = None,
+        training: TrainingSet = TrainingSet(),  # noqa: B008, frozen
     ) -> None:
         """Nothing is read yet.
 
@@ -42,8 +70,9 @@ class Capture(RealDataset):
             options: how to crop it.
             cache: the cache's folder.
             make: for simulated data, what `prepare` calls first so that the capture is there; None for real data.
+            training: which frames are trained on.
         """
-        self.source, self.options = source, options
+        self.source, self.options, self.training = source, options, training
         self.simulated = source.simulated or make is not None
         self.recentres = options.centring == "refined"
         self._make_capture = make
@@ -52,42 +81,57 @@ class Capture(RealDataset):
         self.protocol = EvaluationProtocol(annotation="nyu14", view=0, fingertips=tips, centre=options.centring)
         self._cache = CaptureCache(source, options, cache / "captures")
         self._stores: dict[str, CropStore] = {}
+        self._sets: dict[str, FrameSet] = {}
         self._shifts: dict[str, Shifts] = {}
 
     # ------------------------------------------------------------------------------------------------ the interface
 
-    def prepare(self, progress: Progress = no_progress) -> None:
+    def prepare(self, progress: Progress = no_progress, jobs: int | None = None, check: bool = False) -> None:
         """Calibrate, crop and cache every split that isn't cached yet.
+
+        Args:
+            progress: told of frames.
+            jobs: processes that crop; None for one on each core.
+            check: read all of what is cached already and make it anew where it was damaged.
 
         Raises:
             DataError: the capture is missing or unusable.
             RunError: the cache can't be written.
         """
-        if self._stores:
+        if self._sets:
             return
         if self._make_capture is not None:
             self._make_capture(progress)
-        self._stores = {
-            split: self._cache.open(split, folder, progress) for split, folder in self._split_folders().items()
+        stores = {
+            split: self._cache.open(split, folder, progress, jobs, check)
+            for split, folder in self._split_folders().items()
         }
+        sets = {split: FrameSet.of_split(split, store) for split, store in stores.items() if split != TRAIN}
+        # A capture that is only evaluated on needs no split `train`; what is named beside it must be there.
+        if self.training.on != (TRAIN,) or TRAIN in stores:
+            sets = {TRAIN: FrameSet.for_training(stores, self.training), **sets}
+        self._stores, self._sets = stores, sets
 
     def splits(self) -> Mapping[str, int]:
         self.prepare()
-        return {split: len(store.kept) for split, store in self._stores.items()}
+        return {split: len(frames) for split, frames in self._sets.items()}
 
     def frames(self, split: str, indices: np.ndarray) -> RealFrames:
-        store = self._store(split)
         indices = np.asarray(indices, dtype=np.int64)
-        rows = store.kept[indices]
-        present = self._present(split, indices)
+        some = self._set(split).take(indices)
+        views, grid = len(self.source.views), self.options.grid
+        present = some.present(views)
         shifts = self._shifts_of(split).take(indices)
-        depth, state = cut(store, rows, shifts, self.options.grid, self.options.margin)
-        to_rig = shifts.apply(store.to_rig[rows], self.options.grid).astype(np.float32)
+        crops = [
+            cut(store, some.row[which], shifts.take(which), grid, self.options.margin)
+            for _, store, which in some.by_split()
+        ]
+        depth, state = (some.join(found) for found in zip(*crops, strict=True))
+        to_rig = shifts.apply(some.gather(lambda store, rows: store.to_rig[rows]), grid).astype(np.float32)
         state[~present] = State.UNKNOWN
-        depth[~present] = self.options.grid.far_mm
+        depth[~present] = grid.far_mm
         to_rig[~present] = np.eye(4, dtype=np.float32)
-        numbers = store.numbers[rows]
-        sequence, _ = self._recorded(split, numbers)
+        sequence, _ = self._recorded(some)
         rate = self.source.rate_hz or 1.0
         return RealFrames(
             depth=torch.from_numpy(depth),
@@ -96,100 +140,116 @@ class Capture(RealDataset):
             to_rig=torch.from_numpy(to_rig),
             views=ViewIndex.of(present),
             sequence=torch.from_numpy(sequence),
-            time=torch.from_numpy(numbers / rate),
+            time=torch.from_numpy(some.numbers / rate),
             index=torch.from_numpy(indices.copy()),
-            cube_mm=self.options.grid.cube_mm,
+            cube_mm=grid.cube_mm,
         )
 
     def labels(self, split: str) -> Labels:
-        store = self._store(split)
-        numbers = store.numbers[store.kept]
-        annotation = nyu_layout.read_annotation(self.source.root / split)
-        view = self.source.views[0]
-        if view >= len(annotation.xyz) or numbers.max(initial=-1) >= annotation.xyz.shape[1]:
-            raise DataError(
-                f"{self.source.root / split / nyu_layout.LABELS_FILE} annotates {annotation.xyz.shape[1]} frames of "
-                f"{len(annotation.xyz)} views, but frame {numbers.max(initial=-1) + 1} of view {view + 1} is needed."
-            )
-        scored = list(nyu_layout.EVALUATED)
-        _, subject = self._recorded(split, numbers)
+        frames = self._set(split)
+        _, subject = self._recorded(frames)
         names = {number: self.source.subject_names[number] for number in sorted(set(subject.tolist()))}
         return Labels(
-            joints=annotation.xyz[view][numbers][:, scored],
-            names=tuple(nyu_layout.JOINTS[joint] for joint in scored),
+            joints=frames.join(
+                [self._annotated(name, store.numbers[frames.row[which]]) for name, store, which in frames.by_split()]
+            ),
+            names=tuple(nyu_layout.JOINTS[joint] for joint in nyu_layout.EVALUATED),
             subject=subject,
             subject_names=names,
         )
 
     def to_camera(self, split: str) -> np.ndarray:
-        store, shifts = self._store(split), self._shifts_of(split)
-        return shifts.first_view().apply(store.to_camera[store.kept][:, None], self.options.grid)[:, 0]
+        frames, shifts = self._set(split), self._shifts_of(split)
+        made = frames.gather(lambda store, rows: store.to_camera[rows])
+        return shifts.first_view().apply(made[:, None], self.options.grid)[:, 0]
 
     def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
-        store = self._store(split)
-        frames = len(store.kept)
+        frames = self._set(split)
+        views = len(self.source.views)
         if not self.recentres:
             return super().recentre(split, centres)
         if centres is None:
-            shifts = Shifts.none(frames, len(self.source.views))
-        elif centres.shape == (frames, 3):
-            present = self._present(split, np.arange(frames))
-            to_rig = store.to_rig[store.kept]
-            shifts = Shifts.towards(centres, to_rig, present, self.options.grid, self.options.margin)
+            shifts = Shifts.none(len(frames), views)
+        elif centres.shape == (len(frames), 3):
+            to_rig = frames.gather(lambda store, rows: store.to_rig[rows])
+            shifts = Shifts.towards(centres, to_rig, frames.present(views), self.options.grid, self.options.margin)
         else:
-            raise ValueError(f"centres are {centres.shape}, but the split '{split}' has {frames} frames")
+            raise ValueError(f"centres are {centres.shape}, but the split '{split}' has {len(frames)} frames")
         self._shifts[split] = shifts
         return shifts.moved.copy()
 
+    def left_out(self, split: str) -> list[str]:
+        """The frames that aren't used because an image is missing or damaged, each with the reason."""
+        return self._set(split).left_out
+
     # --------------------------------------------------------------------------------------------- beyond the interface
 
-    def left_out(self, split: str) -> list[str]:
-        """The frames of a split that aren't used, each with the reason."""
-        return list(self._store(split).left_out)
-
     def calibration(self, split: str) -> Calibration:
-        """Where the cameras stood when the split was captured."""
-        self._store(split)
+        """Where the cameras stood when a split on disk was captured."""
+        self.prepare()
         return Calibration.load(self._cache.place(split, self.source.root / split) / "calibration.json")
+
+    def prepared(self) -> list[PreparedSplit]:
+        """What the cache holds of each split on disk."""
+        self.prepare()
+        return [
+            PreparedSplit(
+                split=split,
+                folder=store.files.folder,
+                frames=len(store.numbers),
+                left_out=store.left_out,
+                bytes=store.files.bytes,
+                calibration=self.calibration(split),
+            )
+            for split, store in self._stores.items()
+        ]
+
+    def unfinished(self) -> list[Path]:
+        """The folders of crops that were begun and not finished."""
+        found = (self._cache.unfinished(split, folder) for split, folder in self._split_folders().items())
+        return [folder for folder in found if folder is not None]
 
     # ------------------------------------------------------------------------------------------------------ inside
 
-    def _store(self, split: str) -> CropStore:
+    def _set(self, split: str) -> FrameSet:
         self.prepare()
-        if split not in self._stores:
-            raise DataError(f"{self.source.name} has no split '{split}'. Known: {', '.join(self._stores)}.")
-        return self._stores[split]
+        if split not in self._sets:
+            raise DataError(f"{self.source.name} has no split '{split}'. Known: {', '.join(self._sets)}.")
+        return self._sets[split]
 
     def _shifts_of(self, split: str) -> Shifts:
         if split not in self._shifts:
-            self._shifts[split] = Shifts.none(len(self._store(split).kept), len(self.source.views))
+            self._shifts[split] = Shifts.none(len(self._set(split)), len(self.source.views))
         return self._shifts[split]
 
-    def _present(self, split: str, indices: np.ndarray) -> np.ndarray:
-        """(B, V) bool, the views that these frames have."""
-        present = np.ones((len(indices), len(self.source.views)), dtype=bool)
-        if split == "train":
-            present[self._is_single(indices), 1:] = False
-        return present
-
     def _split_folders(self) -> dict[str, Path]:
-        folders = {name: self.source.root / name for name in ("train", "validation", "test")}
+        """The splits on disk that are used; the split `train` isn't, where training is on others."""
+        folders = {name: self.source.root / name for name in (TRAIN, "validation", "test")}
         found = {name: folder for name, folder in folders.items() if folder.is_dir()}
         if not found:
             raise DataError(
                 f"{self.source.name}: {self.source.root} has neither a folder 'train' nor 'test'. NYU's layout has "
                 "depth_1_0000001.png, ... and joint_data.mat in each."
             )
-        return found
+        return {name: folder for name, folder in found.items() if name != TRAIN or TRAIN in self.training.on}
 
-    def _is_single(self, indices: np.ndarray) -> np.ndarray:
-        """Frames with one view: of every run of frames, as near to the share as whole numbers allow."""
-        share = self.options.single_view_share
-        return np.floor((indices + 1) * share + 1e-9) > np.floor(indices * share + 1e-9)
+    def _annotated(self, split: str, numbers: np.ndarray) -> np.ndarray:
+        """(F, 14, 3) mm, the annotation of a split on disk at frames (F,), in the first view's camera."""
+        xyz = nyu_layout.read_annotation(self.source.root / split).xyz
+        view = self.source.views[0]
+        if view >= len(xyz) or numbers.max(initial=-1) >= xyz.shape[1]:
+            raise DataError(
+                f"{self.source.root / split / nyu_layout.LABELS_FILE} annotates {xyz.shape[1]} frames of {len(xyz)} "
+                f"views, but frame {numbers.max(initial=-1) + 1} of view {view + 1} is needed."
+            )
+        return xyz[view][numbers][:, list(nyu_layout.EVALUATED)]
 
-    def _recorded(self, split: str, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _recorded(self, frames: FrameSet) -> tuple[np.ndarray, np.ndarray]:
         """The recording and the subject of each frame, int64."""
-        parts = list(self.source.segments.get(split, ())) or [Segment(0, 0, 0, 0)]
-        place = np.searchsorted([part.first for part in parts], numbers, side="right") - 1
-        sequence, subject = np.array([(part.sequence, part.subject) for part in parts], dtype=np.int64).T
-        return sequence[place], subject[place]
+        found = []
+        for split, store, which in frames.by_split():
+            parts = list(self.source.segments.get(split, ())) or [Segment(0, 0, 0, 0)]
+            place = np.searchsorted([p.first for p in parts], store.numbers[frames.row[which]], side="right") - 1
+            found.append(np.array([(part.sequence, part.subject) for part in parts], dtype=np.int64)[place])
+        sequence, subject = frames.join(found).T
+        return np.ascontiguousarray(sequence), np.ascontiguousarray(subject)

@@ -134,7 +134,7 @@ def _splat(
     turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
     at = np.stack([du * here, dv * here, here]) - centre[:, None]
     if pose[0, 0] != 1:
-        at = turn @ at
+        at = _turned(turn, at)
     # No patch reaches further than `_WIDEST` pixels: what is farther outside of the cube covers no ray.
     side = np.float32(grid.far_mm + _WIDEST * grid.pixel_mm)
     near = np.flatnonzero((np.abs(at[2]) < np.float32(grid.far_mm)) & (np.abs(at[0]) < side) & (np.abs(at[1]) < side))
@@ -148,7 +148,7 @@ def _splat(
     step_u = np.stack([footprint + du * slope_u, dv * slope_u, slope_u])
     step_v = np.stack([du * slope_v, footprint + dv * slope_v, slope_v])
     if pose[0, 0] != 1:
-        step_u, step_v = turn[:2] @ step_u, turn[:2] @ step_v
+        step_u, step_v = _turned(turn[:2], step_u), _turned(turn[:2], step_v)
     # Half the sides of the box around the patch's parallelogram, and the box in grid pixels.
     half = np.minimum((np.abs(step_u[:2]) + np.abs(step_v[:2])) / 2, np.float32(_WIDEST * grid.pixel_mm))
     scale, middle = np.float32(1 / grid.pixel_mm), np.float32(grid.size / 2 - 0.5)
@@ -162,6 +162,11 @@ def _splat(
         for dx in range(3):
             good = np.flatnonzero((wide[0] >= dx) & (wide[1] >= dy))
             np.minimum.at(out, ray[good] + (dy * grid.size + dx), nearest[good])
+
+
+def _turned(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """`turn` (2 or 3, 3) times vectors (3, K), by no library that would start threads: all cores have work already."""
+    return turn[:, :1] * vectors[0] + turn[:, 1:2] * vectors[1] + turn[:, 2:] * vectors[2]
 
 
 def _slope(here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footprint: np.ndarray) -> np.ndarray:

@@ -197,7 +197,9 @@ def read_annotation(split: Path) -> Annotation:
         found = "is missing" if xyz is None else f"has the shape {xyz.shape}"
         raise DataError(f"{path}: joint_xyz {found}, but (views, frames, {len(JOINTS)}, 3) was expected.")
     names = tuple(str(np.asarray(name).item()) for name in np.ravel(content.get("joint_names", np.array([]))))
-    return Annotation(xyz=xyz.astype(np.float64) * np.array([1.0, -1.0, 1.0]), names=names or JOINTS)
+    xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, which are turned where they lie
+    np.negative(xyz[..., 1], out=xyz[..., 1])
+    return Annotation(xyz=xyz, names=names or JOINTS)
 
 
 def read_uvd(split: Path) -> np.ndarray | None:

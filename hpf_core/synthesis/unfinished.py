@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from hpf_core.errors import HPFError, InputError, RunError
 from hpf_core.interfaces import Progress, no_progress
 from hpf_core.synthesis.sidecar import SIDECAR, Sidecar, read_sidecar
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there, two processes should not make the same capture at once
-    fcntl = None  # type: ignore[assignment]
+from hpf_core.synthesis.turns import Turn
 
 _LOCK = ".lock"
 
@@ -30,9 +25,9 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, sidecar: Sidecar, progress: Progress = no_progress) -> None:
-        self._folder, self._sidecar, self._progress = folder.absolute(), sidecar, progress
-        self._lock: IO[str] | None = None
+        self._folder, self._sidecar = folder.absolute(), sidecar
         self.path = partial_folder(folder)
+        self._turn = Turn(self.path / _LOCK, "the same capture", progress)
         self.finished = False
 
     def __enter__(self) -> Unfinished:
@@ -44,17 +39,17 @@ class Unfinished:
         try:
             self._open()
         except OSError as error:
-            self._release()
+            self._turn.end()
             raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
         except BaseException:
-            self._release()
+            self._turn.end()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._release()
+        self._turn.end()
         if isinstance(error, OSError):
             raise RunError(
                 f"Can't write the capture to {self._folder}: {error.strerror or error}. {how_to_go_on(self._folder)}"
@@ -87,11 +82,11 @@ class Unfinished:
     def _open(self) -> None:
         if not self._is_there():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take_turns()
+            self._turn.take()
             if not self._is_there():
                 self._claim()
                 return
-        self._release()
+        self._turn.end()
         self.path = self._folder
 
     def _is_there(self) -> bool:
@@ -118,26 +113,6 @@ class Unfinished:
                 f"{self.path} holds an unfinished capture of other options{_difference(there, self._sidecar.made)}. "
                 f"Go on with those, or remove it with: {_removal(self.path)}"
             )
-
-    def _take_turns(self) -> None:
-        """Wait until no other process makes this capture."""
-        if fcntl is None:
-            return
-        self._lock = (self.path / _LOCK).open("w")
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                self._progress(0, 1, "waiting for another process that makes the same capture")
-                time.sleep(0.2)
-            except OSError:  # a file system without locks
-                return
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
 
 def partial_folder(folder: Path) -> Path:

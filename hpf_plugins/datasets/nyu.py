@@ -6,31 +6,50 @@ It reads any capture in that layout, such as `hpf data simulate` writes; its `ca
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, Config, PluginSpec
 from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
 from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.frame_sets import TrainingSet
+from hpf_core.synthesis.nyu_layout import count_frames
 from hpf_core.synthesis.sidecar import Segment, Sidecar, read_sidecar
 
-_SWITCH = 2440
-"""Test frames 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as long."""
+_TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
+"""Of NYU's 8,252 test frames, 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as
+long. It has no file that says so."""
 
-_NYU = Sidecar(
-    rate_hz=None,
-    subject_names={0: "training subject", 1: "new subject"},
-    segments={
-        "train": (Segment(first=0, frames=72757, sequence=0, subject=0),),
-        "test": (
-            Segment(first=0, frames=_SWITCH, sequence=1, subject=0),
-            Segment(first=_SWITCH, frames=8252 - _SWITCH, sequence=2, subject=1),
-        ),
-    },
-)
-"""What NYU has no file for."""
+
+def _about(root: Path, views: tuple[int, ...]) -> Sidecar:
+    """Who is seen when: from beside the splits, else as in NYU, else one person in a recording for each split."""
+    written = read_sidecar(root)
+    if written is not None:
+        return written
+    test = count_frames(root / "test", views) if (root / "test").is_dir() else 0
+    if test != _TEST:
+        return Sidecar(
+            rate_hz=None,
+            subject_names={0: "subject"},
+            segments={
+                split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(("train", "test"))
+            },
+        )
+    return Sidecar(
+        rate_hz=None,
+        subject_names={0: "training subject", 1: "new subject"},
+        segments={
+            "train": (Segment(first=0, frames=_TRAIN, sequence=0, subject=0),),
+            "test": (
+                Segment(first=0, frames=_SWITCH, sequence=1, subject=0),
+                Segment(first=_SWITCH, frames=_TEST - _SWITCH, sequence=2, subject=1),
+            ),
+        },
+    )
+
 
 _HELP = """\
 The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
@@ -56,11 +75,20 @@ class NyuConfig(Config):
         "network's own estimate. The last two need no label.",
     )
     turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
+    train_on: tuple[Literal["train", "test"], ...] = Field(
+        ("train",),
+        min_length=1,
+        description="Splits whose frames are trained on, one after the other. Evaluation on `test` stays the same.",
+    )
+    multi_view_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the training frames, the first ones, used with all views."
+    )
     single_view_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of the training frames, spread evenly, with only the first view used.",
+        description="Share of the training frames, those after the multi_view_share, used with their first view alone. "
+        "What is left over isn't used.",
     )
     limit: int | None = Field(
         None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."
@@ -73,15 +101,25 @@ class NyuConfig(Config):
             raise ValueError(f"needs different numbers out of 1, 2 and 3, but is {list(views)}")
         return views
 
+    @model_validator(mode="after")
+    def _shares_of_one_whole(self) -> NyuConfig:
+        self.training()
+        return self
+
+    def training(self) -> TrainingSet:
+        """Which frames are trained on."""
+        return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
+
 
 def _make(config: NyuConfig, build: Build) -> Capture:
     root = _checked(config.root)
-    about = read_sidecar(root) or _NYU
+    views = tuple(view - 1 for view in config.views)
+    about = _about(root, views)
     return Capture(
         CaptureSource(
             root=root,
             name="nyu",
-            views=tuple(view - 1 for view in config.views),
+            views=views,
             segments=about.segments,
             # A sidecar that doesn't say who is seen leaves its frames to subject 0.
             subject_names={0: "subject"} | about.subject_names,
@@ -89,8 +127,9 @@ def _make(config: NyuConfig, build: Build) -> Capture:
             limit=config.limit,
             simulated=about.simulated,
         ),
-        CropOptions(build.grid, config.centre, config.turned, config.single_view_share),
+        CropOptions(build.grid, config.centre, config.turned),
         build.cache,
+        training=config.training(),
     )
 
 

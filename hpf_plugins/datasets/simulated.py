@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpf_core.cache import content_key
 from hpf_core.interfaces import Build, PluginSpec, Progress
-from hpf_core.synthesis.captures import Capture, CaptureSource, CropOptions
+from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
+from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.frame_sets import TrainingSet
 from hpf_core.synthesis.sidecar import read_sidecar
 from hpf_core.synthesis.simulate import CaptureConfig, sidecar_of, simulate
 
@@ -24,12 +27,30 @@ class SimulatedConfig(CaptureConfig):
         "network's own estimate. The last two need no label.",
     )
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
+    train_on: tuple[Literal["train", "test"], ...] = Field(
+        ("train",),
+        min_length=1,
+        description="Splits whose frames are trained on, one after the other. Evaluation on `test` stays the same.",
+    )
+    multi_view_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the training frames, the first ones, used with all views."
+    )
     single_view_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of the training frames, spread evenly, with only the first view used.",
+        description="Share of the training frames, those after the multi_view_share, used with their first view alone. "
+        "What is left over isn't used.",
     )
+
+    @model_validator(mode="after")
+    def _shares_of_one_whole(self) -> SimulatedConfig:
+        self.training()
+        return self
+
+    def training(self) -> TrainingSet:
+        """Which frames are trained on."""
+        return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
 
 
 def _make(config: SimulatedConfig, build: Build) -> Capture:
@@ -52,9 +73,10 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
             subject_names=sidecar.subject_names,
             rate_hz=sidecar.rate_hz,
         ),
-        CropOptions(build.grid, config.centre, config.turned, config.single_view_share),
+        CropOptions(build.grid, config.centre, config.turned),
         build.cache,
         make,
+        config.training(),
     )
 
 

@@ -18,6 +18,7 @@ from hpf_core.synthesis import nyu_layout, simulate
 from hpf_core.synthesis.capture_cache import CaptureSource, CaptureWarning, CropOptions
 from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.frame_sets import TrainingSet
 from hpf_core.synthesis.simulate import SUBJECT_NAMES, CaptureConfig, segments_of
 
 CONFIG = CaptureConfig(train=6, validation=2, test=3, frames_per_pose=2)
@@ -41,11 +42,11 @@ def reader(
     cache: Path,
     centring: Centring = "annotated",
     turned: bool = True,
-    single: float = 0.0,
     limit: int | None = None,
+    training: TrainingSet = TrainingSet(),  # noqa: B008, frozen
 ) -> Capture:
     source = CaptureSource(root, "capture", (0, 1, 2), segments_of(CONFIG), SUBJECT_NAMES, 10.0, limit)
-    return Capture(source, CropOptions(Grid(64), centring, turned, single), cache)
+    return Capture(source, CropOptions(Grid(64), centring, turned), cache, training=training)
 
 
 def everything(capture: Capture, split: str = "train") -> RealFrames:
@@ -114,18 +115,64 @@ def test_labels_fit_the_crops_and_the_views_fit_each_other(root: Path, tmp_path:
             assert torch.cdist(aside, clouds[other]).amin(dim=1).quantile(0.25) > 5.0
 
 
-def test_a_share_of_the_training_frames_can_have_one_view(root: Path, tmp_path: Path) -> None:
-    capture = reader(root, tmp_path / "cache", single=0.5)
+def test_training_frames_are_mixed_of_many_views_and_one(root: Path, tmp_path: Path) -> None:
+    whole = everything(reader(root, tmp_path / "cache"))
+    capture = reader(root, tmp_path / "cache", training=TrainingSet(("train",), 0.5, 0.34))
     frames = everything(capture)
-    assert frames.present.sum(dim=1).tolist() == [3, 1, 3, 1, 3, 1]
-    assert len(frames.views.rows) == 12
-    assert len(frames.views.source) == 3 * 9 + 3 * 1
+    assert frames.present.sum(dim=1).tolist() == [3, 3, 3, 1, 1]  # of 6 frames; the last one isn't used
+    assert torch.equal(frames.depth[:3], whole.depth[:3])
+    assert torch.equal(frames.depth[3:, 0], whole.depth[3:5, 0])
+    assert len(frames.views.rows) == 3 * 3 + 2
+    assert len(frames.views.source) == 3 * 9 + 2 * 1
     absent = ~frames.present
     assert (frames.state[absent] == State.UNKNOWN).all()
     assert (frames.depth[absent] == 150).all()
-    assert torch.equal(frames.to_rig[absent], torch.eye(4).expand(6, 4, 4))
+    assert torch.equal(frames.to_rig[absent], torch.eye(4).expand(4, 4, 4))
     assert everything(capture, "test").present.all()
-    assert capture.frames("train", np.array([1, 2])).present.sum(dim=1).tolist() == [1, 3]
+    assert capture.splits()["test"] == 3
+    assert capture.frames("train", np.array([4, 0])).present.sum(dim=1).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("on", [("test",), ("train", "test"), ("test", "train")])
+def test_training_is_on_the_splits_that_are_named(root: Path, tmp_path: Path, on: tuple[str, ...]) -> None:
+    plain = reader(root, tmp_path / "cache", centring="refined")
+    capture = reader(root, tmp_path / "cache", centring="refined", training=TrainingSet(on))
+    parts = [everything(plain, split) for split in on]
+    frames, count = everything(capture), sum(plain.splits()[split] for split in on)
+    assert capture.splits() == {"train": count, "validation": 2, "test": 3}
+    for name in ("depth", "state", "to_rig", "sequence", "time"):
+        assert torch.equal(getattr(frames, name), torch.cat([getattr(part, name) for part in parts])), name
+    assert frames.index.tolist() == list(range(count))
+    mixed = np.array([count - 1, 0, 1, count - 2])
+    assert torch.equal(capture.frames("train", mixed).depth, frames.depth[mixed])
+    np.testing.assert_array_equal(
+        capture.labels("train").joints, np.concatenate([plain.labels(split).joints for split in on])
+    )
+    np.testing.assert_array_equal(capture.to_camera("train"), np.concatenate([plain.to_camera(s) for s in on]))
+    # What is evaluated stays as it is, also where the crops that are trained on are moved.
+    palm = np.concatenate([nyu_layout.read_annotation(root / split).xyz[0, :, nyu_layout.PALM_CENTRE] for split in on])
+    assert capture.recentre("train", palm).all()
+    inside = apply_rigid(torch.linalg.inv(everything(capture).to_rig[:, 0].double()), torch.from_numpy(palm)[:, None])
+    assert inside[:, 0, 2].abs().max() < 0.1
+    assert_same(everything(capture, "test"), everything(plain, "test"))
+    np.testing.assert_array_equal(capture.labels("test").joints, plain.labels("test").joints)
+    np.testing.assert_array_equal(capture.to_camera("test"), plain.to_camera("test"))
+
+
+def test_training_on_a_split_that_is_not_there_is_told(root: Path, tmp_path: Path) -> None:
+    shutil.rmtree(root / "test")
+    with pytest.raises(DataError, match="train_on names the split 'test', but the dataset has only train, validation"):
+        reader(root, tmp_path / "cache", training=TrainingSet(("train", "test"))).prepare()
+    shutil.rmtree(root / "train")
+    assert reader(root, tmp_path / "cache").splits() == {"validation": 2}
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.4), (0.0, 0.0)])
+def test_shares_are_of_one_whole(shares: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="together above 0 and at most 1"):
+        TrainingSet(("train",), *shares)
+    with pytest.raises(ValueError, match="names a split twice"):
+        TrainingSet(("test", "test"))
 
 
 def test_once_prepared_no_label_matters(root: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hpf_core.frames import State
 from hpf_core.geometry import Grid
 from hpf_core.interfaces import Build, RealDataset
 from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.sidecar import SIDECAR
 from hpf_core.synthesis.simulate import CaptureConfig, simulate
 from hpf_plugins.datasets import nyu, simulated
@@ -74,8 +75,13 @@ def test_simulated_with_other_options_is_another_capture(cache: Path, tmp_path: 
     other = make_simulated(tmp_path, seed=1).frames("train", np.arange(4))
     assert not torch.equal(one.depth, other.depth)
     # Where crops are cut and which views are used doesn't make another capture.
-    mixed = make_simulated(cache, single_view_share=0.5, centre="mass")
-    assert mixed.frames("train", np.arange(4)).present.sum(dim=1).tolist() == [3, 1, 3, 1]
+    mixed = make_simulated(cache, multi_view_share=0.5, single_view_share=0.25, centre="mass")
+    assert mixed.splits() == {"train": 3, "validation": 1, "test": 2}
+    assert mixed.frames("train", np.arange(3)).present.sum(dim=1).tolist() == [3, 3, 1]
+    both = make_simulated(cache, train_on=["train", "test"], multi_view_share=0, single_view_share=1)
+    assert both.splits() == {"train": 6, "validation": 1, "test": 2}
+    assert both.frames("train", np.arange(6)).present.sum(dim=1).tolist() == [1] * 6
+    assert both.frames("test", np.arange(2)).present.all()
     assert len(list((cache / "simulated").iterdir())) == 1
 
 
@@ -98,16 +104,32 @@ def test_nyu_reads_the_same_layout(raw: Path, tmp_path: Path) -> None:
     frames = dataset.frames("train", np.arange(3))
     assert (frames.state == State.HIT).float().mean() > 0.1
     assert frames.time.tolist() == [0, 1, 2]
-    assert dataset.labels("test").subject_names == {0: "training subject"}
+    assert dataset.labels("test").subject_names == {0: "subject"}
+    assert dataset.frames("test", np.arange(2)).sequence.tolist() == [1, 1]
     few = make_nyu(tmp_path, root=str(raw), views=[2, 1], limit=2, turned=True)
     assert few.splits() == {"train": 2, "test": 2}
     assert few.frames("train", np.array([0])).depth.shape == (1, 2, 64, 64)
 
 
-def test_nyus_test_subjects_change_at_frame_2440(raw: Path, tmp_path: Path) -> None:
-    dataset = make_nyu(tmp_path, root=str(raw))
-    _, subject = dataset._recorded("test", np.array([0, 2439, 2440, 8251]))  # type: ignore[attr-defined]
-    assert subject.tolist() == [0, 0, 1, 1]
+@pytest.mark.parametrize("frames", [8251, 8252, 8253])
+def test_the_subjects_change_at_frame_2440_in_a_test_split_of_nyus_length_alone(tmp_path: Path, frames: int) -> None:
+    test = tmp_path / "nyu" / "test"
+    test.mkdir(parents=True)
+    nyu_layout.image_path(test, 0, frames - 1).touch()
+    dataset = make_nyu(tmp_path, root=str(tmp_path / "nyu"))
+    assert isinstance(dataset, Capture)
+    subjects = {part.first: part.subject for part in dataset.source.segments["test"]}
+    assert subjects == ({0: 0, 2440: 1} if frames == 8252 else {0: 0})
+    assert set(subjects.values()) <= set(dataset.source.subject_names)
+    sequences = [part.sequence for parts in dataset.source.segments.values() for part in parts]
+    assert len(set(sequences)) == len(sequences)
+
+
+@pytest.mark.parametrize("options", [{"train_on": []}, {"train_on": ["validation"]}, {"multi_view_share": 0}])
+def test_what_is_trained_on_is_checked(options: dict[str, object]) -> None:
+    for config in (nyu.NyuConfig, simulated.SimulatedConfig):
+        with pytest.raises(ValueError, match=r"train_on|multi_view_share"):
+            config.model_validate(options)
 
 
 def test_nyu_reads_simulated_captures_as_what_they_are(tmp_path: Path) -> None:
