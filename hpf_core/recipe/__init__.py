@@ -5,7 +5,7 @@
 
 from hpf_core.recipe.errors import InvalidRecipe, Problem
 from hpf_core.recipe.models import Recipe
-from hpf_core.recipe.resolve import load
+from hpf_core.recipe.resolve import from_document, load
 from hpf_core.recipe.resolved import Part, Resolved, StagePlan, TermPart
 
-__all__ = ["InvalidRecipe", "Part", "Problem", "Recipe", "Resolved", "StagePlan", "TermPart", "load"]
+__all__ = ["InvalidRecipe", "Part", "Problem", "Recipe", "Resolved", "StagePlan", "TermPart", "from_document", "load"]

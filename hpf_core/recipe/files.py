@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -38,13 +38,10 @@ def read(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[Node,
         if "\0" in str(path):
             _fail_reading("a path cannot hold the character NUL", asked)
         resolved = Path(os.path.realpath(path))
-        if any(resolved == known for known, _ in chain):
-            start = next(i for i, (known, _) in enumerate(chain) if known == resolved)
-            circle = " -> ".join(known.name for known in [*(k for k, _ in chain[start:]), resolved])
-            raise_if([problem_at(asked, ("extends",), f"the recipe extends itself: {circle}")])
+        check_circle(resolved, [known for known, _ in chain], asked)
         if len(chain) == _MOST_FILES:
             raise_if([problem_at(asked, ("extends",), f"a chain of more than {_MOST_FILES} recipes")])
-        tree, above = _read_one(path, asked, environment)
+        tree, above = read_one(path, asked, environment)
         chain.append((resolved, tree))
         if above is None:
             break
@@ -56,8 +53,20 @@ def read(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[Node,
     return merged, tuple(known for known, _ in chain)
 
 
-def _read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) -> tuple[Node, Node | None]:
-    """One file's tree without its `extends`, and that."""
+def check_circle(path: Path, known: Sequence[Path], asked: Node | None) -> None:
+    """Raises InvalidRecipe where a file that `asked` extends is among those read before it (real paths)."""
+    resolved = Path(os.path.realpath(path))
+    if resolved in known:
+        circle = " -> ".join(each.name for each in [*known[known.index(resolved) :], resolved])
+        raise_if([problem_at(asked, ("extends",), f"the recipe extends itself: {circle}")])
+
+
+def read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) -> tuple[Node, Node | None]:
+    """One file's tree without its `extends`, and that; `asked` is the `extends` that led here.
+
+    Raises:
+        InvalidRecipe: the file is missing or bad.
+    """
     name = _shown(path)
     text = yaml.decode(_bytes(path, name, asked), name)
     source = Source(name, yaml.split_lines(text), path.parent)

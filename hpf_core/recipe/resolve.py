@@ -13,7 +13,7 @@ from typing import Any
 import hpf_core
 from hpf_core.errors import RecipeError
 from hpf_core.interfaces import Config, Kind
-from hpf_core.recipe import files
+from hpf_core.recipe import files, rows
 from hpf_core.recipe.changes import describe_sets
 from hpf_core.recipe.errors import Problem, fail, problem_at, raise_if
 from hpf_core.recipe.models import Recipe, Stage, Use
@@ -35,6 +35,7 @@ def load(
     without_terms: Sequence[str] = (),
     stages: Sequence[str] | None = None,
     seed: int | None = None,
+    over: Path | None = None,
     host: Host,
 ) -> Resolved:
     """Read a recipe and resolve it; nothing is built and nothing is started.
@@ -46,6 +47,7 @@ def load(
         without_terms: terms to switch off; likewise.
         stages: the stages to run, all if None; likewise. A control needs the stage it is a control of.
         seed: takes the place of the recipe's seed.
+        over: a row of an ablation (`rows.read`), laid over the recipe; the command line's changes hold in it, too.
         host: where plugins are found.
 
     Raises:
@@ -61,9 +63,13 @@ def load(
         if name in selection.without_terms:
             fail(f"--with {name} and --without {name}: it can be one of them")
     tree, paths = apply_sets(written, sets, selection.with_terms)
+    if over is not None:
+        row, own = rows.read(Path(over))
+        written, sources = rows.lay(written, row), (*own, *sources)
+        tree = rows.set_again(rows.lay(tree, row), sets, selection.with_terms)
     if seed is not None:
         tree = tree.with_entries({**tree.entries, "seed": files.constant(seed, f"--seed {seed}")})
-    stem = _name_of(Path(path))
+    stem = _name_of(Path(over or path))
     resolved = _resolve(tree, selection, host, stem)
     changes: list[str] = []
     if paths or seed is not None:
@@ -71,6 +77,20 @@ def load(
         changes += describe_sets(paths, before, after, "--set")
         changes += describe_sets([("seed",)] if seed is not None else [], before, after, "--seed")
     return replace(resolved, changes=(*changes, *resolved.changes), sources=sources)
+
+
+def from_document(document: Mapping[str, Any], name: str, host: Host) -> Resolved:
+    """The resolved recipe of plain data, such as a changed `Resolved.document()`.
+
+    Args:
+        document: the recipe; its paths are absolute.
+        name: how errors call it.
+        host: where plugins are found.
+
+    Raises:
+        RecipeError: it is wrong.
+    """
+    return _resolve(rows.tree_of(document, name), Selection(), host, name)
 
 
 def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Resolved:

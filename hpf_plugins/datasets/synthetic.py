@@ -24,6 +24,9 @@ _NO_NOISE = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, ste
 
 def _noise(value: Any) -> Any:
     """`off` or false stands for maps as they are rendered."""
+    if isinstance(value, dict):
+        # A recipe's lists: after this validator pydantic takes what it gets for Python's own, where a list is no tuple.
+        return {name: tuple(option) if isinstance(option, list) else option for name, option in value.items()}
     return _NO_NOISE if value is False or value == "off" else value
 
 
