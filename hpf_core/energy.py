@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hpf_core.fit import Fit
+from hpf_core.geometry import at_least_float32
 from hpf_core.interfaces import DataTerm, Prior, Term, TermValue
 
 
@@ -27,8 +28,10 @@ class EnergyValue:
 
     Attributes:
         total: scalar, the sum of weight x raw over the terms.
-        raw: (T,) unweighted value of each term, in the order of `Energy.names`; mean over the stacks.
-        values: the last stack's items of each term, for the gradient lens and the worst frames.
+        raw: (T,) unweighted value of each term, in the order of `Energy.names`; mean over the stacks. 0 for those that
+            don't count.
+        values: the last stack's items of each term, for the gradient lens and the worst frames; none of those that
+            don't count.
     """
 
     total: Tensor
@@ -56,16 +59,32 @@ class Energy(nn.Module):
         self.register_buffer("weight", torch.tensor([t.weight for t in terms], dtype=torch.float64), persistent=False)
         self.terms = nn.ModuleList(t.term for t in terms)
 
-    def forward(self, fits: Sequence[Fit]) -> EnergyValue:
-        """Value of the batch, whose estimates come as one `Fit` for each stack; stacks count alike."""
+    def forward(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None) -> EnergyValue:
+        """Value of the batch, whose estimates come as one `Fit` for each stack; stacks count alike.
+
+        Args:
+            fits: one for each stack.
+            counts: for each term, whether it counts in this step; the others aren't computed. None: all do.
+        """
+        counts = [True] * len(self.names) if counts is None else counts
         rows = []
         values: tuple[TermValue, ...] = ()
         for fit in fits:
-            values = tuple(self._value(term, fit) for term in self.terms)
+            values = tuple(
+                self._value(term, fit) if now else self._nothing(fit)
+                for term, now in zip(self.terms, counts, strict=True)
+            )
             rows.append(torch.stack([reduce(v) for v in values]))
         raw = torch.stack(rows).mean(0)
         total = (raw * self.weight.to(raw.dtype)).sum()
         return EnergyValue(total, raw, values)
+
+    @staticmethod
+    def _nothing(fit: Fit) -> TermValue:
+        estimate = fit.real if fit.real is not None else fit.synthetic
+        assert estimate is not None, "a step draws something"
+        empty = at_least_float32(estimate.points).new_zeros(0)
+        return TermValue(empty, empty)
 
     @staticmethod
     def _value(term: nn.Module, fit: Fit) -> TermValue:

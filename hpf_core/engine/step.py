@@ -41,8 +41,14 @@ class StepValue:
     peak: Tensor | None
 
 
-def compute(parts: Parts, energy: Energy, batch: Batch, generator: torch.Generator | None = None) -> StepValue:
-    """The loss of a batch and what it was made from. `generator` feeds the transforms."""
+def compute(
+    parts: Parts,
+    energy: Energy,
+    batch: Batch,
+    generator: torch.Generator | None = None,
+    counts: Sequence[bool] | None = None,
+) -> StepValue:
+    """The loss of a batch and what it was made from. `generator` feeds the transforms; `counts`: see `Energy`."""
     images, undo = _images(parts, batch, generator)
     count = 0 if batch.real is None else len(batch.real.views.rows)
     target = parts.backbone.labels(batch.synthetic.points) if batch.synthetic is not None else None
@@ -61,7 +67,7 @@ def compute(parts: Parts, energy: Energy, batch: Batch, generator: torch.Generat
                 target=target,
             )
         )
-    return StepValue(energy(fits), tuple(fits), _peak(fits[-1].real))
+    return StepValue(energy(fits, counts), tuple(fits), _peak(fits[-1].real))
 
 
 def _images(parts: Parts, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, list]:

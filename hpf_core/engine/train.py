@@ -29,12 +29,14 @@ class StepReport:
         value: the computation.
         images: number of depth maps that went through the network.
         gradients: (T,) see `Energy.gradients`, in the steps that look at them.
+        counts: which terms counted; None where all did.
     """
 
     step: int
     value: StepValue
     images: int
     gradients: Tensor | None
+    counts: tuple[bool, ...] | None = None
 
 
 class StageTrainer:
@@ -110,9 +112,9 @@ class StageTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step)
         batch = self.batch(step)
-        value = compute(
-            self.parts, self.energy, batch, generator(self.device, self.seed, self.stream, "transform", step)
-        )
+        counts = self.plan.counts(step)
+        drawn = generator(self.device, self.seed, self.stream, "transform", step)
+        value = compute(self.parts, self.energy, batch, drawn, counts)
         gradients = self.energy.gradients(value.energy, value.fits[-1]) if look else None
         self.optimiser.zero_grad(set_to_none=True)
         value.energy.total.backward()
@@ -125,7 +127,7 @@ class StageTrainer:
             # Costs nothing here: stop before the step spoils the weights.
             self.check_finite(step)
         self.optimiser.step()
-        return StepReport(step + 1, value, batch.images, gradients)
+        return StepReport(step + 1, value, batch.images, gradients, counts)
 
     def check_finite(self, step: int) -> None:
         """Raises RunError with the terms' names where a loss, or its gradient, wasn't finite since the stage began."""
@@ -178,7 +180,7 @@ def train_frames(parts: Parts, plan: StagePlan) -> int:
 
 
 def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: float) -> dict[str, object]:
-    """A step's row of metrics.jsonl, with one transfer from the device."""
+    """A step's row of metrics.jsonl, with one transfer from the device; terms that didn't count are not in it."""
     energy = report.value.energy
     peak = report.value.peak
     columns = [energy.total.detach()[None], energy.raw.detach()]
@@ -186,17 +188,18 @@ def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: floa
     columns.append((peak if peak is not None else energy.total.detach() * torch.nan)[None])
     numbers = torch.cat([c.double() for c in columns]).tolist()
     count = len(names)
-    raw = dict(zip(names, numbers[1 : 1 + count], strict=True))
+    counted = {n for n, now in zip(names, report.counts or [True] * count, strict=True) if now}
+    raw = {n: value for n, value in zip(names, numbers[1 : 1 + count], strict=True) if n in counted}
     row: dict[str, object] = {
         "step": report.step,
         "loss": numbers[0],
         "lr": rate,
         "raw": raw,
-        "weighted": {n: raw[n] * w for n, w in zip(names, weights.tolist(), strict=True)},
+        "weighted": {n: raw[n] * w for n, w in zip(names, weights.tolist(), strict=True) if n in counted},
     }
     if report.gradients is not None:
         found = dict(zip(names, numbers[1 + count : 1 + 2 * count], strict=True))
-        row["gradient"] = {n: (None if math.isnan(g) else g) for n, g in found.items()}
+        row["gradient"] = {n: (None if math.isnan(g) else g) for n, g in found.items() if n in counted}
     if not math.isnan(numbers[-1]):
         row["peak"] = numbers[-1]
     return row

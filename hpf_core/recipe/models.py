@@ -136,6 +136,12 @@ class Stage(_Strict):
     clip_norm: float | None = Field(
         default=None, gt=0, description="Largest norm of the gradient, above which it is scaled."
     )
+    cycle: int | None = Field(default=None, ge=2, description="Steps after which `during` begins anew.")
+    during: dict[_TermName, tuple[_Count, _Count]] = Field(
+        default={},
+        description="Terms that count in a part of each cycle alone: from one step of it, the first is 0, up to "
+        "another, which is left out.",
+    )
     control_of: str | None = Field(
         default=None,
         description="Name of the stage that this one is a control of: it starts from the same weights, inherits every "
@@ -146,6 +152,16 @@ class Stage(_Strict):
     def _warmup_within(self) -> Stage:
         if self.warmup > self.steps:
             raise ValueError(f"warmup ({self.warmup} steps) is longer than the stage ({self.steps} steps)")
+        return self
+
+    @model_validator(mode="after")
+    def _within_the_cycle(self) -> Stage:
+        if self.during and self.cycle is None:
+            raise ValueError("`during` needs a `cycle`: the number of steps after which it begins anew")
+        for name, (first, end) in self.during.items():
+            if not first < end <= (self.cycle or 0):
+                asked = f"needs two steps in order, within the cycle of {self.cycle}"
+                raise ValueError(f"during.{name}: {asked}, but is {first} to {end}")
         return self
 
 

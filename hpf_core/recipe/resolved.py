@@ -85,6 +85,7 @@ class StagePlan:
         lr, weight_decay, schedule, warmup, clip_norm: the optimiser's.
         control_of: the stage that this one is a control of, or None.
         terms: the terms that are on, in the order of the recipe; at least one.
+        cycle, during: which terms count in a part of each cycle of steps alone.
     """
 
     name: str
@@ -98,6 +99,15 @@ class StagePlan:
     clip_norm: float | None
     control_of: str | None
     terms: tuple[TermPart, ...]
+    cycle: int | None = None
+    during: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def counts(self, step: int) -> tuple[bool, ...] | None:
+        """Which of the terms count in a step, numbered from 0; None where all of them always do."""
+        if not self.during or self.cycle is None:
+            return None
+        spans = [self.during.get(term.name, (0, self.cycle)) for term in self.terms]
+        return tuple(first <= step % self.cycle < end for first, end in spans)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,32 @@ class Planner:
             clip_norm=stage.clip_norm,
             control_of=stage.control_of,
             terms=parts,
+            cycle=stage.cycle,
+            during=self._during(name, stage, terms),
         )
+
+    def _during(self, name: str, stage: Stage, terms: list[str]) -> dict[str, tuple[int, int]]:
+        """The spans of the terms that are on. A control inherits those of terms that it may not have."""
+        named = [canonical(term) for term in stage.terms]
+        for written in stage.during:
+            if canonical(written) not in named and stage.control_of is None:
+                path = ("stages", name, "during", written)
+                message = f"{written} isn't among the stage's terms"
+                self.problems.append(
+                    problem_at(node_at(self.tree, path), path, message, nearest(written, named), key=True)
+                )
+        spans = {canonical(term): span for term, span in stage.during.items() if canonical(term) in terms}
+        if stage.cycle is not None and len(spans) == len(terms):
+            last = 0
+            for first, end in sorted(spans.values()):
+                if first > last:
+                    break
+                last = max(last, end)
+            if last < stage.cycle:
+                whole = ("stages", name, "during")
+                message = f"no term counts in step {last} of each {stage.cycle}"
+                self.problems.append(problem_at(node_at(self.tree, whole), whole, message))
+        return spans
 
 
 def _needs(spec: PluginSpec) -> frozenset[str]:

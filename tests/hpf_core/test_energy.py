@@ -90,3 +90,17 @@ def test_a_term_that_does_not_act_through_the_points_has_no_gradient():
     energy = Energy([WeightedTerm("constant", 1.0, Constant())])
     fit = FakeFit(torch.ones(1, 3, 3, requires_grad=True))
     assert energy.gradients(energy([fit]), fit).isnan().all()
+
+
+def test_a_term_that_does_not_count_is_not_computed():
+    class Never(DataTerm):
+        def forward(self, fit):
+            raise AssertionError("it doesn't count")
+
+    terms = [WeightedTerm("square", 0.5, Square()), WeightedTerm("never", 2.0, Never())]
+    energy, fit = Energy(terms), FakeFit(torch.full((2, 3, 3), 2.0, requires_grad=True))
+    value = energy([fit, fit], (True, False))
+    alone = Energy(terms[:1])([fit])
+    assert value.raw.tolist() == [36.0, 0.0]
+    assert value.total.item() == alone.total.item() == 18.0
+    assert energy.gradients(value, fit).isnan().tolist() == [False, True]
