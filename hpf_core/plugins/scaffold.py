@@ -1,0 +1,117 @@
+"""`hpf plugins new`: a small package with one working plugin, to begin one's own from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import hpf_core
+from hpf_core import interfaces
+from hpf_core.errors import InputError
+from hpf_core.interfaces import INTERFACE_VERSION, Kind
+from hpf_core.plugins.checks import NAME, RESERVED_NAMES
+from hpf_core.plugins.records import kind_words
+
+_SUMMARIES: dict[Kind, str] = {
+    "hand": "Six balls: a palm, fingers that bend as one, a thumb.",
+    "renderer": "A ball around each point, every one against every pixel.",
+    "backbone": "Three convolutions, and points by regression.",
+    "data_term": "The middle of the points against the middle of the surface.",
+    "prior": "Squared distance of points beyond the crop's cube.",
+    "dataset": "A made-up hand that turns before two cameras.",
+    "transform": "Images pushed away or near by a random depth.",
+    "refiner": "Points outside of the crop's cube moved to its side.",
+    "observer": "A diary of the run in its folder.",
+}
+_USES: dict[Kind, str] = {
+    "hand": "hand: {name}",
+    "renderer": "renderer: {name}",
+    "backbone": "backbone: {name}",
+    "data_term": "terms: {{{name}: {{weight: 0.01}}}}  # and {name} among the terms of a stage, or: --with {name}",
+    "prior": "terms: {{{name}: {{weight: 0.01}}}}  # and {name} among the terms of a stage, or: --with {name}",
+    "dataset": "data: {{real: {{use: {name}}}}}",
+    "transform": "transforms: [{name}]",
+    "refiner": "evaluate: {{refiners: [{name}]}}",
+    "observer": "observers: [{name}]",
+}
+_LONGEST = 40
+
+
+def new_package(kind: Kind, name: str, out: Path) -> tuple[Path, ...]:
+    """Write an installable package with one plugin that works, its test and a README.
+
+    Args:
+        kind: what it is to be.
+        name: what recipes will call it; `-` becomes `_`.
+        out: the folder in which the package's own folder, hpf-NAME, is made.
+
+    Returns:
+        The files, in the order in which to read them.
+
+    Raises:
+        InputError: the name can't be one, the folder exists, or nothing can be written there.
+    """
+    name = name.strip()
+    _check(name)
+    name = name.replace("-", "_")
+    module, package = f"hpf_{name}", f"hpf-{name.replace('_', '-')}"
+    folder = out / package
+    if folder.exists():
+        raise InputError(f"{folder} exists already: choose another name, or another folder with --out")
+    words = {
+        "name": name,
+        "Name": _class_name(name, kind),
+        "module": module,
+        "package": package,
+        "words": kind_words(kind),
+        "summary": _SUMMARIES[kind],
+        "use": _USES[kind].format(name=name),
+        "interface": repr(tuple(INTERFACE_VERSION)),
+        "hpf": hpf_core.__version__,
+    }
+    made = {
+        f"{module}.py": f"{kind}.py.txt",
+        f"test_{module}.py": "test.py.txt",
+        "pyproject.toml": "pyproject.toml.txt",
+        "README.md": "README.md.txt",
+    }
+    templates = files("hpf_core.plugins") / "templates"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all.
+        with tempfile.TemporaryDirectory(dir=out, prefix=f".{package}-") as temporary:
+            inside = Path(temporary) / package
+            inside.mkdir()
+            for path, template in made.items():
+                text = Template((templates / template).read_text(encoding="utf-8")).substitute(words)
+                (inside / path).write_text(text, encoding="utf-8")
+            shutil.move(inside, folder)
+    except OSError as error:
+        raise InputError(f"Can't write {folder}: {error.strerror or error}. Give another folder with --out.") from error
+    return tuple(folder / path for path in made)
+
+
+def _check(name: str) -> None:
+    if NAME.fullmatch(name) is None:
+        better = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
+        hint = f" Did you mean {better!r}?" if better and NAME.fullmatch(better) else " Choose one such as 'my_prior'."
+        raise InputError(
+            f"A plugin can't be called {name!r}: lowercase letters, digits, '-' and '_', beginning with a letter.{hint}"
+        )
+    if name in RESERVED_NAMES:
+        raise InputError(f"A plugin can't be called {name!r}, which means something else in a recipe.")
+    if f"hpf_{name}" in ("hpf_core", "hpf_cli", "hpf_plugins"):
+        raise InputError(f"A plugin can't be called {name!r}: its module would be hpf_{name}, which is HPF's own.")
+    if len(name) > _LONGEST:
+        raise InputError(f"A plugin's name has at most {_LONGEST} characters, and this one has {len(name)}.")
+
+
+def _class_name(name: str, kind: Kind) -> str:
+    """JointLimits of joint_limits; with the kind after it where the module already knows the name."""
+    plain = "".join(word.capitalize() for word in name.split("_"))
+    taken = {*vars(interfaces), "Field", "Grid", "Fit", "Labels", "ViewIndex", "State", "RealFrames", "Tensor", "Path"}
+    return plain + kind.title().replace("_", "") if plain in taken or f"{plain}Config" in taken else plain

@@ -1,0 +1,14 @@
+"""The contract that every plugin must keep, run by HPF over its own plugins and by guests over theirs.
+
+    from hpf_core.testing import contract
+    from my_package import SPEC
+
+    test_contract = contract(SPEC)
+
+`hpf plugins check PACKAGE` runs it from the command line; `docs/plugins.md` lists the clauses.
+"""
+
+from hpf_core.testing.clause import Broken, Clause, Finding, NotApplicable
+from hpf_core.testing.contract import CLAUSES, check, clauses_of, contract
+
+__all__ = ["CLAUSES", "Broken", "Clause", "Finding", "NotApplicable", "check", "clauses_of", "contract"]

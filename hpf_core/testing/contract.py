@@ -1,0 +1,113 @@
+"""The contract as one pytest function, and as a list of findings for the command line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+
+from hpf_core.errors import HPFError, InputError, nearest
+from hpf_core.interfaces import Kind, PluginSpec
+from hpf_core.testing import data, general, models, onlookers, shapes, tensors, terms
+from hpf_core.testing.clause import Broken, Clause, Finding, NotApplicable
+from hpf_core.testing.subject import Options, Subject
+
+CLAUSES: tuple[Clause, ...] = (
+    *general.CLAUSES,
+    *shapes.CLAUSES,
+    *models.CLAUSES,
+    *data.CLAUSES,
+    *terms.CLAUSES,
+    *onlookers.CLAUSES,
+    *tensors.CLAUSES,
+)
+"""All clauses, what a plugin says of itself first."""
+
+
+def clauses_of(kind: Kind) -> tuple[Clause, ...]:
+    """The clauses that bind plugins of a kind, in the order in which they are checked."""
+    return tuple(clause for clause in CLAUSES if kind in clause.kinds)
+
+
+def contract(
+    spec: PluginSpec,
+    options: Options | None = None,
+    *,
+    hand: PluginSpec | None = None,
+    renderer: PluginSpec | None = None,
+    waived: Mapping[str, str] | None = None,
+) -> Callable[..., None]:
+    """The contract of a plugin's kind, for pytest: a test for each clause.
+
+    Example:
+        from hpf_core.testing import contract
+        from my_package import SPEC
+
+        test_contract = contract(SPEC)
+        test_contract_when_strict = contract(SPEC, {"margin_mm": 0.0})
+
+    Args:
+        spec: the plugin.
+        options: its options, as in a recipe, or a function that makes them (and files that they name) when the first
+            test runs; the others are at their defaults.
+        hand, renderer: what it is built with (at default options), by default what a recipe has that names none.
+        waived: clauses that it can't keep, each with the reason, which the test's report shows.
+
+    Raises:
+        InputError: a clause is waived that its kind doesn't have.
+    """
+    import pytest
+
+    waived = dict(waived or {})
+    clauses = clauses_of(spec.kind)
+    for name in waived:
+        if name not in (known := [clause.name for clause in clauses]):
+            raise InputError(f"the contract of a {spec.kind} has no clause {name!r}. {nearest(name, known)}")
+    # Built when the first test runs: collecting tests must stay quick, and a plugin that can't be built is a failure.
+    subject = Subject(spec, options, hand, renderer)
+
+    @pytest.mark.parametrize("clause", [pytest.param(clause, id=clause.name.replace(" ", "_")) for clause in clauses])
+    def test_contract(clause: Clause) -> None:
+        found = (
+            judged(clause, subject)
+            if clause.name not in waived
+            else Finding(clause, "not applicable", waived[clause.name])
+        )
+        if found.status == "broken":
+            pytest.fail(
+                f"{spec.kind} {spec.name!r} breaks the clause {clause.name!r} ({clause.says}):\n{found.why}",
+                pytrace=False,
+            )
+        if found.status == "not applicable":
+            pytest.skip(found.why)
+
+    return test_contract
+
+
+def check(
+    spec: PluginSpec,
+    options: Options | None = None,
+    *,
+    hand: PluginSpec | None = None,
+    renderer: PluginSpec | None = None,
+) -> Iterator[Finding]:
+    """Check a plugin, clause by clause; the arguments are those of `contract`. What is found comes as it is found."""
+    subject = Subject(spec, options, hand, renderer)
+    for clause in clauses_of(spec.kind):
+        yield judged(clause, subject)
+
+
+def judged(clause: Clause, subject: Subject) -> Finding:
+    """What becomes of one clause. An exception of the plugin's own breaks it, and is its reason."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # plugins warn of data, and the contract's are odd on purpose
+            clause.check(subject)
+    except Broken as error:
+        return Finding(clause, "broken", str(error))
+    except NotApplicable as reason:
+        return Finding(clause, "not applicable", str(reason))
+    except HPFError as error:
+        return Finding(clause, "broken", str(error))
+    except Exception as error:
+        return Finding(clause, "broken", f"{type(error).__name__}: {error}")
+    return Finding(clause, "holds")

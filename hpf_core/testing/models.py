@@ -1,0 +1,198 @@
+"""Clauses for hands, renderers and backbones: what the rest of HPF takes for granted of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from hpf_core.frames import Estimate
+from hpf_core.interfaces import HandModel, Mesh
+from hpf_core.rotations import rotation_matrix
+from hpf_core.testing import scene
+from hpf_core.testing.clause import NotApplicable, clause, need
+from hpf_core.testing.subject import Subject
+
+_NEAR_MM = 0.1
+_BONE_SLACK_MM = 0.5
+
+
+@clause("names and indices", "points, links, annotations, bones and pairs refer to each other rightly", "hand")
+def names_and_indices(subject: Subject) -> None:
+    hand = subject.built.hand
+    count = len(hand.names)
+    need(len(set(hand.names)) == count > 0, "its names aren't different from each other, or there are none")
+    need(hand.radii.shape == (count,) and (hand.radii > 0).all(), f"radii must be {count} lengths above 0")
+    listed = {"links": [i for link in hand.links for i in link], "fingertips": hand.fingertips, "wrist": hand.wrist}
+    for name, numbers in {**listed, "palm_centre": [hand.palm_centre]}.items():
+        need(all(0 <= i < count for i in numbers), f"{name} has a number that is none of its {count} points'")
+    need(len(hand.wrist) > 0, "wrist names no point: a forearm can't be told from the hand")
+    globals_ = len(hand.pose_names) >= 6
+    need(globals_, "a pose begins with the global rotation and translation: 6 parameters at least")
+    for key, (joints, matrix) in hand.annotations.items():
+        need(matrix.shape == (len(joints), count), f"annotation {key!r}: its matrix isn't {len(joints)} x {count}")
+        sums = abs(matrix.sum(axis=1) - 1).max() if len(joints) else 0.0
+        need(sums < 1e-3, f"annotation {key!r}: rows must sum to 1, or joints don't move with the hand")
+    for what, pairs in (("bones", hand.bones()), ("collisions", hand.collisions())):
+        both = torch.cat([pairs.first, pairs.second])
+        need(both.dtype == torch.int64, f"{what}() has numbers of type {both.dtype}, not int64")
+        need(((both >= 0) & (both < count)).all(), f"{what}() has a number that is none of its {count} points'")
+        need((pairs.first != pairs.second).all(), f"{what}() pairs a point with itself")
+
+
+@clause("bone ranges", "hands that it samples keep its bones in range: the prior has nothing to say of them", "hand")
+def bone_ranges(subject: Subject) -> None:
+    hand = subject.built.hand
+    bones = hand.bones()
+    need((bones.shortest <= bones.longest).all(), "a bone is longer at its shortest than at its longest")
+    with torch.no_grad():
+        points = hand.points(*hand.sample(64, scene.generator()))
+    length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
+    beyond = torch.maximum(length - bones.longest, bones.shortest - length)
+    worst = float(beyond.max()) if beyond.numel() else 0.0
+    need(worst <= _BONE_SLACK_MM, f"a sampled hand has a bone that is {worst:.2f} mm out of its range")
+
+
+@clause(
+    "rigid motion", "the first six numbers of a pose turn (rotation vector) and move (mm) the hand as a whole", "hand"
+)
+def rigid_motion(subject: Subject) -> None:
+    hand = subject.built.hand
+    pose, shape = hand.sample(4, scene.generator())
+    need((pose[:, :6] == 0).all(), "sample() must give the identity as global pose: six zeros")
+    moved = pose.clone()
+    moved[:, :6] = subject.inputs["pose"][:, :6] * torch.tensor([1.0, 1, 1, 30, 30, 30])
+    turn = rotation_matrix(moved[:, None, :3])
+    # A mesh of balls may be cut otherwise when it is turned, so that its middle alone is held to it.
+    with torch.no_grad():
+        for what, rest, found in (
+            ("points", hand.points(pose, shape), hand.points(moved, shape)),
+            (
+                "the mesh's middle",
+                hand.mesh(pose, shape).vertices.mean(dim=1, keepdim=True),
+                hand.mesh(moved, shape).vertices.mean(dim=1, keepdim=True),
+            ),
+        ):
+            wanted = (turn * rest[..., None, :]).sum(-1) + moved[:, None, 3:6]
+            gap = float((found - wanted).abs().max())
+            need(gap < _NEAR_MM, f"{what} of a turned and moved pose: {gap:.3g} mm off the turned and moved hand")
+
+
+@clause("closed mesh", "its mesh is closed, with faces that look outwards", "hand")
+def closed_mesh(subject: Subject) -> None:
+    hand: HandModel = subject.built.hand
+    with torch.no_grad():
+        mesh: Mesh = hand.mesh(subject.inputs["pose"], subject.inputs["shape"])
+    faces, count = mesh.faces, mesh.vertices.shape[1]
+    need(len(faces) > 0, "it has no faces")
+    need(((faces >= 0) & (faces < count)).all(), f"a face has a number that is none of the {count} vertices'")
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    forth, back = (edges[:, 0] * count + edges[:, 1]).sort().values, (edges[:, 1] * count + edges[:, 0]).sort().values
+    need(torch.equal(forth, back), "an edge has no face on its other side, or one that is turned round: not closed")
+    corner = mesh.vertices[:, faces]
+    volume = (torch.linalg.cross(corner[:, :, 0], corner[:, :, 1]) * corner[:, :, 2]).sum(dim=(1, 2)) / 6
+    need((volume > 0).all(), f"its volume is {float(volume.min()):.3g} mm^3: faces look inwards")
+
+
+@clause("orthographic", "moving a hand by a pixel, or in depth, moves its depth map by as much", "renderer")
+def orthographic(subject: Subject) -> None:
+    renderer, points = subject.built.renderer, subject.inputs["points"]
+    with torch.no_grad():
+        rest = renderer.depth(points, scene.GRID)
+        need(rest.hit.flatten(1).any(dim=1).all(), "a hand in the middle of the cube isn't seen at all")
+        deeper = renderer.depth(points + torch.tensor([0.0, 0.0, 12.0]), scene.GRID)
+        aside = renderer.depth(points + torch.tensor([scene.GRID.pixel_mm, 0.0, 0.0]), scene.GRID)
+        lower = renderer.depth(points + torch.tensor([0.0, scene.GRID.pixel_mm, 0.0]), scene.GRID)
+    _agree("moved 12 mm away", deeper.depth, deeper.hit, rest.depth + 12.0, rest.hit)
+    _agree("moved right by a pixel", aside.depth[..., 1:], aside.hit[..., 1:], rest.depth[..., :-1], rest.hit[..., :-1])
+    _agree("moved down by a pixel", lower.depth[:, 1:], lower.hit[:, 1:], rest.depth[:, :-1], rest.hit[:, :-1])
+    missed = rest.depth[~rest.hit]
+    need((missed == missed[0]).all(), "pixels that hit nothing must all have one value")
+    x = scene.GRID.axis()
+    gap = (rest.anchor - torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1))[rest.hit].abs().max()
+    need(gap < _NEAR_MM, f"anchors are {float(gap):.3g} mm off their pixels' rays")
+
+
+@clause("one surface", "`depth` and `distance` know the same surface: what is seen is at distance 0", "renderer")
+def one_surface(subject: Subject) -> None:
+    renderer, points = subject.built.renderer, subject.inputs["points"]
+    with torch.no_grad():
+        rendered = renderer.depth(points, scene.GRID)
+        seen = torch.cat([rendered.anchor, rendered.depth[..., None]], dim=-1).flatten(1, 2)
+        found = renderer.distance(points, seen).distance
+    need((found >= 0).all(), "a distance is below 0")
+    typical = float(found[rendered.hit.flatten(1)].quantile(0.9))
+    # Floors under a root, and inner surfaces where elements overlap, leave some.
+    need(typical < 3.0, f"a tenth of what `depth` shows is {typical:.1f} mm or more off the surface of `distance`")
+
+
+@clause("thickness", "a renderer that measures thickness finds it, and scales its surface by it", "renderer")
+def thickness(subject: Subject) -> None:
+    renderer, points = subject.built.renderer, subject.inputs["points"]
+    if not renderer.measures_thickness:
+        raise NotApplicable("it measures none with these options")
+    scale = torch.full((len(points),), 1.2)
+    with torch.no_grad():
+        rendered = renderer.depth(points, scene.GRID, scale)  # type: ignore[call-arg]
+        seen = torch.cat([rendered.anchor, rendered.depth[..., None]], dim=-1).flatten(1, 2)
+        there = rendered.hit.flatten(1)
+        found = renderer.thickness(points, seen, there)
+        none = renderer.thickness(points, seen, torch.zeros_like(there))
+    gap = float((found - 1.2).abs().max())
+    need(gap < 0.1, f"of hands that are 1.2 times as thick it says {found.tolist()}")
+    need(none.isnan().all(), "where there are no points to measure, thickness() must be NaN")
+
+
+@clause("provides", "estimates fill what `provides` declares, and nothing else beyond points; labels too", "backbone")
+def provides(subject: Subject) -> None:
+    with torch.no_grad():
+        stacks = list(subject.built.plugin(subject.inputs["depth"]))
+        labels = subject.built.plugin.labels(subject.inputs["points"])
+    declared = subject.spec.provides
+    for stack, estimate in enumerate(stacks):
+        filled = _filled(estimate)
+        missing, extra = sorted(declared - filled), sorted(filled - declared)
+        need(not missing, f"it declares {', '.join(missing)}, which stack {stack} doesn't fill")
+        need(
+            not extra,
+            f"stack {stack} fills {', '.join(extra)}, which it doesn't declare: terms that need it are refused",
+        )
+    lacking = sorted((declared & {"heatmaps", "latent_depth"}) - _filled(labels))
+    need(not lacking, f"labels() lacks {', '.join(lacking)}: the supervised term compares maps with them")
+
+
+@clause("labels", "an estimate that equals its labels is right: labels' points are the points given", "backbone")
+def labels_are_right(subject: Subject) -> None:
+    points = subject.inputs["points"]
+    with torch.no_grad():
+        labels = subject.built.plugin.labels(points)
+    gap = float((labels.points - points).abs().max())
+    need(gap < 1.0, f"labels() of points has points that are {gap:.3g} mm off")
+
+
+def _filled(estimate: Estimate) -> frozenset[str]:
+    names = (field.name for field in dataclasses.fields(estimate) if field.name != "points")
+    return frozenset(name for name in names if getattr(estimate, name) is not None)
+
+
+def _agree(how: str, depth: Tensor, hit: Tensor, wanted: Tensor, wanted_hit: Tensor) -> None:
+    """But for a pixel in a hundred, which rounding may take at a rim."""
+    hits = float((hit != wanted_hit).float().sum() / wanted_hit.float().sum())
+    need(hits < 0.02, f"{how}, {hits:.0%} of the pixels of a hand are lost or won")
+    both = hit & wanted_hit
+    off = float(((depth - wanted)[both].abs() > 0.5).float().mean())
+    need(off < 0.02, f"{how}, {off:.0%} of its pixels don't have the depth that they should")
+
+
+CLAUSES = (
+    names_and_indices,
+    bone_ranges,
+    rigid_motion,
+    closed_mesh,
+    orthographic,
+    one_surface,
+    thickness,
+    provides,
+    labels_are_right,
+)

@@ -1,0 +1,219 @@
+"""Clauses for tensor code: devices, gradients, mutation, order in the batch, saving, compiling, mixed precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from hpf_core.energy import reduce
+from hpf_core.interfaces import Kind, Term
+from hpf_core.testing import scene
+from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
+from hpf_core.testing.subject import Built, Subject, on, value_of
+
+IN_THE_STEP: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior")
+"""What a training step runs: no value may be read back, and it must be one graph."""
+DIFFERENTIABLE: tuple[Kind, ...] = (*IN_THE_STEP, "transform")
+TENSORS: tuple[Kind, ...] = (*DIFFERENTIABLE, "refiner")
+
+
+@clause(
+    "meta device",
+    "it runs on the `meta` device: no tensor is left behind on the CPU, and no value is read back",
+    *IN_THE_STEP,
+)
+def meta_device(subject: Subject) -> None:
+    wanted = subject.run(subject.built, subject.inputs)
+    built = subject.fresh().to("meta")
+    try:
+        found = subject.run(built, on("meta", subject.inputs))
+    except Exception as error:
+        raise Broken(f"on the device `meta` it fails: {type(error).__name__}: {_first_line(error)}") from error
+    for name, value in wanted.items():
+        there = found.get(name)
+        need(there is not None, f"on `meta` it gives no {name}")
+        assert there is not None
+        need(there.device.type == "meta", f"its {name} is on {there.device}, and its inputs on meta")
+        need(there.shape == value.shape, f"its {name} is {tuple(there.shape)} on meta, and {tuple(value.shape)} on cpu")
+
+
+@clause("no mutation", "what it is given stays as it was", *TENSORS)
+def no_mutation(subject: Subject) -> None:
+    inputs = changed(subject.inputs, torch.clone)
+    before = {name: (value.clone(), value._version) for name, value in leaves(inputs)}
+    subject.run(subject.fresh(), inputs)
+    for name, value in leaves(inputs):
+        kept, version = before[name]
+        need(torch.equal(value, kept) and value._version == version, f"it changes its input {name} in place")
+
+
+@clause("finite", "values and gradients are finite, also where data are missing and estimates are absurd", *TENSORS)
+def finite(subject: Subject) -> None:
+    for what, inputs in {"ordinary inputs": subject.inputs, **subject.degenerate}.items():
+        built = subject.fresh()
+        inputs, followed = subject.followed(built, inputs)
+        try:
+            found = subject.run(built, inputs)
+        except Exception as error:
+            raise Broken(f"with {what} it fails: {type(error).__name__}: {_first_line(error)}") from error
+        for name, value in found.items():
+            need(torch.isfinite(value).all(), f"its {name} isn't finite with {what}")
+        if subject.spec.kind == "refiner":
+            continue
+        loss = torch.stack([v.double().sum() for v in found.values() if v.requires_grad] or [torch.zeros(()).double()])
+        if loss.requires_grad:
+            loss.sum().backward()
+        for name, value in followed.items():
+            if value.grad is not None:
+                need(torch.isfinite(value.grad).all(), f"the gradient on {name} isn't finite with {what}")
+
+
+@clause("gradient", "a gradient flows through it to what is learnt", *DIFFERENTIABLE)
+def gradient(subject: Subject) -> None:
+    built = subject.fresh()
+    inputs, followed = subject.followed(built, subject.inputs)
+    found = subject.run(built, inputs)
+    moving = [
+        value.double().square().sum() for name, value in found.items() if value.requires_grad and name != "weights"
+    ]
+    names = ", ".join(dict.fromkeys(name.partition(".")[0] for name in followed)) or "any input"
+    need(moving, f"no output has a gradient on {names}: is it detached, or computed with numbers instead of tensors?")
+    torch.stack(moving).sum().backward()
+    reached = [name for name, value in followed.items() if value.grad is not None]
+    need(reached, f"no gradient reaches {names}")
+
+
+@clause("batch order", "each item is judged alike wherever it stands in the batch, and alone as with others", *TENSORS)
+def batch_order(subject: Subject) -> None:
+    plugin = subject.built.plugin
+    if isinstance(plugin, Term) and plugin.sequential:
+        raise NotApplicable("it declares that it reads sequences")
+    if subject.spec.kind == "transform":
+        raise NotApplicable("a transform's random draws belong to places in the batch")
+    if subject.spec.kind == "data_term":
+        _frame_order(subject)
+        return
+    built = subject.fresh()
+    if isinstance(built.plugin, nn.Module):
+        built.plugin.eval()
+    with torch.no_grad():
+        whole = _by_item(subject, built, subject.inputs)
+        count = len(next(value for _, value in leaves(subject.inputs)))
+        order = torch.arange(count).roll(1).flip(0)
+        mixed = _by_item(subject, built, changed(subject.inputs, lambda value: value[order]))
+        first = _by_item(subject, built, changed(subject.inputs, lambda value: value[:1]))
+    differs = same(mixed, {name: value[order] for name, value in whole.items()}, 1e-3, 1e-2)
+    need(not differs, f"in another order {differs}: items are mixed up")
+    differs = same(first, {name: value[:1] for name, value in whole.items()}, 1e-3, 1e-2)
+    need(not differs, f"without the others {differs}: an item depends on its batch")
+
+
+@clause("save and load", "its weights pass through a file into a fresh one, which then says the same", *TENSORS)
+def save_and_load(subject: Subject) -> None:
+    built, other = subject.fresh(), subject.fresh()
+    if not isinstance(built.plugin, nn.Module):
+        raise NotApplicable("it isn't a module")
+    with torch.no_grad():
+        for value in (*built.plugin.parameters(),):
+            value.add_(0.01 * torch.randn(value.shape, generator=scene.generator(5)))
+    state = {name: value.contiguous().clone() for name, value in built.plugin.state_dict().items()}
+    need(all(isinstance(v, Tensor) for v in state.values()), "its state holds what isn't a tensor: it can't be saved")
+    try:
+        other.plugin.load_state_dict(load_bytes(save_bytes(state)), strict=True)
+    except (RuntimeError, ValueError) as error:
+        raise Broken(f"its weights can't be loaded into a fresh one: {_first_line(error)}") from error
+    with torch.no_grad():
+        differs = same(subject.run(other, subject.inputs), subject.run(built, subject.inputs), 0, 0)
+    need(not differs, f"with its own weights loaded, {differs}: some state isn't saved")
+
+
+@clause("compile", "torch.compile makes one graph of it (fullgraph), which gives the same", *IN_THE_STEP)
+def compiles(subject: Subject) -> None:
+    built = subject.fresh()
+    inputs, followed = subject.followed(built, subject.inputs)
+    wanted = subject.run_in_step(built, inputs)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda given: subject.run_in_step(built, given), backend="aot_eager", fullgraph=True)
+    try:
+        found = compiled(inputs)
+        moving = [v.double().sum() for v in found.values() if v.requires_grad]
+        if moving and followed:
+            torch.stack(moving).sum().backward()
+    except Exception as error:
+        raise Broken(f"torch.compile(fullgraph=True) fails: {_first_line(error)}") from error
+    finally:
+        torch._dynamo.reset()
+    differs = same(found, wanted, 1e-3, 1e-2)
+    need(not differs, f"compiled, {differs}")
+
+
+@clause("autocast", "under bfloat16 autocast its geometry stays in float32, and its results near", *IN_THE_STEP)
+def autocast(subject: Subject) -> None:
+    built = subject.fresh()
+    with torch.no_grad():
+        exact = subject.run_in_step(built, subject.inputs)
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                found = subject.run_in_step(built, subject.inputs)
+        except Exception as error:
+            raise Broken(f"under autocast it fails: {type(error).__name__}: {_first_line(error)}") from error
+    for name, value in found.items():
+        need(torch.isfinite(value).all(), f"its {name} isn't finite under autocast")
+        if subject.spec.kind == "backbone" and not name.startswith("points"):
+            continue
+        need(
+            value.dtype in (torch.float32, torch.float64),
+            f"its {name} is {value.dtype} under autocast: millimetres need float32",
+        )
+        # Geometry is exact; a network within a term may lose what 8 bits lose.
+        size = float(exact[name].double().abs().amax())
+        allowed = {"hand": 0.01, "renderer": 0.01, "backbone": 0.2}.get(subject.spec.kind, 0.1) * max(size, 1.0)
+        gap = float((value.double() - exact[name].double()).abs().amax())
+        need(gap <= allowed, f"its {name} is off by {gap:.3g} under autocast, of values up to {size:.3g}")
+
+
+def _frame_order(subject: Subject) -> None:
+    """Frames in another order: the loss is the same, and each frame keeps its own."""
+    inputs = subject.inputs
+    if inputs.frames is None:
+        order = torch.arange(scene.SAMPLES).flip(0)
+        moved = changed(inputs, lambda value: value[order])
+    else:
+        order = torch.arange(scene.FRAMES).flip(0)
+        frames, real = scene.permuted(inputs.frames, inputs.real, order.tolist())
+        moved = type(inputs)(frames, inputs.samples, real, inputs.synthetic, inputs.target)
+    with torch.no_grad():
+        one, other = (value_of(subject, subject.fresh(), given) for given in (inputs, moved))
+        wanted = {"value": reduce(one)}
+        found = {"value": reduce(other)}
+        if inputs.frames is not None and one.frame is not None and other.frame is not None:
+            wanted["each frame's value"] = _sums(one)[order]
+            found["each frame's value"] = _sums(other)
+    differs = same(found, wanted, 1e-3, 1e-4)
+    need(not differs, f"with the frames in another order {differs}")
+
+
+def _sums(value: Any) -> Tensor:
+    """(B,) the weighted sum of each frame's values."""
+    kept = torch.where(value.weights > 0, value.values, 0) * value.weights
+    return kept.new_zeros(scene.FRAMES).index_add(0, value.frame, kept)
+
+
+def _by_item(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+    """Outputs whose first axis is the item's."""
+    if subject.spec.kind == "prior":
+        value = value_of(subject, built, inputs)
+        return {"values": value.values, "weights": value.weights}
+    return subject.run(built, inputs)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no message"
+
+
+CLAUSES = (meta_device, no_mutation, finite, gradient, batch_order, save_and_load, compiles, autocast)

@@ -1,0 +1,143 @@
+"""Clauses for data terms and priors: what they declare, and that they can be switched off."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpf_core.energy import Energy, WeightedTerm, reduce
+from hpf_core.fit import Fit
+from hpf_core.frames import Estimate
+from hpf_core.interfaces import DataTerm, Term, TermValue
+from hpf_core.rotations import rotation_matrix
+from hpf_core.testing import scene
+from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, need
+from hpf_core.testing.subject import Subject, fit_of, term_inputs, value_of
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Estimate)) - {"points"}
+
+
+class _Witness(DataTerm):
+    """Another term of the same loss: reads what terms share, so that it sees when another one changes it."""
+
+    def forward(self, fit: Fit) -> TermValue:
+        read: list[Tensor] = []
+        if fit.frames is not None:
+            read += [fit.points_across(True).square().mean(dim=(1, 2)), fit.rendered(True).depth.mean(dim=(1, 2))]
+            read += [fit.distances(True).distance.mean(dim=1), fit.depth_maps.mean(dim=(1, 2))[fit.views.target]]
+        else:
+            samples, estimate, target = fit.need_synthetic()
+            read += [(estimate.points - target.points).square().mean(dim=(1, 2)), samples.depth.mean(dim=(1, 2))]
+        values = torch.stack(read).sum(dim=0)
+        return TermValue(values, torch.ones_like(values))
+
+
+@clause("needs", "it asks for no more of the batch and the network than it declares", "data_term")
+def needs(subject: Subject) -> None:
+    declared = subject.spec.needs | subject.built.plugin.needs
+    images = declared & {"real", "synthetic"}
+    # A stage may draw real images alone or synthetic ones alone.
+    for drawn in [images] if images else [frozenset({"real"}), frozenset({"synthetic"})]:
+        inputs = _restricted(term_inputs(subject, drawn), declared)
+        words = (
+            f"{' and '.join(sorted(drawn))} images and points{''.join(f', {n}' for n in sorted(declared & _FIELDS))}"
+        )
+        try:
+            value_of(subject, subject.fresh(), inputs)
+        except Exception as error:
+            lines = str(error).splitlines() or [""]
+            raise Broken(f"given {words} alone, it fails: {type(error).__name__}: {lines[0]}") from error
+
+
+@clause("weight 0", "with weight 0 it leaves the loss and its gradient as they are without it", "data_term", "prior")
+def weight_zero(subject: Subject) -> None:
+    if subject.spec.kind == "prior":
+        images = frozenset({"real"})
+    else:
+        images = (subject.spec.needs | subject.built.plugin.needs) & {"real", "synthetic"}
+    inputs = term_inputs(subject, images)
+
+    def loss(*weights: float) -> tuple[Tensor, list[Tensor]]:
+        built = subject.fresh()
+        terms = [WeightedTerm("before", 1.0, _Witness())]
+        if weights:
+            terms = [WeightedTerm("itself", weights[0], built.plugin), WeightedTerm("after", 1.0, _Witness())]
+        followed, leaf = _leaves(inputs)
+        value = Energy(terms)([fit_of(built, followed)])
+        value.total.backward()
+        return value.total.detach(), [v.grad for v in leaf if v.grad is not None]
+
+    (without, gradients), (beside, others) = loss(), loss(0.0)
+    need(
+        torch.equal(without, beside),
+        f"the loss is {float(beside):.9g} with it at weight 0, and {float(without):.9g} without",
+    )
+    equal = all(torch.allclose(one, other, 1e-4, 1e-6) for one, other in zip(gradients, others, strict=False))
+    need(equal, "the gradient of the other terms is another one beside it, even at weight 0")
+
+
+@clause("invariances", "what it declares not to change with doesn't change it", "data_term", "prior")
+def invariances(subject: Subject) -> None:
+    term: Term = subject.built.plugin
+    known = {"translation", "rotation", "mirror"} if subject.spec.kind == "prior" else {"translation", "rotation"}
+    need(isinstance(term.invariances, frozenset), "`invariances` must be a frozenset of words")
+    unknown = sorted(term.invariances - known)
+    need(not unknown, f"it declares an invariance {unknown}; known: {', '.join(sorted(known))}")
+    if not term.invariances:
+        raise NotApplicable("it declares none")
+    if subject.spec.kind == "data_term" and subject.inputs.frames is None:
+        raise NotApplicable("a term on synthetic samples has no rig to move")
+    turn = rotation_matrix(torch.tensor([0.6, -0.9, 0.4]))
+    motions = {
+        "translation": (torch.eye(3), torch.tensor([40.0, -25.0, 60.0])),
+        "rotation": (turn, torch.zeros(3)),
+        "mirror": (torch.diag(torch.tensor([-1.0, 1.0, 1.0])), torch.zeros(3)),
+    }
+    # A prior may have nothing to say of hands; of shrunken ones it has.
+    tried = [subject.inputs]
+    if subject.spec.kind == "prior":
+        tried.append({"points": 0.3 * subject.inputs["points"]})
+    with torch.no_grad():
+        for inputs in tried:
+            before = reduce(value_of(subject, subject.built, inputs))
+            for name in sorted(term.invariances):
+                after = reduce(value_of(subject, subject.built, _moved(inputs, *motions[name])))
+                gap = float((after - before).abs())
+                allowed = 1e-3 * max(1.0, float(before.abs()))
+                need(gap <= allowed, f"it declares to be invariant to {name}, which changes its value by {gap:.3g}")
+
+
+def _restricted(inputs: scene.Inputs, declared: frozenset[str]) -> scene.Inputs:
+    """Estimates that hold what is declared alone."""
+    none: Any = dict.fromkeys(_FIELDS - declared)
+    kept = {
+        what: None if (found := getattr(inputs, what)) is None else dataclasses.replace(found, **none)
+        for what in ("real", "synthetic", "target")
+    }
+    return dataclasses.replace(inputs, **kept)
+
+
+def _leaves(inputs: scene.Inputs) -> tuple[scene.Inputs, list[Tensor]]:
+    """The inputs with points that a gradient must reach."""
+    leaf, fields = [], {}
+    for what in ("real", "synthetic"):
+        found = getattr(inputs, what)
+        if found is not None:
+            leaf.append(found.points.clone().requires_grad_())
+            fields[what] = dataclasses.replace(found, points=leaf[-1])
+    return dataclasses.replace(changed(inputs, torch.clone), **fields), leaf
+
+
+def _moved(inputs: Any, turn: Tensor, shift: Tensor) -> Any:
+    """A prior's points, or a data term's rig, through a rigid map or a mirror."""
+    if isinstance(inputs, dict):
+        return {"points": (turn * inputs["points"][..., None, :]).sum(-1) + shift}
+    motion = torch.eye(4)
+    motion[:3, :3], motion[:3, 3] = turn, shift
+    return dataclasses.replace(inputs, frames=dataclasses.replace(inputs.frames, to_rig=motion @ inputs.frames.to_rig))
+
+
+CLAUSES = (needs, weight_zero, invariances)
