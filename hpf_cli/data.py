@@ -1,4 +1,4 @@
-"""`hpf data`: make simulated captures, and check any capture before it is used.
+"""`hpf data`: make simulated captures, check any capture before it is used, and prepare it.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -14,6 +14,7 @@ import typer
 
 from hpf_cli import show
 from hpf_cli.pictures import check_picture
+from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
 from hpf_core.errors import InputError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 app.command("sample")(sample)
+app.command("prepare")(prepare)
 
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SHEET = typer.Option(
@@ -39,12 +41,13 @@ _OPTION_OF = {"train": "--frames"}
 
 @app.callback()
 def data() -> None:
-    """Make and check datasets.
+    """Make, check and prepare datasets.
 
     \b
     Example:
         hpf data simulate captures/small --frames 400 --test 100
         hpf data check captures/small
+        hpf data prepare nyu captures/small
     """
 
 

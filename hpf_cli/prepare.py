@@ -1,0 +1,178 @@
+"""`hpf data prepare`: make the cache of a capture ahead of time. Heavy imports belong inside the functions."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpf_core.errors import InputError, PluginError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hpf_core.synthesis.captures import Capture, PreparedSplit
+
+_SIZES = (64, 96, 128)
+
+
+def prepare(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="The dataset, as recipes name it: nyu.", show_default=False)
+    ],
+    root: Annotated[
+        Path, typer.Argument(metavar="ROOT", help="Its folder, with `train` and `test`.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="CACHE", help="The cache's folder. [default: $HPF_CACHE_DIR]", show_default=False),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Pixels of a crop's side: 64, 96 or 128.")] = 64,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes. [default: one on each core]", show_default=False)
+    ] = None,
+    centre: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Where crops are centred: annotated, mass or refined, as in the recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    turned: Annotated[
+        bool | None,
+        typer.Option("--turned/--straight", help="Whether crops are turned along their ray.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Prepare a dataset: find its cameras, crop all images, keep the crops in the cache, and check what was written.
+
+    Uses all cores. After Ctrl-C or a kill the same command goes on where it stopped; with everything there it reads the
+    whole cache and makes anew what was damaged. Images that are missing or damaged are listed, and their frames left
+    out. `hpf run` with the same crops then starts at once; without this command it prepares them itself.
+
+    \b
+    Example:
+        hpf data prepare nyu $HPF_NYU_ROOT
+        hpf data prepare nyu captures/small --out /scratch/hpf --size 128
+    """
+    from hpf_cli import show
+    from hpf_cli.progress import Live
+    from hpf_core.cache import cache_folder
+
+    if size not in _SIZES:
+        raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
+    cache = (out or cache_folder()).absolute()
+    options = {"root": str(root), "centre": centre, "turned": turned}
+    capture = _capture(dataset, {name: value for name, value in options.items() if value is not None}, size, cache)
+    began = time.monotonic()
+    try:
+        with Live(show.console) as live:
+            capture.prepare(live.progress, jobs, check=True)
+    except KeyboardInterrupt:
+        for folder in capture.unfinished():
+            show.note(f"what is made so far is kept in {folder}: the same command goes on from there")
+        raise
+    seconds = time.monotonic() - began
+    prepared = capture.prepared()
+    if as_json:
+        show.emit_json(_document(capture, prepared, cache, size, seconds))
+        return
+    show.result(_table(prepared))
+    for split in prepared:
+        for reason in split.left_out:
+            show.note(f"{split.split}: left out: {reason}")
+    show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
+    show.note(f"run on it: HPF_CACHE_DIR={shlex.quote(str(cache))} HPF_NYU_ROOT={shlex.quote(str(root))} hpf run ...")
+
+
+def _capture(name: str, options: dict[str, Any], size: int, cache: Path) -> Capture:
+    """The dataset as a recipe would build it.
+
+    Raises:
+        PluginError: there is no such dataset, or it isn't a capture on disk.
+        InputError: an option is wrong.
+    """
+    from pydantic import ValidationError
+
+    from hpf_cli.data import build_hand
+    from hpf_core.geometry import Grid
+    from hpf_core.interfaces import Build
+    from hpf_core.plugins import PluginHost
+    from hpf_core.synthesis.captures import Capture
+
+    found = PluginHost.load().get("dataset", name)
+    lacking = sorted(set(options) - set(found.spec.config.model_fields))
+    if lacking:
+        raise PluginError(
+            f"The dataset '{found.spec.name}' has no option `{lacking[0]}`: it isn't read from a folder of images, and "
+            "there is nothing to prepare."
+        )
+    try:
+        config = found.spec.config(**{**found.preset, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {first['msg']}.") from error
+    made = found.spec.factory(config, Build(Grid(size), 0, cache, build_hand()))
+    if not isinstance(made, Capture):
+        raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")
+    return made
+
+
+def _table(prepared: list[PreparedSplit]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("split")
+    for name in ("frames", "left out", "MB", "view", "residual mm", "frames off"):
+        table.add_column(name, justify="right")
+    for split in prepared:
+        calibration = split.calibration
+        for k, view in enumerate(calibration.views):
+            first = k == 0
+            table.add_row(
+                split.split if first else "",
+                f"{split.frames:,}" if first else "",
+                f"{len(split.left_out):,}" if first else "",
+                f"{split.bytes / 1e6:,.0f}" if first else "",
+                str(view + 1),
+                "" if first else f"{calibration.residual_mm[k]:.2f}",
+                "" if first else f"{len(calibration.off[k]):,} ({calibration.outliers[k]:.1%})",
+            )
+    return table
+
+
+def _document(
+    capture: Capture, prepared: list[PreparedSplit], cache: Path, size: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "dataset": capture.source.name,
+        "root": capture.source.root,
+        "simulated": capture.simulated,
+        "cache": cache,
+        "size": size,
+        "seconds": round(seconds, 1),
+        "splits": {
+            split.split: {
+                "folder": split.folder,
+                "frames": split.frames,
+                "left_out": split.left_out,
+                "bytes": split.bytes,
+                "views": [
+                    {
+                        "view": view + 1,
+                        "to_rig": split.calibration.to_rig[k].tolist(),
+                        "residual_mm": float(split.calibration.residual_mm[k]),
+                        "off": [frame + 1 for frame in split.calibration.off[k]],
+                        "off_share": float(split.calibration.outliers[k]),
+                    }
+                    for k, view in enumerate(split.calibration.views)
+                ],
+            }
+            for split in prepared
+        },
+    }
