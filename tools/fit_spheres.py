@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 
 import torch
+from agreement import agreement
 from torch import Tensor
 
 from hpf_core.geometry import Grid
@@ -39,7 +40,6 @@ class Problem:
         pose = torch.cat([rotation_vector(rotation), pose[:, 3:]], dim=1)
         grid = Grid()
         self.skin = orthographic(hand.mesh(pose, self.shape), grid).flatten(1)
-        self.covered = torch.isfinite(self.skin)
         self.turn = rotation_matrix(pose[:, :3]) * self.shape[:, :1, None]
         self.points = hand.points(pose, self.shape)
         axis = grid.axis()
@@ -57,11 +57,8 @@ class Problem:
         return torch.where(left > 0, centre[:, 2:] - left.clamp_min(1.0).sqrt(), torch.inf)
 
     def loss(self, depth: Tensor) -> float:
-        hit = torch.isfinite(depth)
-        both = self.covered & hit
-        apart = torch.where(both, depth - self.skin, 0).abs().sum(1) / both.sum(1)
-        missed = 1 - both.sum(1) / (self.covered | hit).sum(1)
-        return float((apart + OUTLINE * missed).mean())
+        found = agreement(depth, self.skin)
+        return float((found.depth_mm + OUTLINE * (1 - found.iou)).mean())
 
 
 def fit(count: int, seed: int) -> tuple[Tensor, Tensor]:

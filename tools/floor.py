@@ -10,6 +10,7 @@ import argparse
 from typing import NamedTuple
 
 import torch
+from agreement import agreement
 
 from hpf_core.geometry import Grid
 from hpf_core.rotations import random_rotations, rotation_vector
@@ -51,13 +52,11 @@ def measure(hand: Spheres41, count: int, seed: int = 0, neutral: bool = False, g
         skin = orthographic(hand.mesh(pose, shape), grid)
         spheres = renderer.depth(hand.points(pose, shape), grid)
         # The stub of the arm is skin that no sphere should cover: the crop's forearm takes its place.
-        covered = torch.isfinite(skin)
-        both, either = covered & spheres.hit, covered | spheres.hit
-        apart = torch.where(both, spheres.depth - skin, 0)
-        pixels = both.sum((1, 2))
-        middle = apart.abs().masked_fill(~both, torch.nan).flatten(1).nanmedian(dim=1).values
-        mean, bias = apart.abs().sum((1, 2)) / pixels, apart.sum((1, 2)) / pixels
-        rows.append(torch.stack([mean, bias, pixels / either.sum((1, 2)), middle], dim=1))
+        rendered = torch.where(spheres.hit, spheres.depth, torch.inf)
+        found = agreement(rendered, skin)
+        middle = (rendered - skin).abs().masked_fill(~(spheres.hit & torch.isfinite(skin)), torch.nan)
+        median = middle.flatten(1).nanmedian(dim=1).values
+        rows.append(torch.stack([found.depth_mm, found.bias_mm, found.iou, median], dim=1))
     return Floor(*torch.cat(rows).mean(0).tolist())
 
 

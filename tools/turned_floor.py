@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 import torch
+from agreement import agreement
 from torch import Tensor
 
 from hpf_core.frames import State
@@ -90,10 +91,10 @@ def floor(
         made = crop(np.where(seen, image, 0), seen, PRIMESENSE, centre, grid, turned)
         into = invert_rigid(torch.from_numpy(made.to_camera))
         spheres = renderer.depth(apply_rigid(into, points[number].double())[None].float(), grid)
-        hit, rendered = spheres.hit[0].numpy(), spheres.depth[0].numpy()
-        measured = made.state == State.HIT
-        both = hit & measured
-        found.append((np.abs(rendered - made.depth)[both].mean(), both.sum() / (hit | measured).sum()))
+        rendered = torch.where(spheres.hit[0], spheres.depth[0], torch.inf)
+        measured = torch.from_numpy(np.where(made.state == State.HIT, made.depth, np.inf))
+        score = agreement(rendered[None], measured[None])
+        found.append((float(score.depth_mm), float(score.iou)))
     depth, iou = np.mean(found, axis=0)
     return float(depth), float(iou)
 

@@ -1,6 +1,6 @@
 """The tool that measures what turning a crop is worth."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,13 +8,13 @@ import pytest
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
+sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
+
+import turned_floor as tool  # after the path is set
+
 
 @pytest.fixture(scope="module")
 def floor():
-    path = Path(__file__).parents[3] / "tools" / "turned_floor.py"
-    spec = importlib.util.spec_from_file_location("turned_floor", path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     hand = Spheres41(Spheres41Config())
     renderer = Spheres(hand.radii, SpheresConfig())
     return lambda angle, turned: tool.floor(hand, renderer, 8, angle, turned, skin=False)
