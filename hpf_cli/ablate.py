@@ -1,0 +1,222 @@
+"""`hpf ablate`: a recipe's rows, each run once per seed, and one table. Heavy imports belong inside the functions."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpf_cli import show
+from hpf_core.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hpf_core.ablation.dry import Forecast
+    from hpf_core.ablation.plan import Job, Plan
+    from hpf_core.ablation.results import RowResult
+    from hpf_core.plugins import PluginHost
+
+_FAILED = 1
+
+
+def ablate(
+    base: Annotated[
+        Path,
+        typer.Argument(help="The recipe that the rows change; or a finished ablation's folder.", show_default=False),
+    ],
+    rows: Annotated[
+        str,
+        typer.Option(
+            help="With commas: files of the folder rows/ beside the recipe, by name; paths; full, the recipe itself; "
+            "without:TERM; with:TERM; or all, which is full and the whole folder."
+        ),
+    ] = "all",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row; the first has the recipe's seed.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of it all. [default: ablations/NAME]", show_default=False)
+    ] = None,
+    scale: Annotated[
+        float, typer.Option(help="Shorten all that is trained: 0.01 for a look in minutes, which is no result.")
+    ] = 1.0,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do the I-th of N parts; all share the folder.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value in every row: data.real.use=simulated.", show_default=False),
+    ] = None,
+    table_only: Annotated[
+        bool, typer.Option("--table-only", help="Run nothing; make table and figures again.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs, their images and hours; train nothing.")
+    ] = False,
+    no_plugin: Annotated[
+        list[str] | None, typer.Option(help="Don't load this plugin package; can be repeated.", show_default=False)
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print table.json to standard output.")] = False,
+) -> None:
+    """Run a recipe's rows, each once per seed, and hold them against each other and the paper in one table.
+
+    What is done is skipped: give the same command again to go on. A row that fails is in the table with its reason, and
+    the exit code is 1.
+
+    \b
+    Example:
+        hpf ablate recipes/paper.yaml --seeds 3 --out ablation
+        hpf ablate recipes/quickstart.yaml --rows full,no_vae,without:m2d --scale 0.01
+        hpf ablate recipes/paper.yaml --out /shared/ablation --shard 2/4
+        hpf ablate ablation
+    """
+    from hpf_core.ablation import plan as plans
+    from hpf_core.plugins import PluginHost
+
+    if not 0 < scale <= 1:
+        raise InputError(f"--scale {scale:g}: expected more than 0 and at most 1, the whole")
+    if base.is_dir() or table_only:
+        _again(base, out, json_)
+        return
+    host = PluginHost.load(blocked=no_plugin or [])
+    plan = _plan(base, [name.strip() for name in rows.split(",") if name.strip()], seeds, out, scale, set_ or [], host)
+    jobs = plans.shard(plan.jobs(), *_shard(shard))
+    if dry_run:
+        _dry_run(plan, jobs, host, json_)
+        return
+    _run(plan, jobs, host, json_)
+
+
+def _plan(
+    base: Path, names: list[str], seeds: int, out: Path | None, scale: float, sets: list[str], host: PluginHost
+) -> Plan:
+    from hpf_core import recipe as recipes
+    from hpf_core.ablation.paper import published_rows
+    from hpf_core.ablation.plan import Plan
+    from hpf_core.ablation.rows import choose
+
+    whole = recipes.load(base, sets=sets, host=host)
+    for note in (*whole.changes, *whole.notes):
+        show.console.print(note, markup=False, style="yellow", soft_wrap=True)
+    chosen = choose(base, names, published_rows())
+    first = whole.recipe.seed
+    return Plan(
+        base=base.resolve(),
+        rows=tuple(chosen),
+        seeds=tuple(range(first, first + seeds)),
+        sets=tuple(sets),
+        scale=scale,
+        out=out or Path("ablations") / str(whole.recipe.name),
+    )
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if not found:
+        raise InputError(f"--shard {text}: expected I/N, such as 1/4")
+    return int(found[1]), int(found[2])
+
+
+def _run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None:
+    from hpf_cli import progress
+    from hpf_core.ablation.schedule import Schedule, Watcher
+
+    whole = plan.write()
+    show.note(f"{len(jobs)} runs in {plan.out}")
+
+    @contextmanager
+    def watch(what: str) -> Iterator[Watcher]:
+        show.note(what)
+        with progress.Live(show.console) as live:
+            yield Watcher([live], live.progress)
+
+    try:
+        outcomes = Schedule(plan, jobs, host, watch, show.note).execute()
+    except KeyboardInterrupt:
+        show.note(f"to go on from here: {shlex.join(['hpf', *sys.argv[1:]])}")
+        raise
+    _show(whole, json_)
+    if "failed" in outcomes.values():
+        raise typer.Exit(_FAILED)
+
+
+def _again(base: Path, out: Path | None, json_: bool) -> None:
+    from hpf_core.ablation.plan import read
+
+    folder = base if base.is_dir() else out
+    if folder is None:
+        raise InputError("--table-only needs the ablation's folder: hpf ablate DIR, or --out DIR")
+    _show(read(folder), json_)
+
+
+def _show(plan: Plan, json_: bool) -> None:
+    """Make the table of what is there, its files and figures, and show it."""
+    from hpf_core.ablation import figures, table
+    from hpf_core.ablation.paper import published_rows
+    from hpf_core.ablation.results import collect
+
+    results = collect(plan, published_rows())
+    written = [*table.write(plan, results), *figures.draw(plan, results)]
+    if json_:
+        show.emit_json(table.document(plan, results))
+        return
+    show.result(_table(results))
+    for line in (*table.caption(plan, results), *table.notes(results)):
+        show.result(line)
+    show.result(f"in {plan.out}: {', '.join(str(path.relative_to(plan.out)) for path in written)}")
+
+
+def _table(results: Sequence[RowResult]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from hpf_core.ablation.table import HEADINGS, cells
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    for number, name in enumerate(HEADINGS):
+        table.add_column(name, justify="left" if number in (0, len(HEADINGS) - 1) else "right")
+    for result in results:
+        table.add_row(*(Text(cell, style="dim" if not result.runs else "") for cell in cells(result)))
+    return table
+
+
+def _dry_run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None:
+    from hpf_cli import progress
+    from hpf_core.ablation.dry import forecast
+
+    with progress.Live(show.console) as live:
+        found = forecast(plan, jobs, host, live.progress)
+    hours = sum(each.hours for each in found)
+    if json_:
+        show.emit_json({"runs": [each.document() for each in found], "hours": round(hours, 3), "scale": plan.scale})
+        return
+    show.result(_forecast_table(found))
+    for each in found:
+        if each.state.startswith("can't"):
+            show.result(f"{each.name} {each.state}")
+    show.result(
+        f"{hours:,.2f} hours in all on this machine, at the rate of a few steps (real frames: stand-ins with 3 views). "
+        "Caches, pictures and evaluation come on top."
+    )
+
+
+def _forecast_table(found: Sequence[Forecast]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="dry run: nothing is run", title_justify="left")
+    for name, side in (("run", "left"), ("state", "left"), ("stages", "left"), ("images", "right"), ("hours", "right")):
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    for each in found:
+        state = each.state.partition(":")[0]
+        table.add_row(Text(each.name), state, Text(", ".join(each.stages)), f"{each.images:,}", f"{each.hours:,.2f}")
+    return table

@@ -1,0 +1,160 @@
+"""Who works on what, where several processes or machines share a folder: claims that a killed process can't keep.
+
+A claim is a file that its owner creates, which only one can, and touches every few seconds. A claim whose owner is gone
+is never deleted by others, since two of them could delete each other's new one: it is outnumbered by a file with the
+next higher number, which again only one can create.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hpf_core.errors import RunError
+
+BEAT_S = 15.0
+"""Seconds between an owner's signs of life."""
+SILENT_S = 240.0
+"""Seconds without one after which an owner on another machine counts as gone; well above what NFS keeps attributes."""
+
+
+class Taken(Exception):
+    """Someone else works on it; `owner` says who."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
+class Claims:
+    """The claims in a folder, as one process sees them.
+
+    Args:
+        folder: shared by all processes.
+        silent_s: seconds of silence after which an owner counts as gone.
+    """
+
+    def __init__(self, folder: Path, silent_s: float = SILENT_S) -> None:
+        self._folder = folder
+        self._silent_s = silent_s
+        # When each claim's last sign of life was first seen, by this machine's own clock: clocks of two may differ.
+        self._seen: dict[Path, tuple[int, float]] = {}
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Work on `name` alone within it.
+
+        Raises:
+            Taken: someone else does.
+            RunError: the folder can't be written.
+        """
+        path = self._take(name)
+        stop = threading.Event()
+        beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            beat.join()
+            # From the lowest: while ours stands, none of those that it outnumbered comes to life again.
+            for _, claim in self._claims(name):
+                if _number(claim) <= _number(path):
+                    claim.unlink(missing_ok=True)
+
+    def _take(self, name: str) -> Path:
+        while True:
+            claims = self._claims(name)
+            number = 0
+            if claims:
+                number, last = claims[-1]
+                owner = self._owner_alive(last)
+                if owner is not None:
+                    raise Taken(owner)
+                number += 1
+            path = self._folder / f"{name}.{number}"
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                # Made whole under another name and linked, so that no one sees a claim without its owner.
+                draft = self._folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
+                draft.write_text(json.dumps({"where": _where(), "pid": os.getpid()}), encoding="utf-8")
+                try:
+                    os.link(draft, path)
+                finally:
+                    draft.unlink(missing_ok=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"Can't write {path}: {error.strerror or error}.") from error
+            # Between the look and the link, another may have come and gone, and a third one begun at 0.
+            for _, other in self._claims(name):
+                owner = None if other == path else self._owner_alive(other)
+                if owner is not None:
+                    path.unlink(missing_ok=True)
+                    raise Taken(owner)
+            return path
+
+    def _claims(self, name: str) -> list[tuple[int, Path]]:
+        """Numbers and files of all claims of a name, lowest first."""
+        pattern = re.compile(re.escape(name) + r"\.[0-9]+")
+        with contextlib.suppress(OSError):
+            found = [path for path in self._folder.iterdir() if pattern.fullmatch(path.name)]
+            return sorted((_number(path), path) for path in found)
+        return []
+
+    def _owner_alive(self, path: Path) -> str | None:
+        """Who holds a claim, or None where its owner is gone."""
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            where, pid = str(about["where"]), int(about["pid"])
+            sign = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            where, pid, sign = "an unknown machine", -1, 0
+        here = where == _where()
+        if here and not _runs(pid):
+            return None
+        last, since = self._seen.get(path, (None, 0.0))
+        if last != sign:
+            since = time.monotonic()
+            self._seen[path] = (sign, since)
+        # Also here: the number may be another process's by now.
+        if time.monotonic() - since >= self._silent_s:
+            return None
+        return f"process {pid} on {'this machine' if here else where.partition(' ')[0]}"
+
+
+def _beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _number(path: Path) -> int:
+    return int(path.name.rpartition(".")[2])
+
+
+def _where() -> str:
+    """This machine, and the numbering of processes on it: containers on one machine may have their own."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is someone else's
+        return True
+    return True

@@ -1,0 +1,85 @@
+"""What the paper reports of the rows, and which of them its figures show (Wan et al., CVPR 2019, pages 6-7)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class PublishedRow(Protocol):
+    """What the paper says of a row: `mean_error_mm` over all joints and frames of NYU's test set, `success_20` the
+    share of frames with all joints within 20 mm; None where it says nothing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def mean_error_mm(self) -> float | None: ...
+    @property
+    def success_20(self) -> float | None: ...
+    @property
+    def source(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure of success curves.
+
+    Attributes:
+        number: the paper's.
+        title: the paper's caption, its first sentence.
+        rows: what our rows are called in its legend, in the legend's order.
+    """
+
+    number: int
+    title: str
+    rows: Mapping[str, str]
+
+
+FIGURES = (
+    PaperFigure(
+        5,
+        "Impact of training data",
+        {
+            "full": "real training set",
+            "half_multiview": "50 % real training set",
+            "train_on_test": "testing set",
+            "train_on_train_and_test": "training set + testing set",
+            "synth_noise": "synth (aug. with noise)",
+            "synth": "synth",
+            "synth_on_synth": "synth (test on synth)",
+        },
+    ),
+    PaperFigure(
+        6,
+        "Impact of multi-view supervision",
+        {
+            "full": "100 % multi-view",
+            "single_view": "100 % single view",
+            "half_multi_half_single": "50 % multi-view + 50 % single view",
+            "half_multiview": "50 % multi-view",
+        },
+    ),
+    PaperFigure(
+        7,
+        "Impact of prior terms",
+        {
+            "full": "ours",
+            "no_vae": "without vae loss",
+            "no_bone_length": "without bone length loss",
+            "no_collision": "without collision loss",
+        },
+    ),
+)
+
+
+def published_rows() -> Mapping[str, PublishedRow]:
+    """The paper's figures by the names of our rows."""
+    try:
+        published = importlib.import_module("hpf_core.evaluation.published")
+    except ModuleNotFoundError:
+        return {}
+    return published.rows()

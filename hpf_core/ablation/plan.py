@@ -1,0 +1,167 @@
+"""What an ablation runs and where it lies: written down in its folder, so that it can be gone on with and shared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpf_core.ablation.rows import Row
+from hpf_core.cache import write_atomic
+from hpf_core.errors import InputError
+
+_DOCUMENT = "ablation.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row's run with one seed.
+
+    Attributes:
+        row: the row.
+        seed: of all random numbers of the run.
+    """
+
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As files and claims are called."""
+        return f"{self.row.folder}-seed-{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation.
+
+    Attributes:
+        base: the recipe that the rows are laid over.
+        rows: in the table's order.
+        seeds: of each row's runs.
+        sets: `path=value` assignments that hold in every row.
+        scale: factor of the length of what is trained.
+        out: the folder of everything.
+    """
+
+    base: Path
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    sets: tuple[str, ...]
+    scale: float
+    out: Path
+
+    def jobs(self) -> list[Job]:
+        """All runs, in the order in which they are made: a first seed of each row, then a second one."""
+        return [Job(row, seed) for seed in self.seeds for row in self.rows]
+
+    def run_folder(self, job: Job) -> Path:
+        """Where a run lies."""
+        return self.out / "runs" / job.row.folder / f"seed-{job.seed}"
+
+    def failure(self, job: Job) -> Path:
+        """Where it is written down why a run failed."""
+        return self.out / "failed" / f"{job.name}.json"
+
+    @property
+    def shared(self) -> Path:
+        """Where what rows share lies."""
+        return self.out / "shared"
+
+    @property
+    def claims(self) -> Path:
+        """Who works on what."""
+        return self.out / "claims"
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "base": str(self.base),
+            "scale": self.scale,
+            "sets": list(self.sets),
+            "seeds": list(self.seeds),
+            "rows": [{"name": row.name, "path": None if row.path is None else str(row.path)} for row in self.rows],
+        }
+
+    def write(self) -> Plan:
+        """Write it down in its folder, and return it with the rows and seeds of earlier calls, which stay in the table.
+
+        Raises:
+            InputError: the folder holds another ablation, or something else.
+            RunError: it can't be written.
+        """
+        known = None
+        if is_ablation(self.out):
+            known = read(self.out)
+            for what in ("base", "scale", "sets"):
+                there, asked = known.document()[what], self.document()[what]
+                if there != asked:
+                    raise InputError(
+                        f"{self.out} holds an ablation with another {what} ({there}, not {asked}); its runs can't be "
+                        "compared with new ones. Give another --out"
+                    )
+        elif self.out.exists() and not (self.out.is_dir() and all(_is_draft(path) for path in self.out.iterdir())):
+            raise InputError(f"{self.out} isn't empty and holds no ablation; give another --out")
+        rows = {row.name: row for row in (*(known.rows if known else ()), *self.rows)}
+        seeds = sorted({*(known.seeds if known else ()), *self.seeds})
+        whole = Plan(self.base, tuple(rows.values()), tuple(seeds), self.sets, self.scale, self.out)
+        if known is None or whole.document() != known.document():
+            text = json.dumps(whole.document(), indent=2) + "\n"
+            write_atomic(self.out / _DOCUMENT, lambda path: _write(path, text))
+        return whole
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _is_draft(path: Path) -> bool:
+    """Whether another shard is writing the same down at this moment."""
+    return path.name.startswith(".ablation-")
+
+
+def is_ablation(folder: Path) -> bool:
+    """Whether a folder holds an ablation."""
+    return (folder / _DOCUMENT).is_file()
+
+
+def read(folder: Path) -> Plan:
+    """The ablation in a folder.
+
+    Raises:
+        InputError: there is none, or what was written down is damaged.
+    """
+    path = folder / _DOCUMENT
+    if not path.is_file():
+        raise InputError(f"{folder} holds no ablation (no {_DOCUMENT} in it)")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(_row(str(row["name"]), row["path"]) for row in found["rows"])
+        seeds = tuple(int(seed) for seed in found["seeds"])
+        sets = tuple(str(text) for text in found["sets"])
+        return Plan(Path(found["base"]), rows, seeds, sets, float(found["scale"]), folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}): the ablation can't be gone on with") from error
+
+
+def _row(name: str, path: str | None) -> Row:
+    kind, colon, term = name.partition(":")
+    if colon:
+        return Row(name, with_term=term if kind == "with" else "", without_term=term if kind == "without" else "")
+    return Row(name, None if path is None else Path(path))
+
+
+def shard(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
+    """The part of the jobs that is the shard `number` of `of`, counted from 1: every `of`-th one.
+
+    Raises:
+        InputError: there is no such shard.
+    """
+    if not 1 <= number <= of:
+        raise InputError(f"--shard {number}/{of}: the first is 1/{of}, the last {of}/{of}")
+    return list(jobs)[number - 1 :: of]

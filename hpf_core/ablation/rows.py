@@ -1,0 +1,135 @@
+"""The rows of an ablation: small recipes in the folder `rows/` beside the base, and terms left out or added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hpf_core import recipe as recipes
+from hpf_core.ablation.scale import scaled
+from hpf_core.errors import InputError, nearest
+from hpf_core.plugins import PluginHost
+from hpf_core.recipe import Resolved
+from hpf_core.recipe.parts import is_term
+from hpf_core.recipe.tree import canonical
+
+FULL = "full"
+"""The base itself, where no file is called so."""
+ALL = "all"
+_ON_THE_FLY = ("without", "with")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the base, and what it changes.
+
+    Attributes:
+        name: as it was asked for: a file's name without its ending, `full`, `without:TERM` or `with:TERM`.
+        path: its file, or None.
+        with_term, without_term: a term that is added or left out, or empty.
+    """
+
+    name: str
+    path: Path | None = None
+    with_term: str = ""
+    without_term: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's: `without-vae` for `without:vae`; rows that are files have no '-' in theirs."""
+        return self.name.replace(":", "-")
+
+
+def rows_of(base: Path) -> dict[str, Path]:
+    """The files of the folder `rows/` beside the base, by the names of their rows."""
+    found = sorted(path for path in (base.parent / "rows").glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    return {canonical(path.stem): path for path in found}
+
+
+def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple[Row, ...]:
+    """The rows that are asked for, each once, in the order of asking.
+
+    Args:
+        base: the base recipe.
+        asked: names, paths of files, or `all`.
+        first: the names that come first in `all`; the others follow in the order of the alphabet.
+
+    Raises:
+        InputError: there is no such row, or two files are called alike.
+    """
+    known = rows_of(base)
+    chosen: dict[str, Row] = {}
+    for text in asked:
+        listed = _all(known, first) if text == ALL else [text]
+        for row in (_row(name, known) for name in listed):
+            other = chosen.setdefault(row.name, row)
+            if other != row:
+                raise InputError(f"two rows are called '{row.name}': {other.path} and {row.path}; rename one of them")
+    if not chosen:
+        raise InputError("no row is asked for; give --rows NAME,NAME or leave it out for all of them")
+    return tuple(chosen.values())
+
+
+def _all(known: dict[str, Path], first: Iterable[str]) -> list[str]:
+    names = {FULL, *known}
+    ahead = [FULL, *(name for name in first if name in names and name != FULL)]
+    return [*ahead, *sorted(names.difference(ahead))]
+
+
+def _row(text: str, known: dict[str, Path]) -> Row:
+    kind, colon, term = text.partition(":")
+    if colon and kind in _ON_THE_FLY:
+        if not term:
+            raise InputError(f"the row '{text}' names no term; write {kind}:vae, for example")
+        term = canonical(term)
+        return Row(f"{kind}:{term}", **{f"{kind}_term": term})  # type: ignore[arg-type]
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise InputError(f"there is no row's file {path}. {nearest(canonical(path.stem), known)}")
+        return Row(canonical(path.stem), path)
+    name = canonical(text)
+    if name in known:
+        return Row(name, known[name])
+    if name == FULL:
+        return Row(FULL)
+    hint = nearest(name, {FULL, *known})
+    raise InputError(f"there is no row '{text}'. {hint} Or give a file, without:TERM or with:TERM.")
+
+
+def resolve(row: Row, base: Path, *, seed: int | None, sets: Sequence[str], scale: float, host: PluginHost) -> Resolved:
+    """A row's recipe: the base with the row over it, the command line's changes in it, shortened.
+
+    Args:
+        row: the row.
+        base: the base recipe.
+        seed: of its run; None for the recipe's own.
+        sets: `path=value` assignments; they hold in every row.
+        scale: factor of the length of what is trained, 1 for the whole.
+        host: where plugins are found.
+
+    Raises:
+        RecipeError: the row can't be run on this base.
+    """
+    without = [row.without_term] if row.without_term else []
+    if without and _lacks(row.without_term, base, sets, host):
+        without = []
+    loaded = recipes.load(
+        base,
+        over=row.path,
+        sets=sets,
+        with_terms=[row.with_term] if row.with_term else [],
+        without_terms=without,
+        seed=seed,
+        host=host,
+    )
+    document = scaled(loaded.document(), scale) | {"name": row.name}
+    made = recipes.from_document(document, row.name, host)
+    return replace(made, changes=loaded.changes, notes=loaded.notes, sources=loaded.sources)
+
+
+def _lacks(term: str, base: Path, sets: Sequence[str], host: PluginHost) -> bool:
+    """Whether there is such a term and no stage of the base lists it: the base is `without` it as it stands."""
+    listed = {part.name for stage in recipes.load(base, sets=sets, host=host).stages for part in stage.terms}
+    return term not in listed and is_term(term, host)

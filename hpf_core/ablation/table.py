@@ -1,0 +1,233 @@
+"""One table of an ablation: in words, and as JSON, CSV, LaTeX and Markdown files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpf_core.ablation.plan import Plan
+from hpf_core.ablation.results import RowResult, simulated, spread
+from hpf_core.cache import write_atomic
+from hpf_core.evaluation.metrics import CURVE_MM
+
+HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "fitted / control", "measured on")
+
+
+def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
+    """What a reader must know of the figures, a sentence a line; first of all, what they are not."""
+    said = []
+    if simulated(results):
+        said.append(
+            "Measured on SIMULATED data, where the table says so: not to be compared with figures on real data."
+        )
+    if plan.scale != 1:
+        said.append(
+            f"SHORTENED: everything was trained for {plan.scale:g} of its steps (--scale {plan.scale:g}); these are no "
+            "results of the method."
+        )
+    said.append(
+        "mean mm: error over all joints and frames; <= 20 mm: share of frames with all joints within that distance; "
+        "both mean ± standard deviation over seeds. fitted / control: error by that of the same steps without the "
+        "fitting terms. paper: Wan et al., CVPR 2019, on NYU."
+    )
+    if plan.sets:
+        said.append(f"In every row: {', '.join(plan.sets)}.")
+    return said
+
+
+def cells(result: RowResult) -> tuple[str, ...]:
+    """A row's cells, below `HEADINGS`."""
+    mean, success, ratio = (result.values(name) for name in ("mean_mm", "success", "ratio"))
+    paper = result.published
+    return (
+        result.label,
+        _with_spread(mean, "{:.2f}"),
+        f"{paper.mean_error_mm:.2f}" if paper and paper.mean_error_mm is not None else "",
+        _with_spread(100 * success, "{:.1f}", " %"),
+        f"{100 * paper.success_20:.1f} %" if paper and paper.success_20 is not None else "",
+        f"{len(result.runs)}" if not result.state() else f"{len(result.runs)} of {_asked(result)}",
+        _with_spread(ratio, "{:.3f}"),
+        result.measured_on,
+    )
+
+
+def notes(results: Sequence[RowResult]) -> list[str]:
+    """What is missing in the table and why, a line a row."""
+    return [f"{result.label}: {result.state()}" for result in results if result.state()]
+
+
+def document(plan: Plan, results: Sequence[RowResult]) -> dict[str, Any]:
+    """All of it as plain JSON values."""
+    return {
+        "base": str(plan.base),
+        "scale": plan.scale,
+        "scaled": plan.scale != 1,
+        "simulated": simulated(results),
+        "sets": list(plan.sets),
+        "seeds": list(plan.seeds),
+        "notes": caption(plan, results),
+        "rows": [_entry(result) for result in results],
+    }
+
+
+def write(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
+    """Write table.json, .csv, .tex and .md, and curves.csv, into the ablation's folder; returns their paths.
+
+    Raises:
+        RunError: one can't be written.
+    """
+    texts = {
+        "table.json": json.dumps(document(plan, results), indent=2, allow_nan=False) + "\n",
+        "table.csv": _csv(plan, results),
+        "table.tex": latex(plan, results),
+        "table.md": markdown(plan, results),
+        "curves.csv": _curves_csv(plan, results),
+    }
+    for name, text in texts.items():
+        write_atomic(plan.out / name, lambda path, text=text: _write(path, text))  # type: ignore[misc]
+    return [plan.out / name for name in texts]
+
+
+def markdown(plan: Plan, results: Sequence[RowResult]) -> str:
+    """The table as a page."""
+    lines = [*(f"{line}\n" for line in caption(plan, results))]
+    lines += [_bar(HEADINGS), "| --- |" + " ---: |" * 6 + " --- |"]
+    lines += [_bar([f"`{cell}`" if k == 0 else cell for k, cell in enumerate(cells(result))]) for result in results]
+    missing = notes(results)
+    lines += ["", *(f"- {_one_line(note)}" for note in missing)] if missing else []
+    return "\n".join(lines) + "\n"
+
+
+def latex(plan: Plan, results: Sequence[RowResult]) -> str:
+    """The table for a paper: a tabular that needs no package."""
+    says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *notes(results))]
+    # A table that is pasted somewhere takes what it is along with it.
+    flags = [text for text, is_so in (("simulated data", simulated(results)), ("shortened", plan.scale != 1)) if is_so]
+    title = [rf"\multicolumn{{8}}{{l}}{{\textit{{{', '.join(flags)}: scale {plan.scale:g}}}}} \\"] if flags else []
+    lines = [
+        *says,
+        r"\begin{tabular}{lrrrrrrl}",
+        r"\hline",
+        *title,
+        " & ".join(_tex(heading) for heading in HEADINGS) + r" \\",
+        r"\hline",
+        *(" & ".join(_tex(cell) for cell in cells(result)) + r" \\" for result in results),
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(result: RowResult) -> dict[str, Any]:
+    mean, success, ratio = (result.values(name) for name in ("mean_mm", "success", "ratio"))
+    paper = result.published
+    return {
+        "row": result.row.name,
+        "path": None if result.row.path is None else str(result.row.path),
+        "label": paper.label if paper else None,
+        "measured_on": result.measured_on or None,
+        "simulated": simulated([result]) if result.runs else None,
+        "mean_error_mm": _mean(mean),
+        "mean_error_spread_mm": spread(mean),
+        "success_20": _mean(success),
+        "success_20_spread": spread(success),
+        "fitted_by_control": _mean(ratio),
+        "fitted_by_control_spread": spread(ratio),
+        "seeds": len(result.runs),
+        "paper": {
+            "mean_error_mm": paper.mean_error_mm,
+            "success_20": paper.success_20,
+            "source": paper.source,
+        }
+        if paper
+        else None,
+        "runs": [run.document() for run in result.runs],
+        "errors": {str(seed): reason for seed, reason in result.errors.items()},
+        "pending": list(result.pending),
+    }
+
+
+def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
+    names = ("mean_error_mm", "mean_error_spread_mm", "success_20", "success_20_spread")
+    more = ("fitted_by_control", "fitted_by_control_spread", "seeds")
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(
+        ["row", *names, *more, "paper_mm", "paper_success_20", "measured_on", "simulated", "scale", "missing"]
+    )
+    for result in results:
+        entry = _entry(result)
+        paper = entry["paper"] or {}
+        rows.writerow(
+            [
+                entry["row"],
+                *(_number(entry[name]) for name in (*names, *more)),
+                _number(paper.get("mean_error_mm")),
+                _number(paper.get("success_20")),
+                entry["measured_on"] or "",
+                "" if entry["simulated"] is None else str(entry["simulated"]).lower(),
+                f"{plan.scale:g}",
+                _one_line(result.state()),
+            ]
+        )
+    return out.getvalue()
+
+
+def _curves_csv(plan: Plan, results: Sequence[RowResult]) -> str:
+    """Share of frames whose worst joint is within each threshold, the mean over seeds; a column a row of the table."""
+    drawn = [result for result in results if len(result.curves())]
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    marks = " (shortened)" if plan.scale != 1 else ""
+    titles = [f"{r.row.name}{' (simulated)' if simulated([r]) else ''}{marks}" for r in drawn]
+    rows.writerow(["within_mm", *titles])
+    for k, threshold in enumerate(CURVE_MM):
+        rows.writerow([f"{threshold:g}", *(f"{result.curves()[:, k].mean():.6f}" for result in drawn)])
+    return out.getvalue()
+
+
+def _asked(result: RowResult) -> int:
+    return len(result.runs) + len(result.errors) + len(result.pending)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _with_spread(values: np.ndarray, form: str, unit: str = "") -> str:
+    if not len(values):
+        return ""
+    over = spread(values)
+    text = form.format(values.mean())
+    return (text if over is None else f"{text} ± {form.format(over)}") + unit
+
+
+def _number(value: float | int | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _bar(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _tex(text: str) -> str:
+    plain = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "\\": "/"}
+    maths = {"±": r"$\pm$", "<=": r"$\le$"}
+    made = "".join(plain.get(letter, letter) for letter in text)
+    for written, sign in maths.items():
+        made = made.replace(written, sign)
+    return made
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
