@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from hpf_core import fit_kernels
 from hpf_core.errors import InputError
 from hpf_core.frames import Estimate, RealFrames, State, SyntheticSamples, ViewIndex
 from hpf_core.geometry import Grid, apply_rigid, at_least_float32, invert_rigid, nearest_marked
@@ -218,8 +219,12 @@ class Fit:
             estimate, target = self.points_across(cross), self.pair_target(cross)
             wrist = torch.stack([estimate[:, i] for i in self.hand.wrist]).mean(dim=0)
             outwards = torch.nn.functional.normalize(wrist - estimate[:, self.hand.palm_centre], dim=-1)
+            offset = (wrist * outwards).sum(dim=-1) + margin_mm
+            if points.device.type == "cpu" and points.dtype == offset.dtype and fit_kernels.are_there(points.dtype):
+                planes = target, outwards.contiguous(), offset, LEAST_HAND
+                return fit_kernels.beyond_planes(points.contiguous(), there.contiguous(), *planes)
             # (p - w) . n, summed coordinate by coordinate: points may be all pixels of all pairs.
-            height = -(wrist * outwards).sum(dim=-1, keepdim=True) - margin_mm
+            height = -offset[:, None]
             for axis in range(3):
                 height = height + points[..., axis][target] * outwards[:, axis, None]
             beyond = there[target] & (height > 0)

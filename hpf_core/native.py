@@ -30,6 +30,7 @@ from hpf_core.errors import RunError
 _FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-math-errno",
           "-fno-trapping-math")  # fmt: skip
 _THIS_PROCESSOR = ("-march=native",)
+_HEADER = Path(__file__).with_name("native.h")
 _REAL = {torch.float32: "float", torch.float64: "double"}
 _told: list[str] = []  # why there are no kernels, once it was said
 _SECONDS = 120  # after which a compiler is taken for stuck
@@ -47,7 +48,7 @@ def load(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
     """The functions of a C file in which `REAL` is the C type of a dtype.
 
     Args:
-        source: the file; it includes system headers alone.
+        source: the file; beside system headers it may include `native.h`, which shares work among threads.
         dtype: float32 or float64.
 
     Returns:
@@ -57,8 +58,8 @@ def load(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
     if library is None and not _told:
         _told.append(reason)
         warnings.warn(
-            f"No C compiler serves ({reason}): rendering and distances are done by tensor operations, several times "
-            "slower. Install gcc or clang, or name one in CC (said once)",
+            f"No C compiler serves ({reason}): rendering, distances and residuals are left to tensor operations, "
+            "several times slower. Install gcc or clang, or name one in CC (said once)",
             NoCompilerWarning,
             stacklevel=2,
         )
@@ -86,8 +87,8 @@ def call(function: Any, rows: int, *arguments: Tensor | int | float | None) -> N
 @functools.cache
 def _loaded(source: Path, real: str) -> tuple[ctypes.CDLL | None, str]:
     """The library, or why there is none."""
-    text = source.read_text(encoding="utf-8")
-    key = content_key({"source": text, "real": real, "flags": [*_FLAGS, *_THIS_PROCESSOR], "processor": _processor()})
+    texts = [file.read_text(encoding="utf-8") for file in (source, _HEADER)]
+    key = content_key({"texts": texts, "real": real, "flags": [*_FLAGS, *_THIS_PROCESSOR], "processor": _processor()})
     path = cache_folder() / "kernels" / f"{source.stem}-{real}-{key[:32]}.so"
     if path.is_file():
         try:
@@ -105,7 +106,7 @@ def _compile(source: Path, real: str, out: Path) -> None:
     """Raises _Uncompiled with the compiler's words where it can't."""
     compiler, reason = _compiler(), ""
     for flags in ((*_FLAGS, *_THIS_PROCESSOR), _FLAGS):  # some compilers don't know the processor that they run on
-        command = [*compiler, *flags, f"-DREAL={real}", str(source), "-o", str(out), "-lm"]
+        command = [*compiler, *flags, f"-DREAL={real}", f"-I{_HEADER.parent}", str(source), "-o", str(out), "-lm"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:

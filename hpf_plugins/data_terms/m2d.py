@@ -4,10 +4,13 @@ As printed, a sphere that covers background is pushed straight back, with a forc
 behind the far plane and out of every gradient. The default, `background: silhouette`, moves it sideways instead: where
 the render shows a surface and the input shows none, the residual is how far that surface must slide to lie over the
 nearest pixel that the input does show.
+
+On a CPU the mean residual is compiled C (`m2d_kernel`), which keeps no map of residuals.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -16,7 +19,8 @@ from torch import Tensor
 
 from hpf_core.fit import Fit
 from hpf_core.frames import State
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, Rendered, TermValue
+from hpf_plugins.data_terms import m2d_kernel
 
 
 class ModelToDataConfig(Config):
@@ -78,31 +82,46 @@ class ModelToData(DataTerm):
         """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
         cross = self.config.cross_view
         target = fit.pair_target(cross)
-        residual = self._residual(fit, cross, target)
-        if self.config.clamp_mm is not None:
-            residual = residual.clamp_max(self.config.clamp_mm)
-        if self.config.loss == "squared":
-            residual = residual.square()
-        counts = self._counted(fit, cross, target)
-        if counts is None:
-            values = residual.mean(dim=(1, 2))
-        else:
-            share = counts.to(residual.dtype)
-            values = (residual * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1)
+        rendered, counts = fit.rendered(cross), self._counted(fit, cross, target)
+        values = self._mean_residual(fit, rendered, target, counts)
         weights = fit.hit.any(dim=2).any(dim=1)[target].to(values.dtype)
         return TermValue(values, weights, fit.pair_frame(cross))
 
-    def _residual(self, fit: Fit, cross: bool, target: Tensor) -> Tensor:
-        """(P, H, W) mm."""
-        rendered = fit.rendered(cross)
-        background = fit.grid.far_mm
-        far = background if self.config.far_mm is None else self.config.far_mm
+    def _mean_residual(self, fit: Fit, rendered: Rendered, target: Tensor, counts: Tensor | None) -> Tensor:
+        """(P,), over the pixels that count."""
+        config, maps = self.config, fit.depth_maps
+        far = fit.grid.far_mm if config.far_mm is None else config.far_mm
+        nearest = fit.nearest_hit if config.background == "silhouette" else None
+        one_kind = rendered.depth.dtype == maps.dtype == rendered.anchor.dtype and maps.device.type == "cpu"
+        if one_kind and m2d_kernel.is_there(maps.dtype):
+            tensors = (rendered.depth, rendered.anchor, rendered.hit, target, maps, fit.hit, nearest, counts)
+            clamp = math.inf if config.clamp_mm is None else config.clamp_mm
+            return m2d_kernel.mean_residual(
+                *(None if t is None else t.contiguous() for t in tensors),
+                squared=config.loss == "squared",
+                background=fit.grid.far_mm,
+                far=float(far),
+                clamp=float(clamp),
+            )[0]
+        residual = self._residual(fit, rendered, target, nearest, far)
+        if config.clamp_mm is not None:
+            residual = residual.clamp_max(config.clamp_mm)
+        if config.loss == "squared":
+            residual = residual.square()
+        if counts is None:
+            return residual.mean(dim=(1, 2))
+        share = counts.to(residual.dtype)
+        return (residual * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1)
+
+    @staticmethod
+    def _residual(fit: Fit, rendered: Rendered, target: Tensor, nearest: Tensor | None, far: float) -> Tensor:
+        """(P, H, W) mm, in tensor operations: on a GPU, and where there is no compiler."""
         # The renderer may show another value where nothing is hit; here both maps show the same.
-        depth = torch.where(rendered.hit, rendered.depth, background).clamp_max(far)
+        depth = torch.where(rendered.hit, rendered.depth, fit.grid.far_mm).clamp_max(far)
         residual = (depth - fit.depth_maps.clamp_max(far)[target]).abs()
-        if self.config.background == "far":
+        if nearest is None:
             return residual
-        sideways = torch.linalg.vector_norm(rendered.anchor - fit.nearest_hit[target], dim=-1)
+        sideways = torch.linalg.vector_norm(rendered.anchor - nearest[target], dim=-1)
         return torch.where(rendered.hit & ~fit.hit[target], sideways, residual)
 
     def _counted(self, fit: Fit, cross: bool, target: Tensor) -> Tensor | None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scenes import Scene
 
+from hpf_core import fit_kernels
 from hpf_core.errors import InputError
 from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, State
@@ -128,7 +129,10 @@ def test_a_budget_beyond_the_surface_marks_what_is_there():
     assert bool(points.isfinite().all())
 
 
-def test_forearm_is_beyond_the_plane_and_a_wrong_estimate_is_not_believed():
+@pytest.mark.parametrize("compiled", [True, False])
+def test_forearm_is_beyond_the_plane_and_a_wrong_estimate_is_not_believed(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(fit_kernels, "are_there", lambda dtype: False)
     scene = Scene([[1, 1]])
     fit = scene.fit()
     points, there = fit.surface_points(None)

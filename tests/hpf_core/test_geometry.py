@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import random_rotation, rigid
 
+from hpf_core import fit_kernels
 from hpf_core.errors import DataError
 from hpf_core.geometry import (
     Grid,
@@ -150,9 +151,13 @@ def test_what_determines_no_rotation_is_refused(source, target, said):
     width=st.integers(1, 24),
 )
 def test_nearest_marked_is_the_exact_distance_transform(seed, share, height, width):
+    """And the tensor operations name the same pixel as the compiled kernel, of several at the same distance too."""
     mask = np.random.default_rng(seed).random((2, height, width)) < share
     mask[:, seed % height, seed % width] = True
     found = nearest_marked(torch.from_numpy(mask)).numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_kernels, "are_there", lambda dtype: False)
+        np.testing.assert_array_equal(found, nearest_marked(torch.from_numpy(mask)).numpy())
     for n in range(2):
         expected = scipy.ndimage.distance_transform_edt(~mask[n])
         rows, columns = np.mgrid[:height, :width]
@@ -161,9 +166,24 @@ def test_nearest_marked_is_the_exact_distance_transform(seed, share, height, wid
         np.testing.assert_allclose(np.hypot(u - columns, v - rows), expected, atol=1e-9)
 
 
-def test_a_map_without_marks_names_each_pixel_itself():
-    found = nearest_marked(torch.zeros(1, 3, 4, dtype=torch.bool))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_map_without_marks_names_each_pixel_itself(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(fit_kernels, "are_there", lambda dtype: False)
+    mask = torch.zeros(2, 3, 4, dtype=torch.bool)
+    mask[1, 0, 3] = True  # a map beside it has one
+    found = nearest_marked(mask)
     assert found[0, 2, 1].tolist() == [1, 2]
+    assert found[1, 2, 1].tolist() == [3, 0]
+
+
+def test_nearest_marked_of_a_large_and_of_a_turned_mask():
+    """512 pixels on a side, the most, and a mask that isn't contiguous."""
+    mask = torch.zeros(1, 512, 512, dtype=torch.bool)
+    mask[0, 511, 0] = True
+    assert nearest_marked(mask)[0, 0, 511].tolist() == [0, 511]
+    some = torch.from_numpy(np.random.default_rng(0).random((2, 9, 7)) < 0.2)
+    assert torch.equal(nearest_marked(some.transpose(1, 2).contiguous().transpose(1, 2)), nearest_marked(some))
 
 
 def test_maps_too_large_for_the_key_are_refused():

@@ -1,0 +1,61 @@
+"""`fit.c` as operators of PyTorch, for tensors on a CPU: `geometry` and `fit` have the same in tensor operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hpf_core import native
+
+_SOURCE = Path(__file__).with_name("fit.c")
+
+
+@torch.compiler.assume_constant_result
+def are_there(dtype: torch.dtype) -> bool:
+    """Whether the kernels can be had for tensors of a dtype; the first time they are compiled."""
+    return native.load(_SOURCE, dtype) is not None
+
+
+@torch.library.custom_op("hpf::nearest_marked", mutates_args=(), device_types="cpu")
+def nearest_marked(mask: Tensor) -> Tensor:
+    """As `hpf_core.geometry.nearest_marked`, of a contiguous mask."""
+    library = native.load(_SOURCE, torch.float32)
+    assert library is not None, "the caller asks `are_there` first"
+    out = mask.new_empty((*mask.shape, 2), dtype=torch.int64)
+    native.call(library.nearest_marked, mask.shape[0], mask.shape[1], mask.shape[2], mask, out)
+    return out
+
+
+@nearest_marked.register_fake
+def _(mask: Tensor) -> Tensor:
+    return mask.new_empty((*mask.shape, 2), dtype=torch.int64)
+
+
+@torch.library.custom_op("hpf::beyond_planes", mutates_args=(), device_types="cpu")
+def beyond_planes(
+    points: Tensor, there: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float
+) -> Tensor:
+    """(P, Q) bool, which points of a map lie beyond a plane, normal . p > offset; none where too few don't.
+
+    Args:
+        points: (N, Q, 3), contiguous as all tensors here.
+        there: (N, Q) bool, which of them exist.
+        target: (P,) int64, the map of each plane.
+        normal: (P, 3).
+        offset: (P,).
+        least: share of a map's points that must not lie beyond.
+    """
+    library = native.load(_SOURCE, points.dtype)
+    assert library is not None, "the caller asks `are_there` first"
+    out = there.new_empty((target.shape[0], there.shape[1]))
+    native.call(
+        library.beyond_planes, target.shape[0], there.shape[1], least, points, there, target, normal, offset, out
+    )  # fmt: skip
+    return out
+
+
+@beyond_planes.register_fake
+def _(points: Tensor, there: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float) -> Tensor:
+    return there.new_empty((target.shape[0], there.shape[1]))

@@ -1,0 +1,133 @@
+"""`m2d.c` as an operator of PyTorch, for tensors on a CPU: `m2d` has the same in tensor operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpf_core import native
+
+_SOURCE = Path(__file__).with_name("m2d.c")
+
+
+@torch.compiler.assume_constant_result
+def is_there(dtype: torch.dtype) -> bool:
+    """Whether the kernel can be had for tensors of a dtype; the first time it is compiled."""
+    return native.load(_SOURCE, dtype) is not None
+
+
+def _function(name: str, like: Tensor) -> Any:
+    library = native.load(_SOURCE, like.dtype)
+    assert library is not None, "the caller asks `is_there` first"
+    return getattr(library, name)
+
+
+@torch.library.custom_op("hpf::mean_residual", mutates_args=(), device_types="cpu")
+def mean_residual(
+    depth: Tensor,
+    anchor: Tensor,
+    hit: Tensor,
+    target: Tensor,
+    maps: Tensor,
+    seen: Tensor,
+    nearest: Tensor | None,
+    counts: Tensor | None,
+    squared: bool,
+    background: float,
+    far: float,
+    clamp: float,
+) -> tuple[Tensor, Tensor]:
+    """The mean residual of each pair (P,), and over how many pixels it was taken (P,), at least 1. All contiguous.
+
+    Args:
+        depth: (P, H, W) mm, of the render; differentiable.
+        anchor: (P, H, W, 2) mm; differentiable.
+        hit: (P, H, W) bool.
+        target: (P,) int64, the depth map that each render is held against.
+        maps: (N, H, W) mm.
+        seen: (N, H, W) bool, where maps show a surface.
+        nearest: (N, H, W, 2) mm, x and y of the nearest such pixel: for the residual of renders where maps show none;
+            without it, that is the depth's.
+        counts: (P, H, W) bool, pixels that count; None for all.
+        squared: whether residuals are squared.
+        background: mm, the render's depth where nothing is hit.
+        far: mm, at which both are capped.
+        clamp: mm, the largest residual; infinity for none.
+    """
+    out = _empty(depth)
+    native.call(
+        _function("residual_forward", depth), depth.shape[0], depth[0].numel() if len(depth) else 0,
+        int(nearest is not None), int(squared), background, far, clamp,
+        depth, hit, anchor, target, maps, seen, nearest, counts, *out,
+    )  # fmt: skip
+    return out
+
+
+@mean_residual.register_fake
+def _(depth: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return _empty(depth)
+
+
+def _empty(depth: Tensor) -> tuple[Tensor, Tensor]:
+    return depth.new_empty(depth.shape[0]), depth.new_empty(depth.shape[0])
+
+
+@torch.library.custom_op("hpf::mean_residual_backward", mutates_args=(), device_types="cpu")
+def mean_residual_backward(
+    depth: Tensor,
+    anchor: Tensor,
+    hit: Tensor,
+    target: Tensor,
+    maps: Tensor,
+    seen: Tensor,
+    nearest: Tensor | None,
+    counts: Tensor | None,
+    total: Tensor,
+    by_value: Tensor,
+    squared: bool,
+    far: float,
+    clamp: float,
+) -> tuple[Tensor, Tensor]:
+    """The gradients on depth (P, H, W) and on anchor (P, H, W, 2), the latter empty without `nearest`."""
+    by_depth, by_anchor = _empty_gradients(depth, anchor, nearest)
+    native.call(
+        _function("residual_backward", depth), depth.shape[0], depth[0].numel() if len(depth) else 0,
+        int(nearest is not None), int(squared), far, clamp,
+        depth, hit, anchor, target, maps, seen, nearest, counts, total, by_value,
+        by_depth, None if nearest is None else by_anchor,
+    )  # fmt: skip
+    return by_depth, by_anchor
+
+
+@mean_residual_backward.register_fake
+def _(depth: Tensor, anchor: Tensor, hit: Tensor, target: Tensor, maps: Tensor, seen: Tensor,
+      nearest: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return _empty_gradients(depth, anchor, nearest)
+
+
+def _empty_gradients(depth: Tensor, anchor: Tensor, nearest: Tensor | None) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(depth), anchor.new_empty(0) if nearest is None else torch.empty_like(anchor)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.squared, _, ctx.far, ctx.clamp = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, output[1])
+
+
+def _gradient(ctx: Any, by_value: Tensor | None, _total: None) -> tuple[Tensor | None, ...]:
+    if by_value is None:
+        return (None,) * 12
+    *tensors, total = ctx.saved_tensors
+    nearest = tensors[6]
+    by_depth, by_anchor = mean_residual_backward(
+        *tensors, total, by_value.contiguous(), ctx.squared, ctx.far, ctx.clamp
+    )
+    return by_depth, by_anchor if nearest is not None else None, *(None,) * 10
+
+
+mean_residual.register_autograd(_gradient, setup_context=_keep)
