@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,6 @@ class Subject:
         self._options = options
         self._hand = spec if spec.kind == "hand" else hand
         self._renderer = spec if spec.kind == "renderer" else renderer
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
@@ -111,12 +112,12 @@ class Subject:
                 "given to the contract: contract(SPEC, {...}); on the command line, --options"
             ) from error
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
         """A folder that vanishes with the subject; plugins' caches are in it."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="hpf-contract-", ignore_cleanup_errors=True)
-        return Path(self._folder.name)
+        path = tempfile.mkdtemp(prefix="hpf-contract-")
+        weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+        return Path(path)
 
     def fresh(self) -> Built:
         """The plugin, built and prepared anew, with a hand and a renderer of its own."""
@@ -210,6 +211,8 @@ def _inputs(subject: Subject) -> Any:
     if kind in ("backbone", "transform"):
         samples, _, _ = scene.synthetic_inputs(hand, renderer)
         return {"depth": samples.depth, "points": scene.hands(hand, len(samples.depth))}
+    if kind == "prior":  # of hands as they are a prior may have nothing to say
+        points = points * torch.tensor([1.0, 0.3, 1.0, 2.5, 0.7])[:, None, None]
     return {"points": points}
 
 
