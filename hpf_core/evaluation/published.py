@@ -1,0 +1,115 @@
+"""What others, and the paper's own experiments, report: `published.yaml`, read into records that say where it stands.
+
+Nothing here is measured by HPF. A figure that this project measured itself belongs into a run's summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+
+from hpf_core.errors import InputError, nearest
+
+
+class _Record(BaseModel):
+    """Unknown keys, and figures out of range, are errors: the file is part of the package."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class OtherFigure(_Record):
+    """A second figure that the same paper prints for the same thing.
+
+    Attributes:
+        mean_error_mm: mm over all joints and frames.
+        fingertip_error_mm: mm over the fingertips, or None.
+        where: where it is printed, and how it disagrees.
+    """
+
+    mean_error_mm: float = Field(gt=0)
+    fingertip_error_mm: float | None = Field(None, gt=0)
+    where: str = Field(min_length=1)
+
+
+class PublishedRow(_Record):
+    """One experiment of the paper, on NYU's 14 joints.
+
+    Attributes:
+        name: of the file in `recipes/rows/`; `full` is `recipes/paper.yaml` itself.
+        label: as a table shows it.
+        mean_error_mm: mm over all joints and frames, or None where the paper tells of it without a figure.
+        success_20: share of frames with all joints within 20 mm, in [0, 1], or None where the text has none.
+        source: the citation.
+        where: table, section or page in it.
+        also: what the paper says of the same elsewhere, where that disagrees.
+    """
+
+    name: str
+    label: str = Field(min_length=1)
+    mean_error_mm: float | None = Field(None, gt=0)
+    success_20: float | None = Field(None, ge=0, le=1)
+    source: str = Field(min_length=1)
+    where: str = Field(min_length=1)
+    also: tuple[OtherFigure, ...] = ()
+
+
+class PublishedMethod(_Record):
+    """What one method reports on one dataset's test set.
+
+    Attributes:
+        name: the method's.
+        year: of publication.
+        labels: of real frames that its training used: "all", "none" or a number.
+        dataset: name of the text protocol.
+        mean_error_mm: mm over all joints and frames.
+        success: share of frames with all joints within so many mm, where known.
+        recomputed: from its public prediction file, rather than copied from a paper.
+        source: the citation.
+        where: how the figure comes from it.
+    """
+
+    name: str = Field(min_length=1)
+    year: int = Field(ge=2000, le=2100)
+    labels: str = Field(pattern="^(all|none|[0-9]+)$")
+    dataset: str
+    mean_error_mm: float = Field(gt=0)
+    success: dict[int, float] = Field(default_factory=dict)
+    recomputed: bool = False
+    source: str = Field(min_length=1)
+    where: str = Field(min_length=1)
+
+
+def rows() -> dict[str, PublishedRow]:
+    """The paper's experiments by name, in the order in which tables show them."""
+    return dict(_read()[0])
+
+
+def methods(dataset: str) -> list[PublishedMethod]:
+    """What methods report on a dataset ("nyu", "icvl", "msra"), the most accurate first.
+
+    Raises:
+        InputError: nothing is known of that dataset.
+    """
+    found = [method for method in _read()[1] if method.dataset == dataset]
+    if not found:
+        known = dict.fromkeys(method.dataset for method in _read()[1])
+        raise InputError(f"No published figures are known for {dataset!r}. {nearest(dataset, known)}")
+    return sorted(found, key=lambda method: (method.mean_error_mm, method.name))
+
+
+@cache
+def _read() -> tuple[Mapping[str, PublishedRow], tuple[PublishedMethod, ...]]:
+    text = resources.files(__package__).joinpath("published.yaml").read_text(encoding="utf-8")
+    document = YAML(typ="safe").load(text)
+    sources = document["sources"]
+    by_name = {
+        name: PublishedRow(name=name, **entry | {"source": sources[entry["source"]]})
+        for name, entry in document["rows"].items()
+    }
+    every = tuple(PublishedMethod(**entry | {"source": sources[entry["source"]]}) for entry in document["methods"])
+    return MappingProxyType(by_name), every
