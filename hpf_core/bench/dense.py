@@ -1,0 +1,45 @@
+"""The equations as they stand, every sphere against every pixel and every point: what the renderer is held against.
+
+Knows no renderer: Wan et al., CVPR 2019, Eq. 6-8 and 10-11, in tensor operations that autograd differentiates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hpf_core.geometry import Grid
+
+RIM_FLOOR_MM2 = 1.0
+"""Least r^2 - d^2 under the root of Eq. 6, as renderers have it by default."""
+
+
+def depth(points: Tensor, radii: Tensor, grid: Grid) -> Tensor:
+    """(N, H, W) mm of spheres at points (N, J, 3) mm with radii (J,) mm; the cube's far side where nothing is hit."""
+    axis = grid.axis(points.device, points.dtype)
+    x, y, z = (points[:, :, None, None, k] for k in range(3))
+    gap = radii.square()[:, None, None] - (x - axis).square() - (y - axis[:, None]).square()
+    front = torch.where(gap >= 0, z - gap.clamp_min(RIM_FLOOR_MM2).sqrt(), grid.far_mm)
+    return front.amin(dim=1).clamp_max(grid.far_mm)
+
+
+def distance(points: Tensor, radii: Tensor, queries: Tensor) -> Tensor:
+    """(N, Q) mm of queries (N, Q, 3) mm to the nearest surface of spheres at points (N, J, 3) mm."""
+    apart = torch.linalg.vector_norm(queries[:, :, None] - points[:, None], dim=-1)
+    return (apart - radii).abs().amin(dim=-1)
+
+
+def kept_mib(work: Callable[[], Tensor]) -> float:
+    """MiB of tensors that work keeps for its backward pass."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        alive = work()
+    del alive
+    return sum(kept.values()) / 2**20

@@ -1,0 +1,62 @@
+"""What the rows work on: sampled hands, places on their surfaces, and one raw frame on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.cache import content_key
+from hpf_core.interfaces import HandModel, Progress, no_progress
+from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis.simulate import CaptureConfig, fingerprint, simulate
+
+BATCH = 48
+"""Maps of the rows on rendering and distances, and in a batch of predictions."""
+
+QUERIES = 768
+"""Surface points of each map: what a fit takes of one."""
+
+
+def hands(hand: HandModel, count: int) -> Tensor:
+    """(count, J, 3) float32 mm, sampled hands with the palm's centre in the crop's, on the hand model's device."""
+    drawn = hand.sample(count, torch.Generator(hand.radii.device).manual_seed(0))
+    points = hand.points(drawn.pose, drawn.shape)
+    return (points - points[:, hand.palm_centre : hand.palm_centre + 1]).float()
+
+
+def surface_points(points: Tensor, radii: Tensor, count: int) -> Tensor:
+    """(N, count, 3) mm, places within about 4 mm of the surface of spheres at points (N, J, 3) with radii (J,)."""
+    generator = torch.Generator().manual_seed(1)
+    sphere = torch.randint(points.shape[1], (points.shape[0], count), generator=generator)
+    way = torch.nn.functional.normalize(torch.randn(points.shape[0], count, 3, generator=generator), dim=-1)
+    off = 4 * torch.randn(points.shape[0], count, 1, generator=generator)
+    centre = points.cpu().gather(1, sphere[..., None].expand(-1, -1, 3))
+    return (centre + way * (radii.cpu()[sphere][..., None] + off)).to(points.device)
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A depth image on disk in NYU's layout, and the place of its hand.
+
+    Attributes:
+        path: the PNG file, 640 x 480.
+        centre: (3,) float64 mm in the camera's frame, the palm's true centre.
+    """
+
+    path: Path
+    centre: np.ndarray
+
+
+def raw_frame(hand: HandModel, cache: Path, progress: Progress = no_progress) -> RawFrame:
+    """A frame of a simulated capture, made on first use."""
+    config = CaptureConfig.model_validate({"train": 1, "validation": 1, "test": 1, "views": 1})
+    key = content_key({"hand": fingerprint(hand), "config": config.model_dump(mode="json")})
+    folder = cache / "bench" / f"capture-{key[:16]}"
+    simulate(folder, hand, config, progress)
+    split = folder / "train"
+    centre = nyu_layout.read_annotation(split).xyz[0, 0, nyu_layout.PALM_CENTRE]
+    return RawFrame(nyu_layout.image_path(split, 0, 0), centre)

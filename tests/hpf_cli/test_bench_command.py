@@ -1,0 +1,64 @@
+"""`hpf bench` on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hpf_cli.main import app
+from hpf_core.bench import Bench, Measured, scenes
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path) -> list[Bench]:
+    """A table in no time; the benches that were made."""
+    made: list[Bench] = []
+
+    def compare(self: Bench, baseline, ours) -> Measured:
+        made.append(self)
+        return Measured(8.0, 2.0, (7.0, 10.0), (1.0, 4.0), 4.0, (2.0, 5.0))
+
+    monkeypatch.setattr(Bench, "compare", compare)
+    monkeypatch.setattr(scenes, "BATCH", 2)
+    monkeypatch.setenv("HPF_CACHE_DIR", str(tmp_path))
+    return made
+
+
+def test_json_has_the_rows_and_what_they_were_measured_on(quick):
+    done = CliRunner().invoke(app, ["bench", "--json", "--only", "render_64, distance_64", "--alternations", "3"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert [row["name"] for row in document["rows"]] == ["render_64", "distance_64"]
+    row = document["rows"][0]
+    assert (row["baseline"], row["ours"], row["unit"], row["ratio"]) == (8.0, 2.0, "ms", 4.0)
+    assert row["ratio_spread"] == [2.0, 5.0]
+    assert (document["device"], document["threads"], document["alternations"]) == ("cpu", 1, 3)
+    assert {"processor", "cores", "torch", "hpf"} <= document.keys()
+    assert quick[0].alternations == 3
+
+
+def test_the_table_fits_a_terminal(monkeypatch):
+    done = CliRunner().invoke(app, ["bench", "--only", "render_64"])
+    assert done.exit_code == 0, done.output
+    table, notes = done.stdout.split("\nrender_64:")
+    assert "8 (7-10)" in table
+    assert "4 (2-5)" in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert "ratio: baseline / ours" in notes
+    assert "device cpu" in notes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "rendering"], "--only rendering: there is no such row"),
+        (["--device", "nothing"], "device 'nothing' can't be used"),
+    ],
+)
+def test_wrong_input_is_refused(options, message):
+    done = CliRunner().invoke(app, ["bench", *options])
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert done.stdout == ""
