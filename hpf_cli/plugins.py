@@ -1,4 +1,4 @@
-"""`hpf plugins`: what is installed, what is wrong with it, and what each plugin can be told.
+"""`hpf plugins`: what is installed, what is wrong with it, what each can be told; new ones, and their contract.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -6,39 +6,49 @@ Heavy imports belong inside the functions: `hpf --help` imports this module.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hpf_cli import show
-from hpf_core.errors import InputError, PluginError, nearest
+from hpf_core.errors import HPFError, InputError, PluginError, nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hpf_core.interfaces import Kind
     from hpf_core.plugins import Option, PluginRow, Registered
+    from hpf_core.testing import Finding
 
 app = typer.Typer(no_args_is_help=True)
 
 _KIND = typer.Option("--kind", "-k", metavar="KIND", help="Only this kind: hand, renderer, backbone, data_term, ...")
+_NO_PLUGIN = typer.Option(
+    "--no-plugin", metavar="PACKAGE", help="Don't load this plugin package; repeatable.", show_default=False
+)
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 
 
 @app.callback()
 def plugins() -> None:
-    """See the installed plugins and their options.
+    """See the installed plugins and their options, begin one of your own, and check that it keeps its contract.
+
+    Loading a plugin is running its code: HPF imports what is installed. HPF_PLUGINS lists those that may be.
 
     \b
     Example:
         hpf plugins list
         hpf plugins show m2d
+        hpf plugins new prior my_prior
+        hpf plugins check hpf-my-prior
     """
 
 
 @app.command("list")
 def list_plugins(
     kind: Annotated[str | None, _KIND] = None,
+    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
     as_json: Annotated[bool, _JSON] = False,
     strict: Annotated[bool, typer.Option("--strict-plugins", help="Exit with 2 if any plugin is broken.")] = False,
 ) -> None:
@@ -53,7 +63,7 @@ def list_plugins(
     """
     from hpf_core.plugins import PluginHost
 
-    host = PluginHost.load()
+    host = PluginHost.load(blocked=no_plugin or [])
     wanted = None if kind is None else _kind(kind)
     rows = [row for row in host.rows() if wanted is None or row.kind in (None, wanted)]
     if as_json:
@@ -70,6 +80,7 @@ def list_plugins(
 def show_plugin(
     name: Annotated[str, typer.Argument(help="A plugin's name or alias, as recipes write it.")],
     kind: Annotated[str | None, _KIND] = None,
+    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Show a plugin: its options with types, defaults and meaning, and whose it is.
@@ -82,12 +93,101 @@ def show_plugin(
     from hpf_core.interfaces import KINDS
     from hpf_core.plugins import PluginHost, describe_options
 
-    found = PluginHost.load().get(KINDS if kind is None else _kind(kind), name)
+    found = PluginHost.load(blocked=no_plugin or []).get(KINDS if kind is None else _kind(kind), name)
     options = describe_options(found.spec.config)
     if as_json:
         show.emit_json(_document(found, options))
     else:
         _show(found, options)
+
+
+@app.command("new")
+def new_plugin(
+    kind: Annotated[str, typer.Argument(help="hand, renderer, backbone, data_term, prior, dataset, ...")],
+    name: Annotated[str, typer.Argument(help="What recipes will call it, such as my_prior.")],
+    out: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Write a small package with a working plugin of a kind, to begin your own from.
+
+    It has a pyproject.toml with the entry point, one module with typed options, a test that runs the contract, and a
+    README.
+
+    \b
+    Example:
+        hpf plugins new prior my_prior
+        pip install -e hpf-my-prior
+    """
+    from hpf_core.plugins.scaffold import new_package
+
+    made = new_package(_kind(kind), name, out)
+    folder = made[0].parent
+    if as_json:
+        show.emit_json({"folder": folder, "files": list(made)})
+        return
+    for path in made:
+        show.result(str(path))
+    show.note(f"\nNext: pip install --no-deps --no-build-isolation -e {folder} && hpf plugins check {folder.name}")
+
+
+@app.command("check")
+def check_plugins(
+    packages: Annotated[
+        list[str],
+        typer.Argument(metavar="PACKAGE...", help="Packages, or names of single plugins.", show_default=False),
+    ],
+    kind: Annotated[str | None, _KIND] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the plugin, as in a recipe; repeatable."),
+    ] = None,
+    hand: Annotated[str | None, typer.Option(help="Hand model that it is for.", show_default=False)] = None,
+    renderer: Annotated[str | None, typer.Option(help="Renderer that it is for.", show_default=False)] = None,
+    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Check that plugins keep the contract of their kind, clause by clause. Exits with 1 where one is broken.
+
+    A package's plugins are all checked, in seconds each: built, run on small simulated scenes, compiled.
+
+    \b
+    Example:
+        hpf plugins check hpf-my-prior
+        hpf plugins check vae --set steps=10 --json
+    """
+    from hpf_core.plugins import PluginHost
+    from hpf_core.plugins.chosen import chosen, options_of
+
+    host = PluginHost.load(blocked=no_plugin or [])
+    found = chosen(host, packages, None if kind is None else _kind(kind))
+    from hpf_core.testing import check
+
+    options = options_of(set_ or [])
+    if options and len(found) > 1:
+        names = ", ".join(offer.spec.name for offer in found)
+        raise InputError(f"--set is for one plugin, and these are {len(found)}: {names}. Name the one that is meant.")
+    built_with: dict[str, Any] = {
+        "hand": None if hand is None else host.get("hand", hand).spec,
+        "renderer": None if renderer is None else host.get("renderer", renderer).spec,
+    }
+    documents, broken = [], 0
+    for offer in found:
+        if show.console.is_terminal:
+            show.note(f"checking the {offer.spec.kind.replace('_', ' ')} {offer.spec.name} ...")
+        findings = list(check(offer.spec, options, **built_with))
+        documents.append(_check_document(offer, findings))
+        wrong = sum(finding.status == "broken" for finding in findings)
+        broken += wrong > 0
+        if not as_json:
+            said = f"{wrong} of {len(findings)} clauses broken" if wrong else f"keeps its {len(findings)} clauses"
+            show.result(
+                f"{offer.spec.kind.replace('_', ' ')} {offer.spec.name} ({offer.package} {offer.version}): {said}"
+            )
+            show.result(_finding_table(findings))
+    if as_json:
+        show.emit_json({"plugins": documents})
+    if broken:
+        raise typer.Exit(HPFError.exit_code)
 
 
 def _kind(word: str) -> Kind:
@@ -148,6 +248,17 @@ def _document(found: Registered, options: list[Option]) -> dict[str, Any]:
     }
 
 
+def _check_document(offer: Registered, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "kind": offer.spec.kind,
+        "name": offer.spec.name,
+        "package": offer.package,
+        "version": offer.version,
+        "ok": all(finding.status != "broken" for finding in findings),
+        "clauses": [{"name": f.clause.name, "says": f.clause.says, "status": f.status, "why": f.why} for f in findings],
+    }
+
+
 def _is_term(found: Registered) -> bool:
     return found.spec.kind in ("data_term", "prior")
 
@@ -187,6 +298,18 @@ def _row_table(rows: list[PluginRow]) -> Table:
                 if text.plain
             ),
         )
+    return table
+
+
+def _finding_table(findings: list[Finding]) -> Table:
+    from rich.text import Text
+
+    table = _table("", "clause", "what it asks for")
+    marks = {"holds": ("ok", "green"), "broken": ("broken", "bold red"), "not applicable": ("-", "dim")}
+    for finding in findings:
+        why = Text(finding.why, style="red" if finding.status == "broken" else "dim")
+        said = [Text(finding.clause.says), *([why] if finding.why else [])]
+        table.add_row(Text(*marks[finding.status]), Text(finding.clause.name), Text("\n").join(said))
     return table
 
 

@@ -1,0 +1,66 @@
+"""Which plugins a command line means by names of packages and plugins, and options as it writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpf_core.errors import InputError, PluginError, nearest
+from hpf_core.interfaces import KINDS, Kind
+from hpf_core.plugins.host import PluginHost
+from hpf_core.plugins.records import Registered, normalise
+
+
+def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> list[Registered]:
+    """The plugins that each name means: all of a package's, or one by its own name; each once.
+
+    Args:
+        host: where plugins are found.
+        names: packages, entry points or plugins.
+        kind: leaves out plugins of other kinds.
+
+    Raises:
+        PluginError: a name means nothing, or what it means is broken.
+    """
+    found: list[Registered] = []
+    for name in names:
+        wanted = frozenset({normalise(name)})
+        broken = [row for row in host.rows() if row.status != "ok" and row.origin.matches(wanted)]
+        if broken:
+            reasons = "".join(f"\n  - {row}" for row in broken)
+            raise PluginError(f"{name} can't be checked as a whole:{reasons}") from broken[0].cause
+        offers = [offer for offer in host.registered() if offer.origin.matches(wanted)]
+        if not offers:
+            offers = [_by_name(host, kind, name)]
+        found += [offer for offer in offers if kind in (None, offer.spec.kind) and offer not in found]
+    if not found:
+        raise PluginError(f"There is no {str(kind).replace('_', ' ')} in {', '.join(names)}.")
+    return found
+
+
+def options_of(sets: Sequence[str]) -> dict[str, Any]:
+    """Options from `NAME=VALUE`, values in a recipe's YAML.
+
+    Raises:
+        InputError: one has no name or no value, or isn't YAML.
+    """
+    from hpf_core.recipe import yaml
+    from hpf_core.recipe.tree import Source
+
+    found: dict[str, Any] = {}
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {text}: expected OPTION=VALUE, such as steps=10")
+        source = Source(f"--set {text}", yaml.split_lines(value), Path())
+        found[name.strip()] = yaml.parse(value, source).plain()
+    return found
+
+
+def _by_name(host: PluginHost, kind: Kind | None, name: str) -> Registered:
+    packages = {offer.package for offer in host.registered()}
+    try:
+        return host.get(KINDS if kind is None else kind, name)
+    except PluginError as error:
+        raise PluginError(f"{error}\nNor is it a package with plugins. {nearest(name, packages)}") from error

@@ -1,0 +1,202 @@
+"""`hpf plugins new` and `check`: a package of every kind, installed, listed, checked and run in one fresh environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hpf_cli.main import app
+from hpf_core.interfaces import KINDS
+from hpf_core.testing import clauses_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RECIPE = """
+name: guests
+backbone: my_backbone
+renderer: my_renderer
+grid: {size: 32}
+data: {real: {use: my_dataset, train: 6, test: 2}}
+transforms: [my_transform]
+observers: [my_observer]
+stages:
+  fit: {draw: {real: 2}, steps: 2, terms: [m2d, my_data_term], lr: 1e-4}
+evaluate: {data: real, split: test, refiners: [my_refiner]}
+log: {every: 1, pictures_every: 100, checkpoint_every: 100}
+"""
+
+
+def hpf(*words: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, list(words))
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment in which packages of every kind are installed beside HPF."""
+    folder = tmp_path_factory.mktemp("guests")
+    for kind in KINDS:
+        code, out, err = hpf("plugins", "new", kind, f"my_{kind}", "--out", str(folder / "packages"))
+        assert code == 0, err
+        assert [Path(line).name for line in out.split()][-2:] == ["pyproject.toml", "README.md"]
+    venv.create(folder / "venv", with_pip=False)
+    found = folder / "venv" / "bin" / "python"
+    # What HPF needs is taken from the environment that runs the tests, so that nothing is downloaded.
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    outer = [path for path in site.getsitepackages() if Path(path).is_dir()]
+    (packages / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
+    written = [str(path) for path in sorted((folder / "packages").iterdir())]
+    pip = [sys.executable, "-m", "pip", "--python", str(found), "install", "--quiet"]
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *options, *written], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def script(python: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`hpf` in that environment."""
+    kept = {name: value for name, value in os.environ.items() if name != "HPF_PLUGINS"}
+    folder = python.parents[2]
+    environment = kept | {"HPF_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    code = "from hpf_cli.main import main; main()"
+    return subprocess.run([python, "-c", code, *words], capture_output=True, text=True, env=environment, cwd=folder)
+
+
+def test_a_package_of_every_kind_is_listed_and_keeps_its_contract(python: Path) -> None:
+    done = script(python, "plugins", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(done.stdout)["plugins"]}
+    for kind in KINDS:
+        row = rows[f"my_{kind}"]
+        package = f"hpf-my-{kind.replace('_', '-')}"
+        assert (row["kind"], row["package"], row["version"], row["status"]) == (kind, package, "0.1.0", "ok")
+    packages = [f"hpf-my-{kind.replace('_', '-')}" for kind in KINDS]
+    done = script(python, "plugins", "check", *packages, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    checked = json.loads(done.stdout)["plugins"]
+    assert [(plugin["kind"], plugin["ok"]) for plugin in checked] == [(kind, True) for kind in KINDS]
+    for plugin in checked:
+        assert [clause["name"] for clause in plugin["clauses"]] == [c.name for c in clauses_of(plugin["kind"])]
+
+
+def test_packages_are_used_in_a_recipe(python: Path) -> None:
+    folder = python.parents[2]
+    (folder / "guests.yaml").write_text(RECIPE)
+    done = script(python, "run", "guests.yaml", "--with", "my_prior", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((folder / "run" / "run.json").read_text())["plugins"]
+    named = {key.partition(":")[2] for key in about}
+    assert {f"my_{kind}" for kind in KINDS if kind != "hand"} <= named
+    row = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert "my_prior" in json.dumps(row)
+    diary = (folder / "run" / "diary.txt").read_text().splitlines()
+    assert diary[:2] == ["run guests", "stage fit: from step 0 to 2"]
+    done = script(python, "recipe", "show", str(ROOT / "recipes" / "quickstart.yaml"), "--with", "my_prior", "--json")
+    assert "my_prior" in json.loads(done.stdout)["stages"]["fit"]["terms"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written(kind: str, tmp_path: Path) -> None:
+    code, out, _ = hpf("plugins", "new", kind, "joint-limits", "--out", str(tmp_path), "--json")
+    assert code == 0
+    made = json.loads(out)
+    folder = tmp_path / "hpf-joint-limits"
+    assert made["folder"] == str(folder)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["hpf"] == {"joint_limits": "hpf_joint_limits"}
+    text = "".join(path.read_text() for path in folder.iterdir())
+    assert "class JointLimits" in text
+    assert "joint_limits" in (folder / "README.md").read_text()
+    assert "$" not in text.replace("```sh", "")
+    ruff = [Path(sys.executable).with_name("ruff"), "check", "--isolated", "--line-length", "120", "--no-cache"]
+    subprocess.run([*ruff, "--select", "E,F,W,B,UP,SIM,RUF,C4", folder], check=True)
+    subprocess.run([ruff[0], "format", "--check", *ruff[2:], folder], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hpf-joint-limits"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MyPrior", "Did you mean 'my_prior'?"),
+        ("2d", "beginning with a letter. Did you mean 'd'?"),
+        ("my prior", "Did you mean 'my_prior'?"),
+        ("___", "Choose one such as 'my_prior'."),
+        ("../x", "Did you mean 'x'?"),
+        ("off", "means something else in a recipe"),
+        ("core", "its module would be hpf_core, which is HPF's own"),
+        ("a" * 41, "at most 40 characters"),
+    ],
+)
+def test_names_that_no_plugin_can_have(name: str, said: str, tmp_path: Path) -> None:
+    code, out, err = hpf("plugins", "new", "prior", "--out", str(tmp_path), "--", name)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "hpf-mine"
+    folder.mkdir()
+    (folder / "kept.txt").write_text("mine")
+    code, _, err = hpf("plugins", "new", "prior", "mine", "--out", str(tmp_path))
+    assert code == 2
+    assert f"{folder} exists already: choose another name" in err.replace("\n", "")
+    assert [path.name for path in folder.iterdir()] == ["kept.txt"]
+    code, _, err = hpf("plugins", "new", "prior", "other", "--out", str(folder / "kept.txt"))
+    assert code == 2
+    assert "Can't write" in err
+    code, _, err = hpf("plugins", "new", "priorr", "other", "--out", str(tmp_path))
+    assert code == 2
+    assert "Did you mean 'prior'" in err
+
+
+@pytest.mark.parametrize("name", ["prior", "field", "grid", "config", "build"])
+def test_names_that_the_module_knows_already(name: str, tmp_path: Path) -> None:
+    """The class is called otherwise, and the module still imports."""
+    code, _, _ = hpf("plugins", "new", "prior", name, "--out", str(tmp_path))
+    assert code == 0
+    text = (tmp_path / f"hpf-{name}" / f"hpf_{name}.py").read_text()
+    names: dict[str, object] = {"__name__": "module"}
+    exec(compile(text, "module.py", "exec"), names)
+    assert names["SPEC"].name == name  # type: ignore[attr-defined]
+
+
+def test_check_names_what_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hpf("plugins", "new", "refiner", "mine", "--out", str(tmp_path))
+    module = tmp_path / "hpf-mine" / "hpf_mine.py"
+    module.write_text(module.read_text().replace("return points.clamp", "return points.clamp_"))
+    info = tmp_path / "hpf-mine" / "hpf_mine-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hpf-mine\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[hpf]\nmine = hpf_mine\n")
+    monkeypatch.syspath_prepend(str(module.parent))
+    monkeypatch.delenv("HPF_PLUGINS", raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+    code, out, _ = hpf("plugins", "check", "hpf-mine")
+    assert code == 1
+    assert "refiner mine (hpf-mine 0.1.0): 1 of 9 clauses broken" in out
+    line = next(line for line in out.splitlines() if "no mutation" in line)
+    assert line.split()[0] == "broken"
+    assert "it changes its input points in place" in out
+    code, out, _ = hpf("plugins", "check", "mine", "--json")
+    assert code == 1
+    (plugin,) = json.loads(out)["plugins"]
+    assert [clause["name"] for clause in plugin["clauses"] if clause["status"] == "broken"] == ["no mutation"]
+    code, _, err = hpf("plugins", "check", "hpf-mine", "--no-plugin", "hpf-mine")
+    assert code == 2
+    assert "blocked: not imported" in err
+    code, _, err = hpf("plugins", "check", "hpf-mnie")
+    assert code == 2
+    assert "Nor is it a package with plugins. Did you mean 'hpf-mine'" in err
+    code, _, err = hpf("plugins", "check", "mine", "bone_length", "--set", "margin_mm=1")
+    assert code == 2
+    assert "--set is for one plugin, and these are 2" in err
+    sys.modules.pop("hpf_mine", None)
