@@ -50,7 +50,7 @@ DIFFERS: dict[str, dict[str, Any]] = {
     "stack_2": {"backbone.stacks": 2},
     "multiview_mean": {**_SHARED_CONTROL, "terms.multiview.average": "mean"},
     "multiview_least_variance": {**_SHARED_CONTROL, "terms.multiview.average": "least_variance"},
-    "coordinates": {"terms.supervised.on": "points"},
+    "coordinates": {"terms.supervised.on": "points", "terms.supervised.points_weight": 1000.0},
     "no_m2d": {**_SHARED_CONTROL, "terms.m2d": "off"},
     "no_d2m": {**_SHARED_CONTROL, "terms.d2m": "off"},
     "no_multiview": {**_SHARED_CONTROL, "terms.multiview": "off"},
