@@ -230,6 +230,7 @@ def _document(found: Registered, options: list[Option]) -> dict[str, Any]:
         "summary": spec.summary,
         "source": spec.source,
         "interface": list(spec.interface),
+        "deprecated": spec.deprecated,
         "aliases": spec.aliases,
         "preset": found.preset,
         "needs": spec.needs,
@@ -314,13 +315,16 @@ def _finding_table(findings: list[Finding]) -> Table:
 
 
 def _show(found: Registered, options: list[Option]) -> None:
+    from hpf_core.plugins.checks import interface_words
+
     spec = found.spec
     show.result(f"{spec.name}: {spec.summary}\n")
     facts = {
         "kind": spec.kind.replace("_", " "),
         "package": f"{found.package} {found.version} (entry point {found.entry_point!r})",
         "source": spec.source,
-        "interface": ".".join(map(str, spec.interface)),
+        "interface": interface_words(spec.interface),
+        "deprecated": spec.deprecated,
         "needs": ", ".join(sorted(spec.needs)),
         "provides": ", ".join(sorted(spec.provides)),
         "weight": f"{spec.default_weight:g} where a recipe gives none" if _is_term(found) else "",
@@ -328,7 +332,7 @@ def _show(found: Registered, options: list[Option]) -> None:
     }
     for what, text in facts.items():
         if text:
-            show.result(f"  {what:<10}{text}")
+            show.result(f"  {what:<11}{text}")
     if not options:
         show.result("\nIt has no options.")
         return

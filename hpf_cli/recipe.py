@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
+_NO_PLUGIN = typer.Option(
+    "--no-plugin", metavar="PACKAGE", help="Don't load this plugin package; repeatable.", show_default=False
+)
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SET = typer.Option("--set", metavar="PATH=VALUE", help="Change a value, e.g. terms.m2d.weight=0.5; repeatable.")
 _WITH = typer.Option("--with", metavar="TERM", help="Add a term to every stage that fits; repeatable.")
@@ -40,6 +43,7 @@ def recipe() -> None:
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipes.", show_default=False)],
+    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Check recipes, every value of them, without starting anything. Exits with 2 if one is wrong.
@@ -52,7 +56,7 @@ def check(
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import InvalidRecipe, load
 
-    host = PluginHost.load()
+    host = PluginHost.load(blocked=no_plugin or [])
     documents: list[dict[str, Any]] = []
     for path in files:
         try:
@@ -84,6 +88,7 @@ def show_recipe(
     without_terms: Annotated[list[str] | None, _WITHOUT] = None,
     stages: Annotated[list[str] | None, _STAGES] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed.", show_default=False)] = None,
+    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Show a recipe with all that it extends, all changes and every default: a recipe that can be run itself.
@@ -103,7 +108,7 @@ def show_recipe(
         without_terms=without_terms or (),
         stages=stages or None,
         seed=seed,
-        host=PluginHost.load(),
+        host=PluginHost.load(blocked=no_plugin or []),
     )
     for change in resolved.changes:
         show.note(change)
@@ -116,7 +121,7 @@ def show_recipe(
 
 
 @app.command()
-def schema() -> None:
+def schema(no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None) -> None:
     """Print the JSON schema of recipes, with the options of every installed plugin, for editors.
 
     \b
@@ -128,7 +133,7 @@ def schema() -> None:
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.schema import recipe_schema
 
-    typer.echo(json.dumps(recipe_schema(PluginHost.load()), indent=2))
+    typer.echo(json.dumps(recipe_schema(PluginHost.load(blocked=no_plugin or [])), indent=2))
 
 
 def _document(path: Path, problems: tuple[Problem, ...], notes: Any) -> dict[str, Any]:

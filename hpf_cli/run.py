@@ -41,6 +41,12 @@ def run(
     no_plugin: Annotated[
         list[str] | None, typer.Option(help="Don't load this plugin package; can be repeated.", show_default=False)
     ] = None,
+    allow_other_plugins: Annotated[
+        bool,
+        typer.Option(
+            "--allow-other-plugins", help="Run a saved recipe, or resume, with other versions of its plugins."
+        ),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print summary.json to standard output.")] = False,
 ) -> None:
     """Run a recipe: all of its stages, with a table, figures and summary.json at the end.
@@ -53,8 +59,10 @@ def run(
     """
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
+    from hpf_core.engine.folder import RunFolder, last_folder
     from hpf_core.engine.run import Run
     from hpf_core.plugins import PluginHost
+    from hpf_core.recipe.pins import check_resumed
 
     sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
     resolved = recipes.load(
@@ -65,7 +73,11 @@ def run(
         stages=[s.strip() for s in stages.split(",")] if stages else None,
         seed=seed,
         host=PluginHost.load(blocked=no_plugin or []),
+        allow_other_plugins=allow_other_plugins,
     )
+    if resume and not allow_other_plugins:
+        begun = out or last_folder(resolved.recipe.name or "run")
+        check_resumed(RunFolder(begun).recipe, resolved)
     for change in resolved.changes:
         show.console.print(change, markup=False, style="yellow", soft_wrap=True)
     for note in resolved.notes:

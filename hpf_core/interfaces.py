@@ -87,7 +87,9 @@ class PluginSpec:
         default_weight: for data terms and priors, the weight in the total loss where a recipe gives none.
         weights: for backbones, weights.safetensors of runs that the package ships: what `init: shipped` starts from,
             the first of them that was trained with the recipe's options.
-        interface: the interface's version that it was written for.
+        interface: the interface's version that it was written for, such as (1, 0); or the oldest and the newest that it
+            was tried with, ((1, 0), (2, 3)). Later minor versions only add, and will do.
+        deprecated: what to use instead, where it is deprecated: recipes that use it are told so.
     """
 
     kind: Kind
@@ -101,7 +103,8 @@ class PluginSpec:
     provides: frozenset[str] = frozenset()
     default_weight: float = 1.0
     weights: tuple[Path, ...] = ()
-    interface: tuple[int, int] = INTERFACE_VERSION
+    interface: tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = INTERFACE_VERSION
+    deprecated: str = ""
 
 
 # --------------------------------------------------------------------------------------------------------------- hand
@@ -413,6 +416,9 @@ class Transform(nn.Module, abc.ABC):
 
 class Refiner(nn.Module, abc.ABC):
     """Improves points after the network, in evaluation and prediction only."""
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Train or fetch whatever must be there before the first use, as `Term.prepare` does for terms."""
 
     @abc.abstractmethod
     def forward(self, points: Tensor) -> Tensor:

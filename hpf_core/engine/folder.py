@@ -20,7 +20,8 @@ from ruamel.yaml.error import YAMLError
 import hpf_core
 from hpf_core.cache import write_atomic
 from hpf_core.errors import InputError, RunError
-from hpf_core.recipe import Part, Resolved, TermPart
+from hpf_core.recipe import Resolved
+from hpf_core.recipe.pins import used_plugins
 
 INIT = "init"
 """What the weights before the first stage are called, among the stages."""
@@ -31,7 +32,8 @@ class RunFolder:
 
     recipe.yaml (resolved, can be run again), run.json (versions, machine, command-line changes), metrics.jsonl,
     checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (where a stage's crops are centred, if its
-    network says it), evaluation/STAGE.json, figures/, weights.safetensors, summary.json.
+    network says it), evaluation/STAGE.json, frames/STAGE.safetensors (some evaluated frames from all views), figures/,
+    weights.safetensors, summary.json, report.html.
     """
 
     def __init__(self, root: Path) -> None:
@@ -42,6 +44,7 @@ class RunFolder:
         self.figures = root / "figures"
         self.weights = root / "weights.safetensors"
         self.summary = root / "summary.json"
+        self.report = root / "report.html"
 
     def stage_weights(self, stage: str) -> Path:
         """Weights at the end of a stage; the stage is done when this file stands."""
@@ -62,6 +65,10 @@ class RunFolder:
     def predictions(self, stage: str) -> Path:
         """Joints that were predicted after a stage."""
         return self.root / "evaluation" / f"{stage}.safetensors"
+
+    def frames(self, stage: str) -> Path:
+        """Some of the frames that were evaluated after a stage, from all views: what the report shows."""
+        return self.root / "frames" / f"{stage}.safetensors"
 
     def checkpoints(self, stage: str) -> list[Path]:
         """A stage's checkpoints, oldest first."""
@@ -276,15 +283,11 @@ def _plain(yaml_text: str) -> dict[str, Any]:
 
 
 def _about(resolved: Resolved) -> dict[str, Any]:
-    parts: list[Part | TermPart | None] = [resolved.hand, resolved.renderer, resolved.backbone]
-    parts += [resolved.real, resolved.synthetic, *resolved.transforms, *resolved.refiners, *resolved.observers]
-    parts += [term for stage in resolved.stages for term in stage.terms]
-    used = {f"{p.spec.kind}:{p.spec.name}": f"{p.package} {p.version}" for p in parts if p is not None}
     return {
         "hpf": hpf_core.__version__,
         "seed": resolved.recipe.seed,
         "changes": list(resolved.changes),
-        "plugins": used,
+        "plugins": used_plugins(resolved),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in ("torch", "numpy", "pluggy", "pydantic", "safetensors")},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "threads": torch.get_num_threads()},

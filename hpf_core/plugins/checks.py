@@ -42,14 +42,33 @@ def spec_problem(spec: object, kind: Kind, hook: str) -> str | None:
 
 
 def _interface_problem(interface: Any) -> str | None:
-    if not (isinstance(interface, tuple) and len(interface) == 2 and all(type(n) is int for n in interface)):
-        return f"its interface must be two whole numbers such as {INTERFACE_VERSION}, not {_shown(interface)}"
-    theirs, ours = ".".join(map(str, interface)), ".".join(map(str, INTERFACE_VERSION))
-    if interface > INTERFACE_VERSION:
+    bounds = interface if _is_pair(interface, tuple) else (interface, interface)
+    if not all(_is_pair(bound, int) for bound in bounds):
+        return (
+            f"its interface must be two whole numbers such as {INTERFACE_VERSION}, or the oldest and the newest, "
+            f"not {_shown(interface)}"
+        )
+    oldest, newest = bounds
+    theirs = interface_words(interface)
+    ours = interface_words(INTERFACE_VERSION)
+    if oldest > newest:
+        return f"its interface {theirs} has the newest before the oldest"
+    if oldest > INTERFACE_VERSION:
         return f"it is built for interface {theirs}, newer than this HPF's {ours}: upgrade HPF"
-    if interface[0] != INTERFACE_VERSION[0]:
+    if newest[0] < INTERFACE_VERSION[0]:
         return f"it is built for interface {theirs}, which this HPF ({ours}) no longer serves: upgrade the plugin"
     return None
+
+
+def interface_words(interface: Any) -> str:
+    """ "1.0", or "1.0 to 2.3" for a range."""
+    if _is_pair(interface, tuple):
+        return " to ".join(interface_words(bound) for bound in interface)
+    return ".".join(map(str, interface))
+
+
+def _is_pair(value: Any, of: type) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(item) is of for item in value)
 
 
 def _kind_problem(spec: PluginSpec, kind: Kind, hook: str) -> str | None:
@@ -69,6 +88,8 @@ def _text_problem(spec: PluginSpec) -> str | None:
         text = getattr(spec, what)
         if not isinstance(text, str) or not text.strip() or "\n" in text.strip():
             return f"its {what} must be one line of text, not {_shown(text)}"
+    if not isinstance(spec.deprecated, str) or "\n" in spec.deprecated:
+        return f"its deprecated must say in one line what to use instead, not {_shown(spec.deprecated)}"
     return None if callable(spec.factory) else f"its factory must be callable, not {_shown(spec.factory)}"
 
 

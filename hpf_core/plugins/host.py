@@ -214,7 +214,9 @@ class PluginHost(pluggy.PluginManager):
             status="broken" if spec.name in clashes else "ok",
             # Spelt as the first of them has it, so that each of them has the same reason.
             reason=" ".join(_clash(rivals, _spelt(rivals[0].spec, name)) for name, rivals in clashes.items()),
-            summary=spec.summary.strip(),
+            summary=f"(deprecated: {spec.deprecated}) {spec.summary}".strip()
+            if spec.deprecated
+            else spec.summary.strip(),
             source=spec.source.strip(),
             aliases=tuple(spec.aliases),
         )

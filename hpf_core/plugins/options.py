@@ -56,14 +56,20 @@ def describe_options(config: type[BaseModel]) -> list[Option]:
 def _options(model: type[BaseModel], prefix: str, within: tuple[type[BaseModel], ...]) -> Iterator[Option]:
     for key, info in model.model_fields.items():
         name = f"{prefix}{info.alias or key}"
-        yield Option(
-            name, _field_type(info), info.is_required(), _default(info), " ".join((info.description or "").split())
-        )
+        yield Option(name, _field_type(info), info.is_required(), _default(info), _meaning(info))
         inner = list(_models(info.annotation))
         for nested in inner:
             if nested not in within:  # a model may hold itself
                 label = f"{name}[{_label(nested)}]." if len(inner) > 1 else f"{name}."
                 yield from _options(nested, label, (*within, model, nested))
+
+
+def _meaning(info: FieldInfo) -> str:
+    words = " ".join((info.description or "").split())
+    if not info.deprecated:
+        return words
+    instead = info.deprecated if isinstance(info.deprecated, str) else "leave it out"
+    return f"{words} Deprecated: {instead}".strip()
 
 
 def _field_type(info: FieldInfo) -> str:

@@ -233,6 +233,12 @@ class Recipe(_Strict):
     evaluate: Evaluate | None = Field(default=None, description="How the network is measured; not at all if not given.")
     log: Log = Field(default=Log(), description="How often things are written.")
     runtime: Runtime = Field(default=Runtime(), description="What it computes on.")
+    plugins: list[_Text] | None = Field(
+        default=None,
+        description="Packages whose plugins may be used, each with the versions that will do (hpf-my-prior==0.1.0); "
+        "any if not given. HPF's own always may.",
+    )
     versions: dict[str, str] = Field(
-        {}, description="Packages that a saved recipe was resolved with; information only."
+        {},
+        description="Packages that a saved recipe was resolved with; `hpf run` refuses plugins of other versions.",
     )

@@ -19,6 +19,7 @@ from hpf_core.recipe.errors import Problem, fail, problem_at, raise_if
 from hpf_core.recipe.models import Recipe, Stage, Use
 from hpf_core.recipe.overrides import apply_sets, split_names
 from hpf_core.recipe.parts import node_at, resolve_use, resolve_uses
+from hpf_core.recipe.pins import deprecations, pin_problems, saved_problems
 from hpf_core.recipe.prepare import prepared
 from hpf_core.recipe.resolved import Host, Part, Resolved, StagePlan, TermPart
 from hpf_core.recipe.stages import Planner, Selection, selected
@@ -37,6 +38,7 @@ def load(
     seed: int | None = None,
     over: Path | None = None,
     host: Host,
+    allow_other_plugins: bool = True,
 ) -> Resolved:
     """Read a recipe and resolve it; nothing is built and nothing is started.
 
@@ -49,6 +51,7 @@ def load(
         seed: takes the place of the recipe's seed.
         over: a row of an ablation (`rows.read`), laid over the recipe; the command line's changes hold in it, too.
         host: where plugins are found.
+        allow_other_plugins: whether a saved recipe may use plugins of other versions than it was saved with.
 
     Raises:
         RecipeError: whatever is wrong with the recipe or the changes, all that could be found in one go.
@@ -70,7 +73,7 @@ def load(
     if seed is not None:
         tree = tree.with_entries({**tree.entries, "seed": files.constant(seed, f"--seed {seed}")})
     stem = _name_of(Path(over or path))
-    resolved = _resolve(tree, selection, host, stem)
+    resolved = _resolve(tree, selection, host, stem, allow_other_plugins)
     changes: list[str] = []
     if paths or seed is not None:
         before, after = _document_before(written, host, stem), resolved.document()
@@ -93,7 +96,7 @@ def from_document(document: Mapping[str, Any], name: str, host: Host) -> Resolve
     return _resolve(rows.tree_of(document, name), Selection(), host, name)
 
 
-def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Resolved:
+def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_other_plugins: bool = True) -> Resolved:
     """The resolved recipe of a tree; `changes` holds what the selection did."""
     problems: list[Problem] = []
     tree, inherited_real, resting = prepared(written)
@@ -139,7 +142,12 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Reso
     assert backbone is not None
     parts = (hand, renderer, backbone, real, synthetic, *transforms, *observers, *refiners)
     used = {term.name: term for plan in plans for term in plan.terms}
-    versions = _versions([part for part in parts if part is not None], list(used.values()))
+    everything: list[Part | TermPart] = [*(part for part in parts if part is not None), *used.values()]
+    versions = _versions(everything)
+    problems += pin_problems(recipe, tree, everything)
+    if not allow_other_plugins:
+        problems += saved_problems(recipe, tree, versions)
+    raise_if(problems)
     document = {
         "name": recipe.name or stem,
         "seed": recipe.seed,
@@ -160,6 +168,7 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Reso
         and recipe.evaluate.model_dump() | {"refiners": [_dumped(refiner) for refiner in refiners]},
         "log": recipe.log.model_dump(),
         "runtime": recipe.runtime.model_dump(),
+        "plugins": recipe.plugins,
         "versions": versions,
     }
     return Resolved(
@@ -174,7 +183,12 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str) -> Reso
         refiners=refiners,
         stages=plans,
         changes=tuple(changes),
-        notes=(*_unset_variables(tree), *terms.idle(recipe, resting), *_other_versions(recipe, versions)),
+        notes=(
+            *_unset_variables(tree),
+            *terms.idle(recipe, resting),
+            *_other_versions(recipe, versions),
+            *deprecations(everything),
+        ),
     )
 
 
@@ -224,11 +238,10 @@ def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
     return {"draw": draw, **fields, "terms": [term.name for term in plan.terms]}
 
 
-def _versions(parts: Sequence[Part], terms: Sequence[TermPart]) -> dict[str, str]:
+def _versions(parts: Sequence[Part | TermPart]) -> dict[str, str]:
     """The packages that a run rests on: HPF, torch, and every plugin's."""
     found = {"hpf": hpf_core.__version__, "torch": importlib.metadata.version("torch")}
-    everything: list[Part | TermPart] = [*parts, *terms]
-    for part in everything:
+    for part in parts:
         found.setdefault(part.package, part.version)
     return found
 
