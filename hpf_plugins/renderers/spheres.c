@@ -56,10 +56,12 @@ static void depth_of(const void *given, int64_t map) {
             for (int64_t u = u0; u <= u1; ++u) {
                 const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);
                 const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);
-                /* Of two at the same depth the first stays. */
-                const int nearer = (gap >= 0) & (surface < front[u]);
-                front[u] = nearer ? surface : front[u];
-                who[u] = nearer ? j + 1 : who[u];
+                const REAL shown = gap >= 0 ? surface : far;
+                /* Of two at the same depth the first stays. Bits in place of a choice, which becomes a branch that is
+                 * often foretold wrong. */
+                const int64_t nearer = -(int64_t)(shown < front[u]);
+                front[u] = shown < front[u] ? shown : front[u];
+                who[u] ^= (who[u] ^ (j + 1)) & nearer;
             }
         }
     }
@@ -150,6 +152,25 @@ typedef struct {
     int64_t *element;                    /* (N, Q) */
 } distance_t;
 
+/* The least |(|p - c| - r)| of a block of places over all spheres, and the first sphere that has it. */
+static void nearest_of(int64_t spheres, const REAL *restrict points, const REAL *restrict radii, const REAL *restrict x,
+                       const REAL *restrict y, const REAL *restrict z, REAL *restrict least, int32_t *restrict who) {
+    for (int q = 0; q < BLOCK; ++q) {
+        least[q] = INFINITY;
+        who[q] = 0;
+    }
+    for (int64_t j = 0; j < spheres; ++j) {
+        const REAL px = points[3 * j], py = points[3 * j + 1], pz = points[3 * j + 2], r = radii[j];
+        for (int q = 0; q < BLOCK; ++q) {
+            const REAL dx = x[q] - px, dy = y[q] - py, dz = z[q] - pz;
+            const REAL apart = fabs(sqrt(dx * dx + dy * dy + dz * dz) - r);
+            const int32_t nearer = -(int32_t)(apart < least[q]);
+            least[q] = apart < least[q] ? apart : least[q];
+            who[q] ^= (who[q] ^ (int32_t)j) & nearer;
+        }
+    }
+}
+
 static void distance_of(const void *given, int64_t map) {
     const distance_t *job = given;
     const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
@@ -163,32 +184,23 @@ static void distance_of(const void *given, int64_t map) {
         const REAL *query = job->query + (map * job->queries + start) * 3;
         REAL *distance = job->distance + map * job->queries + start;
         int64_t *element = job->element + map * job->queries + start;
-        REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK];
-        int32_t who[BLOCK];
+        _Alignas(64) REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK];
+        _Alignas(64) int32_t who[BLOCK];
         for (int64_t q = 0; q < count; ++q) {
             x[q] = query[3 * q];
             y[q] = query[3 * q + 1];
             z[q] = query[3 * q + 2];
         }
-        for (int64_t q = count; q < BLOCK; ++q) x[q] = y[q] = z[q] = 0;  /* a fixed length is quicker */
-        for (int64_t q = 0; q < BLOCK; ++q) {
-            least[q] = INFINITY;
-            who[q] = 0;
-        }
-        for (int64_t j = 0; j < job->spheres; ++j) {
-            const REAL px = points[3 * j], py = points[3 * j + 1], pz = points[3 * j + 2], r = radii[j];
-            for (int64_t q = 0; q < BLOCK; ++q) {
-                const REAL dx = x[q] - px, dy = y[q] - py, dz = z[q] - pz;
-                const REAL apart = fabs(sqrt(dx * dx + dy * dy + dz * dz) - r);
-                const int nearer = apart < least[q];
-                least[q] = nearer ? apart : least[q];
-                who[q] = nearer ? (int32_t)j : who[q];
-            }
-        }
+        for (int64_t q = count; q < BLOCK; ++q) x[q] = y[q] = z[q] = 0; /* a fixed length is quicker */
+        nearest_of(job->spheres, points, radii, x, y, z, least, who);
         for (int64_t q = 0; q < count; ++q) {
-            const int unknown = isnan(x[q]) || isnan(y[q]) || isnan(z[q]);
-            distance[q] = lost >= 0 || unknown ? NAN : least[q];
-            element[q] = lost >= 0 ? lost : who[q];
+            distance[q] = least[q];
+            element[q] = who[q];
+        }
+        for (int64_t q = 0; q < count; ++q) { /* no sphere was nearer than infinity, or none can be compared */
+            if (lost < 0 && least[q] < INFINITY) continue;
+            if (lost >= 0 || isnan(x[q] + y[q] + z[q])) distance[q] = NAN;
+            if (lost >= 0) element[q] = lost;
         }
     }
 }
