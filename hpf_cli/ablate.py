@@ -181,11 +181,20 @@ def _table(results: Sequence[RowResult]) -> Table:
 
     from hpf_core.ablation.table import HEADINGS, cells
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
-    for number, name in enumerate(HEADINGS):
-        table.add_column(name, justify="left" if number in (0, len(HEADINGS) - 1) else "right")
+    where = list(dict.fromkeys(result.measured_on for result in results if result.runs))
+    # Said once where it is the same for all, so that the table fits into 80 columns.
+    shown = HEADINGS if len(where) > 1 else HEADINGS[:-1]
+    title = Text(f"measured on {where[0]}") if len(where) == 1 else None
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True
+    )
+    for number, name in enumerate(shown):
+        table.add_column(
+            name, justify="left" if number in (0, 7) else "right", no_wrap=number not in (0, 7), overflow="fold"
+        )
     for result in results:
-        table.add_row(*(Text(cell, style="dim" if not result.runs else "") for cell in cells(result)))
+        row = cells(result)[: len(shown)]
+        table.add_row(*(Text(cell, style="dim" if not result.runs else "") for cell in row))
     return table
 
 
@@ -200,9 +209,9 @@ def _dry_run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> 
         show.emit_json({"runs": [each.document() for each in found], "hours": round(hours, 3), "scale": plan.scale})
         return
     show.result(_forecast_table(found))
-    for each in found:
-        if each.state.startswith("can't"):
-            show.result(f"{each.name} {each.state}")
+    refused = {each.state: each.name.partition(",")[0] for each in found if each.state.startswith("can't")}
+    for reason, row in refused.items():
+        show.result(f"{row} {reason}")
     show.result(
         f"{hours:,.2f} hours in all on this machine, at the rate of a few steps (real frames: stand-ins with 3 views). "
         "Caches, pictures and evaluation come on top."

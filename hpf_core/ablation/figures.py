@@ -31,7 +31,7 @@ def draw(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
         path = folder / f"figure{figure.number}.png"
         # The whole method by itself is no comparison.
         if any(result is not full_of(results) for result, _ in found):
-            drawn.append(_curves(path, found, f"Figure {figure.number}. {figure.title}", plan))
+            drawn.append(_curves(path, found, f"{figure.title} (the paper's Figure {figure.number}, redrawn)", plan))
         else:
             path.unlink(missing_ok=True)
     others = [result for name, result in by_name.items() if name not in shown]

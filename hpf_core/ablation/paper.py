@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
+from hpf_core.evaluation import published
+from hpf_core.evaluation.published import PublishedRow
 
-class PublishedRow(Protocol):
-    """What the paper says of a row: `mean_error_mm` over all joints and frames of NYU's test set, `success_20` the
-    share of frames with all joints within 20 mm; None where it says nothing."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def mean_error_mm(self) -> float | None: ...
-    @property
-    def success_20(self) -> float | None: ...
-    @property
-    def source(self) -> str: ...
+__all__ = ["FIGURES", "PaperFigure", "PublishedRow", "published_rows"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +65,4 @@ FIGURES = (
 
 def published_rows() -> Mapping[str, PublishedRow]:
     """The paper's figures by the names of our rows."""
-    try:
-        published = importlib.import_module("hpf_core.evaluation.published")
-    except ModuleNotFoundError:
-        return {}
     return published.rows()

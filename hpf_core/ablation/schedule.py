@@ -17,7 +17,8 @@ import torch
 from hpf_core.ablation import rows, shared
 from hpf_core.ablation.claims import Claims, Taken
 from hpf_core.ablation.plan import Job, Plan
-from hpf_core.cache import write_atomic
+from hpf_core.cache import content_key, write_atomic
+from hpf_core.engine.build import build_parts
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.run import Run
 from hpf_core.errors import HPFError, RunError
@@ -59,6 +60,7 @@ class Schedule:
     watch: Callable[[str], AbstractContextManager[Watcher]] = lambda _: nullcontext(Watcher())
     say: Callable[[str], None] = lambda _: None
     cache: Path | None = None
+    _prepared: set[str] = field(default_factory=set, init=False)
     _failed_pretraining: dict[str, str] = field(default_factory=dict, init=False)
 
     def execute(self) -> dict[Job, Outcome]:
@@ -112,13 +114,28 @@ class Schedule:
     def _run(self, job: Job, resolved: Resolved, claims: Claims) -> bool:
         """Make or end the run; whether it was done already."""
         out = self.plan.run_folder(job)
-        folder = RunFolder(out)
-        if folder.ended() is None:
-            part = shared.pretraining(resolved, self.host)
-            if part is not None and not shared.is_taken_over(part, out):
-                source = self._pretrained(part, claims)
-                shared.take_over(resolved, part, source, out)
-        return self._execute(str(job), resolved, out)
+        if RunFolder(out).ended() is not None:
+            # Says so where it is a run of another recipe than the row's as it is now.
+            RunFolder(out).check(resolved, resume=True)
+            return True
+        part = shared.pretraining(resolved, self.host)
+        if part is not None and not shared.is_taken_over(part, out):
+            shared.take_over(resolved, part, self._pretrained(part, claims), out)
+        self._prepare(resolved, claims)
+        self._execute(str(job), resolved, out)
+        return False
+
+    def _prepare(self, resolved: Resolved, claims: Claims) -> None:
+        """Make the data's caches and the priors one process at a time: two that begin together would disturb or repeat
+        each other. Rows may share a capture and differ in how they use it, hence one claim for all of them."""
+        document = resolved.document()
+        parts = ("hand", "renderer", "grid", "data", "terms")
+        key = content_key({name: document[name] for name in parts})
+        if key in self._prepared:
+            return
+        with claims.hold("preparing"), self.watch("data and priors") as watcher:
+            build_parts(resolved, self.cache).prepare(watcher.progress)
+        self._prepared.add(key)
 
     def _pretrained(self, part: shared.Shared, claims: Claims) -> Path:
         """The folder of a pretraining, made now if no one has."""
@@ -134,19 +151,12 @@ class Schedule:
                     raise RunError(self._failed_pretraining[part.key]) from error
         return out
 
-    def _execute(self, what: str, resolved: Resolved, out: Path) -> bool:
+    def _execute(self, what: str, resolved: Resolved, out: Path) -> None:
         begun = RunFolder(out).recipe.is_file()
         with self.watch(what) as watcher:
-            run = Run(
-                resolved,
-                out,
-                resume=begun,
-                observers=watcher.observers,
-                progress=watcher.progress,
-                cache=self.cache,
-            )
-            run.execute()
-        return run.was_done
+            Run(
+                resolved, out, resume=begun, observers=watcher.observers, progress=watcher.progress, cache=self.cache
+            ).execute()
 
     def _note(self, job: Job, reason: str, trace: str) -> Outcome:
         self.say(f"{job}: failed: {reason}")

@@ -16,7 +16,7 @@ from hpf_core.ablation.results import RowResult, simulated, spread
 from hpf_core.cache import write_atomic
 from hpf_core.evaluation.metrics import CURVE_MM
 
-HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "fitted / control", "measured on")
+HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "fitted/control", "measured on")
 
 
 def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
@@ -33,7 +33,7 @@ def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
         )
     said.append(
         "mean mm: error over all joints and frames; <= 20 mm: share of frames with all joints within that distance; "
-        "both mean ± standard deviation over seeds. fitted / control: error by that of the same steps without the "
+        "both mean ± standard deviation over seeds. fitted/control: error by that of the same steps without the "
         "fitting terms. paper: Wan et al., CVPR 2019, on NYU."
     )
     if plan.sets:
@@ -108,8 +108,9 @@ def latex(plan: Plan, results: Sequence[RowResult]) -> str:
     """The table for a paper: a tabular that needs no package."""
     says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *notes(results))]
     # A table that is pasted somewhere takes what it is along with it.
-    flags = [text for text, is_so in (("simulated data", simulated(results)), ("shortened", plan.scale != 1)) if is_so]
-    title = [rf"\multicolumn{{8}}{{l}}{{\textit{{{', '.join(flags)}: scale {plan.scale:g}}}}} \\"] if flags else []
+    flags = ["simulated data"] if simulated(results) else []
+    flags += [f"shortened, scale {plan.scale:g}"] if plan.scale != 1 else []
+    title = [rf"\multicolumn{{8}}{{l}}{{\textit{{{'; '.join(flags)}}}}} \\"] if flags else []
     lines = [
         *says,
         r"\begin{tabular}{lrrrrrrl}",
