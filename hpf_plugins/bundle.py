@@ -69,8 +69,10 @@ def hpf_transforms() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_refiners() -> Iterable[PluginSpec]:
-    """None is bundled."""
-    return ()
+    """The hand model fitted to the points, and the authors' denoiser of the palm."""
+    from hpf_plugins.refiners import inverse_kinematics, palm_denoiser
+
+    return (inverse_kinematics.SPEC, palm_denoiser.SPEC)
 
 
 @hookimpl

@@ -70,9 +70,9 @@ class Parts:
                 prepare(progress)
 
     def prepare_terms(self, progress: Progress = no_progress) -> None:
-        """Train or fetch what the terms need."""
-        for term in self.terms.values():
-            term.prepare(progress)
+        """Train or fetch what the terms, and the refiners of the evaluation, need."""
+        for part in (*self.terms.values(), *self.refiners):
+            part.prepare(progress)
 
 
 def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]) -> Any:

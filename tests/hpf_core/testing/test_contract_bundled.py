@@ -31,6 +31,8 @@ def capture() -> Mapping[str, Any]:
 
 SMALL: dict[str, Any] = {
     "vae": {"steps": 10, "batch": 16, "width": 16, "latent": 4},
+    "inverse_kinematics": {"samples": 64, "iterations": 3},
+    "palm_denoiser": {"steps": 5, "batch": 16, "width": 16},
     "simulated": {"train": 3, "validation": 1, "test": 2},
     "hourglass": {"width": 8, "stem": 8, "depth": 1},
     "nyu": capture,

@@ -1,0 +1,160 @@
+"""Fits a hand model's pose and shape to points: batched Levenberg-Marquardt within limits, from a near start."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hpf_core.interfaces import HandModel
+from hpf_core.rotations import rotation_vector
+
+_GLOBAL = 6  # rotation and translation, which every pose begins with
+_STEP = 1e-6  # of the forward differences, in the parameters' own units; in float64 they are good to about 1e-8
+_FIRST_DAMPING = 1e-2
+_FLOOR = 1e-9  # of the damping: a parameter that moves no point keeps its value
+
+
+class Room(NamedTuple):
+    """Where a hand's parameters may be, and poses to start from, all float64.
+
+    Attributes:
+        low, high: (D + S,) limits of pose and shape; infinite for the global rotation and translation.
+        pose: (K, D) sampled poses, global part zero.
+        shape: (K, S) their shapes.
+        points: (K, J, 3) mm, their points in the hand's own frame.
+        rest: (J, 3) mm, the points of a hand of middle shape with all angles zero.
+    """
+
+    low: Tensor
+    high: Tensor
+    pose: Tensor
+    shape: Tensor
+    points: Tensor
+    rest: Tensor
+
+
+class Fitted(NamedTuple):
+    """Hands fitted to points: `pose` (N, D), `shape` (N, S), `points` (N, J, 3) mm and `residual` (N, J) mm, the
+    distance of each point from where it was seen; all float64."""
+
+    pose: Tensor
+    shape: Tensor
+    points: Tensor
+    residual: Tensor
+
+
+@torch.no_grad()
+def room_of(hand: HandModel, count: int, widen: float, generator: torch.Generator) -> Room:
+    """What `count` sampled hands span, each side widened by a share of the span.
+
+    The interface of hands has no limits of angles: what a hand samples is what it holds for possible.
+    """
+    sample = hand.sample(count, generator)
+    pose, shape = sample.pose.double(), sample.shape.double()
+    every = torch.cat([pose, shape], dim=-1)
+    low, high = every.amin(0), every.amax(0)
+    span = high - low
+    low, high = low - widen * span, high + widen * span
+    low[:_GLOBAL], high[:_GLOBAL] = -torch.inf, torch.inf
+    rest = hand.points(torch.zeros_like(pose[:1]), (shape.amin(0) + shape.amax(0))[None] / 2)[0]
+    return Room(low, high, pose, shape, hand.points(pose, shape), rest)
+
+
+@torch.no_grad()
+def fit(
+    hand: HandModel, room: Room, points: Tensor, rigid: Tensor, *, iterations: int, robust_mm: float, shape: bool
+) -> Fitted:
+    """The hand nearest to points (N, J, 3) mm: minimises sum_j c^2 / 2 log(1 + |r_j|^2 / c^2), c = `robust_mm`.
+
+    That is the negative log-likelihood of errors that have a Cauchy distribution: beyond c a point loses its say.
+    Levenberg-Marquardt with Marquardt's scaling (1963, J. SIAM 11(2)), each frame with a damping of its own;
+    a parameter at its limit that is pushed outwards stands still. The Jacobian is made of forward differences in
+    float64, all of them in one call of `hand.points`, which so needs no forward-mode derivatives.
+
+    Args:
+        hand: the model, on the points' device.
+        room: from `room_of`, on the same device.
+        points: (N, J, 3) mm.
+        rigid: (J,) bool, the points that move as one: the palm, by which the start is turned and placed.
+        iterations: steps, the same number for every frame.
+        robust_mm: c.
+        shape: whether the shape is fitted; else it stays that of the start.
+    """
+    seen = points.double()
+    values = _start(room, seen, rigid)
+    width = room.pose.shape[1]
+    free = torch.ones_like(room.low, dtype=torch.bool)
+    free[width:] = shape
+    made = hand.points(values[:, :width], values[:, width:])
+    cost = _cost(made - seen, robust_mm)
+    damping = torch.full_like(cost, _FIRST_DAMPING)
+    for _ in range(iterations):
+        jacobian = _jacobian(hand, values, made, width)
+        weight = 1 / (1 + (made - seen).square().sum(-1) / robust_mm**2)
+        step = _step(jacobian, made - seen, weight, damping, values, room, free)
+        trial = torch.clamp(values + step, room.low, room.high)
+        there = hand.points(trial[:, :width], trial[:, width:])
+        reached = _cost(there - seen, robust_mm)
+        better = reached < cost  # false where it isn't a number
+        values = torch.where(better[:, None], trial, values)
+        made = torch.where(better[:, None, None], there, made)
+        cost = torch.where(better, reached, cost)
+        damping = torch.where(better, damping / 5, damping * 4).clamp(1e-9, 1e9)
+    return Fitted(values[:, :width], values[:, width:], made, (made - seen).norm(dim=-1))
+
+
+def _start(room: Room, seen: Tensor, rigid: Tensor) -> Tensor:
+    """(N, D + S): the palm by Procrustes alignment, the rest from the sampled hand that is nearest in the palm's
+    frame."""
+    rotation, translation = _align(room.rest[rigid], seen[:, rigid])
+    own = (seen - translation[:, None]) @ rotation  # the inverse rotation, for row vectors
+    nearest = torch.cdist(own.flatten(1), room.points.flatten(1)).argmin(dim=-1)
+    # Once more, with that hand's own palm.
+    rotation, translation = _align(room.points[nearest][:, rigid], seen[:, rigid])
+    pose = room.pose[nearest]
+    turned = torch.cat([rotation_vector(rotation), translation, pose[:, _GLOBAL:]], dim=-1)
+    return torch.cat([turned, room.shape[nearest]], dim=-1)
+
+
+def _align(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Proper rotations (N, 3, 3) and translations (N, 3) that take `source` (K, 3) or (N, K, 3) nearest to `target`
+    (N, K, 3) (Kabsch 1978). Points on a line get one of the rotations that are as good: it is a start, no result."""
+    source = source.expand_as(target)
+    centre, goal = source.mean(dim=1), target.mean(dim=1)
+    covariance = (target - goal[:, None]).transpose(-1, -2) @ (source - centre[:, None])
+    left, _, right = torch.linalg.svd(covariance)
+    sign = torch.linalg.det(left @ right).sign()
+    left = torch.cat([left[..., :2], left[..., 2:] * sign[:, None, None]], dim=-1)
+    rotation = left @ right
+    return rotation, goal - (rotation @ centre[..., None])[..., 0]
+
+
+def _cost(residual: Tensor, robust_mm: float) -> Tensor:
+    """(N,) mm^2 of residuals (N, J, 3) mm."""
+    return (residual.square().sum(-1) / robust_mm**2).log1p().sum(-1) * robust_mm**2 / 2
+
+
+def _jacobian(hand: HandModel, values: Tensor, made: Tensor, width: int) -> Tensor:
+    """(N, 3J, P): how the points move with each parameter."""
+    count, parameters = values.shape
+    moved = values[:, None] + _STEP * torch.eye(parameters, dtype=values.dtype, device=values.device)
+    moved = moved.flatten(0, 1)
+    points = hand.points(moved[:, :width], moved[:, width:]).unflatten(0, (count, parameters))
+    return ((points - made[:, None]) / _STEP).flatten(2).transpose(-1, -2)
+
+
+def _step(
+    jacobian: Tensor, residual: Tensor, weight: Tensor, damping: Tensor, values: Tensor, room: Room, free: Tensor
+) -> Tensor:
+    """(N, P): the damped Gauss-Newton step of the parameters that may move."""
+    weighted = jacobian * weight.repeat_interleave(3, dim=-1)[..., None]
+    gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
+    stuck = ((values <= room.low) & (gradient > 0)) | ((values >= room.high) & (gradient < 0)) | ~free
+    normal = weighted.transpose(-1, -2) @ jacobian
+    normal = normal.masked_fill(stuck[:, :, None] | stuck[:, None, :], 0.0)
+    scale = normal.diagonal(dim1=-2, dim2=-1)
+    normal = normal + torch.diag_embed(damping[:, None] * scale + _FLOOR + stuck.double())
+    found = torch.linalg.solve_ex(normal, -gradient.masked_fill(stuck, 0.0)).result
+    return torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,182 @@
+"""A small network rewrites the palm's points from all points, as the authors' code does after its network.
+
+Theirs has 112 inputs, two hidden layers of 256 and 33 outputs (the 11 palm points), and is trained on synthetic poses
+with 10 mm noise. Which 112 numbers it reads isn't known here; this one reads all coordinates of all points.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hpf_core.cache import bytes_key, content_key, write_atomic
+from hpf_core.errors import PluginError, RunError
+from hpf_core.geometry import at_least_float32
+from hpf_core.interfaces import (
+    INTERFACE_VERSION,
+    Build,
+    Config,
+    HandModel,
+    PluginSpec,
+    Progress,
+    Refiner,
+    no_progress,
+)
+from hpf_plugins.refiners.palm_training import PalmNetwork, train
+
+log = logging.getLogger("hpf.refiners.palm_denoiser")
+
+_RECIPE_OF_TRAINING = 1  # raise when what `palm_training.py` does changes: older caches are then left aside
+
+
+class PalmDenoiserConfig(Config):
+    """The network, and what it is trained on."""
+
+    width: int = Field(256, ge=8, le=4096, description="units in each hidden layer")
+    noise_mm: float = Field(
+        10.0, gt=0, le=100, description="standard deviation of the noise on every coordinate in training, mm"
+    )
+    cone_deg: float = Field(
+        180.0, ge=0, le=180, description="training poses are seen from within this angle of the palm's axis, degrees"
+    )
+    roll_deg: float = Field(180.0, ge=0, le=180, description="and turned in the image by up to this, degrees")
+    steps: int = Field(1500, ge=1, description="training steps")
+    batch: int = Field(256, ge=2, le=65536, description="poses in each training step")
+    seed: int = Field(0, ge=0, description="seed of the training; not the run's, so that runs share one network")
+
+
+class PalmDenoiser(Refiner):
+    """Rewrites the points of the palm from all points; the fingers' stay as they are.
+
+    Attributes:
+        noisy_mm, held_out_mm: after `prepare`, the mean error of held-out palm points with noise, before and after.
+    """
+
+    def __init__(self, config: PalmDenoiserConfig, hand: HandModel, cache: Path) -> None:
+        super().__init__()
+        palm = [k for k, part in enumerate(hand.parts) if part == "palm"]
+        if not palm:
+            parts = ", ".join(dict.fromkeys(hand.parts))
+            raise PluginError(f"palm_denoiser needs a hand model with points of the part 'palm'; its parts are {parts}")
+        self.config = config
+        self.noisy_mm: float | None = None
+        self.held_out_mm: float | None = None
+        self._hand = (hand,)  # in a tuple: a part of the run, not of this module
+        self._cache = cache
+        generator = torch.Generator().manual_seed(config.seed)
+        self.network = PalmNetwork(len(hand.names), torch.tensor(palm), config.width, generator).requires_grad_(False)
+
+    def prepare(self, progress: Progress = no_progress) -> None:
+        """Load the trained network from the cache, or train it (10 to 20 s on one CPU core by default) and keep it.
+
+        Raises:
+            RunError: the cache can't be written.
+        """
+        if self.held_out_mm is not None:
+            return
+        path = self.cache_file()
+        if not self._load(path):
+            self._train(path, progress)
+
+    def cache_file(self) -> Path:
+        """Where the trained network is kept: its name hashes all that the training depends on."""
+        (hand,) = self._hand
+        content = {
+            "interface": list(INTERFACE_VERSION),
+            "training": _RECIPE_OF_TRAINING,
+            "torch": str(torch.__version__),
+            "hand": _fingerprint(hand),
+            "palm": self.network.palm.tolist(),
+            "config": self.config.model_dump(mode="json"),
+        }
+        return self._cache / "palm_denoiser" / f"{content_key(content)}.safetensors"
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(N, J, 3) mm in the crop's frame.
+
+        Raises:
+            RunError: `prepare` wasn't called.
+        """
+        if self.held_out_mm is None:
+            raise RunError("The palm denoiser isn't trained yet: call its prepare() before the first use.")
+        points = at_least_float32(points)
+        palm = self.network(points.float()).to(points.dtype)
+        return points.index_copy(1, self.network.palm, palm)
+
+    def _train(self, path: Path, progress: Progress) -> None:
+        c = self.config
+        trained = train(
+            self._hand[0],
+            self.network.palm,
+            width=c.width,
+            noise_mm=c.noise_mm,
+            cone_deg=c.cone_deg,
+            roll_deg=c.roll_deg,
+            steps=c.steps,
+            batch=c.batch,
+            seed=c.seed,
+            progress=progress,
+        )
+        weights = trained.network.state_dict()
+        metadata = {
+            "noisy_mm": repr(trained.noisy_mm),
+            "held_out_mm": repr(trained.held_out_mm),
+            "sha256": _digest(weights),
+        }
+        write_atomic(path, lambda temporary: save_file(weights, temporary, metadata))
+        self._take(weights, trained.noisy_mm, trained.held_out_mm)
+
+    def _load(self, path: Path) -> bool:
+        """Take the weights from the cache; False where there are none, or they are damaged."""
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+            if metadata.get("sha256") != _digest(weights):
+                raise ValueError("its checksum doesn't match")
+            self._take(weights, float(metadata["noisy_mm"]), float(metadata["held_out_mm"]))
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+            log.warning("The palm denoiser's cache %s is damaged (%s): it is trained again.", path, error)
+            return False
+        return True
+
+    def _take(self, weights: dict[str, Tensor], noisy_mm: float, held_out_mm: float) -> None:
+        self.network.load_state_dict(weights)
+        self.noisy_mm, self.held_out_mm = noisy_mm, held_out_mm
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes."""
+    parts = {name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()}
+    return content_key(parts)
+
+
+@torch.no_grad()
+def _fingerprint(hand: HandModel) -> str:
+    """What the hand model samples and how it poses it, as a hash."""
+    device = hand.radii.device
+    sample = hand.sample(64, torch.Generator(device).manual_seed(0))
+    tensors = (sample.pose, sample.shape, hand.points(sample.pose, sample.shape))
+    return bytes_key(b"".join(t.cpu().numpy().tobytes() for t in tensors))
+
+
+def _make(config: PalmDenoiserConfig, build: Build) -> PalmDenoiser:
+    return PalmDenoiser(config, build.need_hand(), build.cache)
+
+
+SPEC = PluginSpec(
+    kind="refiner",
+    name="palm_denoiser",
+    config=PalmDenoiserConfig,
+    factory=_make,
+    summary="a small network rewrites the palm's points from all points",
+    source="the public code of Wan et al., CVPR 2019; trained anew",
+)
