@@ -1,4 +1,4 @@
-"""`hpf plugins new` and `check`: a package of every kind, installed, listed, checked and run in one fresh environment."""
+"""`hpf plugins new` and `check`: packages of every kind, installed, listed, checked and run in a fresh environment."""
 
 from __future__ import annotations
 

@@ -381,6 +381,18 @@ def plugin(*specs: object, hook: str = "hpf_priors") -> ModuleType:
         ({"default_weight": float("nan")}, "its default_weight must be a number >= 0"),
         ({"default_weight": True}, "its default_weight must be a number >= 0"),
         ({"interface": (1, 1)}, "newer than this HPF's"),
+        (
+            {"interface": ((1, 1), (2, 0))},
+            "it is built for interface 1.1 to 2.0, newer than this HPF's 1.0: upgrade HPF",
+        ),
+        (
+            {"interface": ((0, 1), (0, 9))},
+            "it is built for interface 0.1 to 0.9, which this HPF (1.0) no longer serves",
+        ),
+        ({"interface": ((1, 0), (0, 9))}, "has the newest before the oldest"),
+        ({"interface": ((1, 0), 2)}, "two whole numbers such as (1, 0), or the oldest and the newest"),
+        ({"interface": (True, 0)}, "two whole numbers"),
+        ({"deprecated": "a\nb"}, "its deprecated must say in one line"),
         ({"kind": "renderer"}, "hpf_priors must give plugins of kind 'prior'"),
     ],
 )
@@ -391,6 +403,12 @@ def test_specifications_that_are_refused(changes: dict[str, Any], reason: str) -
     assert [row.status for row in rows] == ["ok", "broken"]
     assert reason in rows[1].reason
     assert [offer.spec for offer in host.registered()] == [good]
+
+
+@pytest.mark.parametrize("interface", [(1, 0), ((0, 3), (1, 0)), ((1, 0), (1, 9)), ((0, 1), (2, 7)), ((1, 0), (1, 0))])
+def test_interfaces_that_will_do(interface: Any) -> None:
+    host = PluginHost()
+    assert [row.status for row in host.add(plugin(spec(interface=interface)))] == ["ok"]
 
 
 def test_weight_is_only_a_term_s_key() -> None:

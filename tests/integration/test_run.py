@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import hpf_core
 from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
@@ -35,7 +36,9 @@ def test_a_run_leaves_everything(whole):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
     assert not list((out / "checkpoints").iterdir()), "checkpoints of finished stages are cleared"
     about = json.loads((out / "run.json").read_text())
-    assert about["plugins"]["data_term:m2d"].startswith("hpf ")
+    m2d = about["plugins"]["data_term:m2d"]
+    assert (m2d["package"], m2d["version"]) == ("hpf", hpf_core.__version__)
+    assert m2d["source"].startswith("Wan et al.")
     assert about["versions"]["torch"] == torch.__version__
     # The weights are the fitted stage's, not the control's, and not the best by any label.
     assert same_tensors(out / "weights.safetensors", out / "stages" / "fit.safetensors")
