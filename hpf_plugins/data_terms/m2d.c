@@ -25,31 +25,50 @@ typedef struct {
     REAL *by_depth, *by_anchor; /* (P, H, W) and (P, H, W, 2); the latter null without `silhouette` */
 } residual_t;
 
-static void residual_of(const void *given, int64_t pair) {
-    const residual_t *job = given;
-    const int64_t pixels = job->pixels, at = pair * pixels, of = job->target[pair] * pixels;
+enum { BLOCK = 256 /* pixels whose residuals are found without a branch, before they are summed */ };
+
+static inline __attribute__((always_inline)) void residuals_of(const residual_t *job, int64_t pair, int silhouette) {
+    const int64_t pixels = job->pixels;
     const REAL background = (REAL)job->background, far = (REAL)job->far, clamp = (REAL)job->clamp;
+    const REAL *restrict depth = job->depth + pair * pixels, *restrict anchor = job->anchor + 2 * pair * pixels;
+    const int8_t *restrict hit = job->hit + pair * pixels;
+    const REAL *restrict map = job->map + job->target[pair] * pixels;
+    const int8_t *restrict seen = job->seen + job->target[pair] * pixels;
+    const REAL *restrict nearest = silhouette ? job->nearest + 2 * job->target[pair] * pixels : NULL;
+    const int8_t *restrict counts = job->counts ? job->counts + pair * pixels : NULL;
+    _Alignas(64) REAL residual[BLOCK];
     double sum = 0;
-    int64_t count = 0;
-    for (int64_t i = 0; i < pixels; ++i) {
-        if (job->counts && !job->counts[at + i]) continue;
-        ++count;
-        const int hit = job->hit[at + i];
-        REAL residual;
-        if (job->silhouette && hit && !job->seen[of + i]) {
-            const REAL x = job->anchor[2 * (at + i)] - job->nearest[2 * (of + i)];
-            const REAL y = job->anchor[2 * (at + i) + 1] - job->nearest[2 * (of + i) + 1];
-            residual = sqrt(x * x + y * y);
-        } else {
-            const REAL depth = hit ? job->depth[at + i] : background, map = job->map[of + i];
-            residual = fabs((depth > far ? far : depth) - (map > far ? far : map));
+    int64_t total = 0;
+    for (int64_t start = 0; start < pixels; start += BLOCK) {
+        const int count = (int)(pixels - start < BLOCK ? pixels - start : BLOCK);
+        for (int k = 0; k < count; ++k) {
+            const int64_t i = start + k;
+            const REAL shown = hit[i] ? depth[i] : background;
+            REAL found = fabs((shown > far ? far : shown) - (map[i] > far ? far : map[i]));
+            if (silhouette) {
+                const REAL x = anchor[2 * i] - nearest[2 * i], y = anchor[2 * i + 1] - nearest[2 * i + 1];
+                const REAL aside = sqrt(x * x + y * y);
+                found = (hit[i] != 0) & (seen[i] == 0) ? aside : found;
+            }
+            found = found > clamp ? clamp : found;
+            residual[k] = job->squared ? found * found : found;
         }
-        residual = residual > clamp ? clamp : residual;
-        sum += job->squared ? residual * residual : residual;
+        if (counts)
+            for (int k = 0; k < count; ++k) residual[k] = counts[start + k] ? residual[k] : 0;
+        for (int k = 0; k < count; ++k) total += counts ? counts[start + k] : 1;
+        double each[8] = {0};
+        for (int k = 0; k < count; ++k) each[k % 8] += residual[k];
+        for (int k = 0; k < 8; ++k) sum += each[k];
     }
-    const int64_t total = count > 0 ? count : 1;
+    if (total < 1) total = 1;
     job->value[pair] = (REAL)(sum / (double)total);
     job->total[pair] = (REAL)total;
+}
+
+static void residual_of(const void *given, int64_t pair) {
+    const residual_t *job = given;
+    if (job->silhouette) residuals_of(job, pair, 1);
+    else residuals_of(job, pair, 0);
 }
 
 void residual_forward(int64_t pairs, int64_t threads, int64_t pixels, int64_t silhouette, int64_t squared,
