@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -187,25 +186,6 @@ def test_pictures_are_there_and_described(page: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ the other pages
 
 
-def test_the_plugin_of_the_tutorial(host: PluginHost, tiny: Path, tmp_path: Path) -> None:
-    """It is a plugin, `--with` adds it to the stages that fit, and it says what it should."""
-    page = text_of("docs/plugins.md")
-    code = next(block for block in blocks(page, "python") if "class InCube" in block)
-    module = ModuleType("hpf_in_cube")
-    exec(compile(code, "docs/plugins.md", "exec"), module.__dict__)
-    own = PluginHost.load(only=[])
-    assert [row.status for row in own.add(module, "hpf-in-cube", "0.1.0")] == ["ok"]
-    resolved = load(tiny, with_terms=["in_cube"], sets=["terms.in_cube.margin_mm=10"], host=own)
-    assert [stage.name for stage in resolved.stages if "in_cube" in [term.name for term in stage.terms]] == ["fit"]
-    prior = module.__dict__["InCube"](140.0)
-    points = torch.tensor([[[150.0, 0.0, 0.0], [0.0, -160.0, 0.0]]])
-    assert prior(points).values.tolist() == [(10.0**2 + 20.0**2) / 2]
-
-    names = {"my_module": module}
-    exec(compile(blocks(page, "python")[-1], "docs/plugins.md", "exec"), names)
-    assert names["found"].spec.name == "bone_length"  # type: ignore[attr-defined]
-
-
 def test_the_recipe_of_the_manual(host: PluginHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that may stand in it does, and the Python beside it runs."""
     page = text_of("docs/recipes.md")
@@ -379,7 +359,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_plugins_that_are_named_exist(page: Path, host: PluginHost) -> None:
     text = page.read_text(encoding="utf-8")
-    known = {name for row in host.rows() for name in (row.name, *row.aliases)} | {"in_cube", "NAME", "d2m_far"}
+    known = {name for row in host.rows() for name in (row.name, *row.aliases)} | {"my_prior", "NAME", "d2m_far"}
     named = re.findall(r"\buse: ([\w-]+)", text) + re.findall(r"hpf plugins show ([\w-]+)", text)
     named += [name for names in re.findall(r"--with(?:out)? ([\w,-]+)", text) for name in names.split(",")]
     named += re.findall(r"\bterms\.(\w+)\.", text) + re.findall(r"get\(\"\w+\", \"(\w+)\"\)", text)

@@ -15,14 +15,12 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from pydantic import Field
 
 from hpf_core import hookspecs
 from hpf_core.errors import PluginError
-from hpf_core.geometry import Grid
 from hpf_core.hookspecs import HOOKS, hookimpl
-from hpf_core.interfaces import KINDS, Build, Config, Kind, PluginSpec
+from hpf_core.interfaces import KINDS, Config, Kind, PluginSpec
 from hpf_core.plugins import PluginHost, PluginRow, PluginWarning, describe_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -574,26 +572,3 @@ def test_example_of_the_hook_is_python_and_right(hook: str) -> None:
     assert given.keys() <= fields.keys()
     required = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     assert required <= given.keys()
-
-
-def test_tutorial_is_a_plugin_that_works(install: Callable[..., None], tmp_path: Path) -> None:
-    """The package of `docs/plugins.md`, written to disk as the page says, found, built and evaluated."""
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    files = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL))
-    assert set(files) == {"pyproject.toml", "hpf_in_cube.py"}
-    tomllib = importlib.import_module("tomllib")
-    project = tomllib.loads(files["pyproject.toml"])["project"]
-    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = "\n".join(f"{name} = {value}" for name, value in project["entry-points"]["hpf"].items())
-    (info / "entry_points.txt").write_text(f"[hpf]\n{points}\n")
-    (tmp_path / "hpf_in_cube.py").write_text(files["hpf_in_cube.py"])
-    install(tmp_path)
-    found = load().get(("data_term", "prior"), "in_cube")
-    build = Build(grid=Grid(size=8, cube_mm=300.0), seed=0, cache=tmp_path)
-    term = found.spec.factory(found.spec.config(margin_mm=10.0), build)
-    points_mm = torch.tensor([[[0.0, 0.0, 139.0], [0.0, -139.0, 0.0]], [[0.0, 0.0, 144.0], [0.0, 0.0, 0.0]]])
-    value = term(points_mm)
-    torch.testing.assert_close(value.values, torch.tensor([0.0, 8.0]))  # 4 mm too far, squared, over two points
-    torch.testing.assert_close(value.weights, torch.ones(2))

@@ -1,0 +1,171 @@
+"""docs/plugins.md: its tutorial is walked, its reference is what the code says, its tables are true."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from hpf_core import hookspecs
+from hpf_core.errors import PluginError
+from hpf_core.hookspecs import HOOKS, hookimpl
+from hpf_core.interfaces import KINDS, Observer, PluginSpec
+from hpf_core.plugins import PluginHost
+from hpf_core.plugins.scaffold import new_package
+from hpf_core.recipe import load
+from hpf_core.testing import CLAUSES, check, clauses_of
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "plugins.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[ModuleType]:
+    """The tutorial's module."""
+    (text,) = re.findall(r"^`hpf_my_prior.py`:\n\n```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    made = ModuleType("hpf_my_prior")
+    exec(compile(text, "hpf_my_prior.py", "exec"), made.__dict__)
+    sys.modules["hpf_my_prior"] = made
+    yield made
+    del sys.modules["hpf_my_prior"]
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    """`python tools/plugin_reference.py` writes it."""
+    tool = runpy.run_path(str(ROOT / "tools" / "plugin_reference.py"))
+    assert re.findall(r"<!-- reference: (\w+) -->", TEXT) == ["clauses", *KINDS]
+    assert tool["replaced"](TEXT) == TEXT
+    assert tool["CLASSES"].keys() == set(KINDS)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_is_documented_with_its_interface_and_has_a_contract(hook: str) -> None:
+    """A new hook fails here until it has a section, an interface below it, a docstring, clauses and a package to begin
+    from (whose tests are in test_contract_broken.py and test_plugins_new.py)."""
+    kind = HOOKS[hook]
+    _, found, section = TEXT.partition(f"### `{hook}() -> Iterable[PluginSpec]`\n")
+    assert found
+    assert f"<!-- reference: {kind} -->" in section.partition("\n### ")[0]
+    assert "Example:" in (getattr(hookspecs, hook).__doc__ or "")
+    own = [clause for clause in clauses_of(kind) if clause.kinds != KINDS]
+    assert own, f"the contract asks nothing of a {kind} by itself"
+    assert (ROOT / "hpf_core" / "plugins" / "templates" / f"{kind}.py.txt").is_file()
+
+
+def test_every_event_of_a_run_is_documented() -> None:
+    section = TEXT.partition("<!-- reference: observer -->")[2].partition("<!-- end -->")[0]
+    for name, value in vars(Observer).items():
+        if callable(value) and not name.startswith("_"):
+            assert f"def {name}(" in section
+            assert value.__doc__
+
+
+def test_the_fields_of_a_specification_are_all_listed() -> None:
+    table = TEXT.partition("## The specification")[2].partition("\n## ")[0]
+    named = {
+        name for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == {field.name for field in dataclasses.fields(PluginSpec)}
+
+
+def test_the_first_command_writes_what_is_listed(tmp_path: Path) -> None:
+    assert "hpf plugins new prior my_prior\n" in blocks("sh")[0]
+    made = new_package("prior", "my_prior", tmp_path)
+    table = TEXT.partition("| file | is |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE) == [path.name for path in made]
+    assert 'my_prior = "hpf_my_prior"' in made[2].read_text()
+
+
+def test_the_prior_of_the_tutorial_keeps_the_contract(module: ModuleType) -> None:
+    broken = [(f.clause.name, f.why) for f in check(module.__dict__["SPEC"]) if f.status != "holds"]
+    assert broken == []
+    assert len(list(clauses_of("prior"))) < len(CLAUSES)
+
+
+def test_the_prior_of_the_tutorial_says_what_it_should(module: ModuleType, tmp_path: Path) -> None:
+    """3, 4 mm too far: a mean over five fingertips; it is added to the stages that fit."""
+    host = PluginHost.load(only=[])
+    assert [row.status for row in host.add(module, "hpf-my-prior", "0.1.0")] == ["ok"]
+    hand = host.get("hand", "spheres41").spec
+    from hpf_core.geometry import Grid
+    from hpf_core.interfaces import Build
+
+    bare = Build(grid=Grid(), seed=0, cache=tmp_path)
+    build = dataclasses.replace(bare, hand=hand.factory(hand.config(), bare))
+    prior = module.__dict__["build"](module.__dict__["MyPriorConfig"](), build)
+    assert build.hand is not None
+    points = torch.zeros(1, 41, 3)
+    points[0, build.hand.fingertips[0]] = torch.tensor([0.0, 133.0, 0.0])
+    points[0, build.hand.fingertips[1]] = torch.tensor([-134.0, 0.0, 0.0])
+    assert prior(points).values.tolist() == pytest.approx([(9 + 16) / 5])
+    # A hand that the model samples is within reach.
+    sampled = build.hand.points(*build.hand.sample(200, torch.Generator().manual_seed(0)))
+    assert float(prior(sampled).values.max()) == 0
+    recipe = ROOT / "recipes" / "quickstart.yaml"
+    resolved = load(recipe, with_terms=["my_prior"], sets=["terms.my_prior.reach_mm=120"], host=host)
+    assert "my_prior" in [term.name for stage in resolved.stages if stage.draw_real for term in stage.terms]
+
+
+def test_the_contract_as_it_is_written(module: ModuleType) -> None:
+    (code,) = [block for block in blocks("python") if "test_contract = contract(SPEC)" in block]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/plugins.md", "exec"), names)
+    for name in ("test_contract", "test_contract_of_short_arms"):
+        (mark,) = names[name].pytestmark
+        assert [parameter.values[0] for parameter in mark.args[1]] == list(clauses_of("prior"))
+
+
+def test_the_python_at_its_end() -> None:
+    names: dict[str, Any] = {"my_module": ModuleType("my_module")}
+    names["my_module"].hpf_priors = hookimpl(list)
+    exec(compile(blocks("python")[-1], "docs/plugins.md", "exec"), names)
+    assert names["found"].spec.name == "bone_length"
+
+
+@pytest.mark.parametrize(
+    ("interface", "ours"), [((1, 0), (1, 0)), (((1, 2), (2, 0)), (1, 2)), (((1, 2), (2, 0)), (2, 7))]
+)
+def test_versions_that_work(interface: Any, ours: Any, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    monkeypatch.setattr("hpf_core.plugins.checks.INTERFACE_VERSION", ours)
+    assert f"| `{interface}` |" in TEXT
+    host = PluginHost()
+    host.add(_offering(dataclasses.replace(module.__dict__["SPEC"], interface=interface)))
+    assert host.get("prior", "my_prior")
+
+
+@pytest.mark.parametrize(
+    ("interface", "ours", "said"),
+    [
+        ((2, 0), (1, 0), "built for interface 2.0, newer than this HPF's 1.0: upgrade HPF"),
+        ((1, 9), (2, 0), "no longer serves: upgrade the plugin"),
+        (((1, 2), (2, 0)), (1, 1), "newer than this HPF's 1.1"),
+        (((1, 2), (2, 0)), (3, 0), "no longer serves"),
+    ],
+)
+def test_versions_that_do_not(
+    interface: Any, ours: Any, said: str, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    monkeypatch.setattr("hpf_core.plugins.checks.INTERFACE_VERSION", ours)
+    host = PluginHost()
+    host.add(_offering(dataclasses.replace(module.__dict__["SPEC"], interface=interface)))
+    with pytest.raises(PluginError, match=re.escape(said)):
+        host.get("prior", "my_prior")
+
+
+def _offering(spec: PluginSpec) -> ModuleType:
+    made = ModuleType("offering")
+    made.hpf_priors = hookimpl(lambda: [spec])  # type: ignore[attr-defined]
+    return made
