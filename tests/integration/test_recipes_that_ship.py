@@ -64,15 +64,6 @@ def _dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPF_NYU_ROOT", "/nowhere")
 
 
-def ship(path: Path, host: PluginHost, sets: tuple[str, ...] = (), stages: list[str] | None = None) -> Resolved:
-    """A recipe; without the palm denoiser where that isn't there."""
-    try:
-        host.get("refiner", "palm_denoiser")
-    except PluginError:
-        sets = (*sets, *(["evaluate.refiners=[]"] if path.stem == "official" else []))
-    return load(path, host=host, sets=sets, stages=stages)
-
-
 def document(resolved: Resolved) -> dict[str, Any]:
     """Each option by its path; a stage that isn't there, and a term that is off, is "off"."""
     found: dict[str, Any] = {}
@@ -104,7 +95,7 @@ def load_terms(whole: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_it_resolves(path: Path, host: PluginHost, tmp_path: Path) -> None:
-    got = ship(path, host)
+    got = load(path, host=host)
     assert got.recipe.name == path.stem
     assert got.notes == ()
     saved = tmp_path / "saved.yaml"
@@ -158,7 +149,7 @@ def test_a_step_of_each_stage(
     path: Path, host: PluginHost, capture: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPF_NYU_ROOT", str(capture))
-    there = ship(path, host)
+    there = load(path, host=host)
     sets = [s for s in _SMALL if "vae" not in s or there.document()["terms"].get("vae") not in (None, "off")]
     for stage in there.stages:
         if stage.control_of is None:
@@ -170,7 +161,7 @@ def test_a_step_of_each_stage(
         sets += ["stages.fit.cycle=2", "stages.control.cycle=2"]
         spans = {name: [0, 1] if "cross" in name or name == "multiview" else [1, 2] for name in there.stages[1].during}
         sets += [f"stages.fit.during={spans}"]
-    resolved = ship(path, host, tuple(sets))
+    resolved = load(path, host=host, sets=sets)
     parts = build_parts(resolved, cache)
     parts.prepare()
     for plan in resolved.stages:
@@ -191,7 +182,7 @@ def test_a_step_of_each_stage(
 
 def test_the_official_cycle_is_an_epoch_in_two_parts(host: PluginHost) -> None:
     """1,500 steps across views, 1,410 within them; what both parts hold a view against is otherwise the same."""
-    fit = next(stage for stage in ship(RECIPES / "official.yaml", host).stages if stage.name == "fit")
+    fit = next(stage for stage in load(RECIPES / "official.yaml", host=host).stages if stage.name == "fit")
     assert fit.cycle == 72757 // 25
     assert fit.steps == 75 * fit.cycle
     for epoch in (0, 74):
@@ -211,6 +202,6 @@ def test_the_official_cycle_is_an_epoch_in_two_parts(host: PluginHost) -> None:
 
 def test_the_official_network_needs_its_tolerance(host: PluginHost, cache: Path) -> None:
     sets = ("data.real=null", "backbone.tolerance_mm=1", "evaluate.data=synthetic")
-    resolved = ship(RECIPES / "official.yaml", host, sets, stages=["pretrain"])
+    resolved = load(RECIPES / "official.yaml", host=host, sets=sets, stages=["pretrain"])
     with pytest.raises(PluginError, match=r"an ideal label is read back up to 5\d\.\d mm off"):
         build_parts(resolved, cache)
