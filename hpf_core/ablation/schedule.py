@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -126,15 +126,15 @@ class Schedule:
         return False
 
     def _prepare(self, resolved: Resolved, claims: Claims) -> None:
-        """Make the data's caches and the priors one process at a time: two that begin together would disturb or repeat
-        each other. Rows may share a capture and differ in how they use it, hence one claim for all of them."""
+        """Make the data's caches one process at a time: two that begin together would disturb or repeat each other.
+        Rows may share a capture and differ in how they use it, hence one claim for all of them."""
         document = resolved.document()
-        parts = ("hand", "renderer", "grid", "data", "terms")
-        key = content_key({name: document[name] for name in parts})
+        key = content_key({name: document[name] for name in ("hand", "renderer", "grid", "data")})
         if key in self._prepared:
             return
-        with claims.hold("preparing"), self.watch("data and priors") as watcher:
-            build_parts(resolved, self.cache).prepare(watcher.progress)
+        with claims.hold("data"), self.watch("data") as watcher:
+            # Without stages: terms have nothing to do with it.
+            build_parts(replace(resolved, stages=()), self.cache).prepare_data(watcher.progress)
         self._prepared.add(key)
 
     def _pretrained(self, part: shared.Shared, claims: Claims) -> Path:

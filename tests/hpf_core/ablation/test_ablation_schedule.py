@@ -68,12 +68,23 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
 
 
+@pytest.fixture
+def whole(planned: Planned, host: PluginHost, cache: Path) -> tuple[Plan, Diary]:
+    """An ablation that nothing interrupted, made once, and who watched it."""
+    if not _WHOLE:
+        plan, diary = planned("full", "no_m2d", "synth_noise"), Diary()
+        assert set(made(plan, host, diary).values()) == {"done"}
+        _WHOLE.append((plan, diary))
+    return _WHOLE[0]
+
+
+_WHOLE: list[tuple[Plan, Diary]] = []
+
+
 def test_rows_share_their_pretraining_and_are_the_runs_that_they_would_be_alone(
-    planned: Planned, host: PluginHost, tmp_path: Path
+    whole: tuple[Plan, Diary], host: PluginHost, tmp_path: Path
 ) -> None:
-    plan = planned("full", "no_m2d", "synth_noise")
-    diary = Diary()
-    assert set(made(plan, host, diary).values()) == {"done"}
+    plan, diary = whole
     assert [(what.partition(" ")[0], stage) for what, stage, _ in diary.stages] == [
         *[("shared", "pretrain"), ("full,", "fit"), ("full,", "control"), ("no_m2d,", "fit")],
     ]
@@ -130,26 +141,25 @@ def test_a_bug_in_a_plugin_takes_no_other_row_with_it(
 
 
 @pytest.mark.parametrize("at", [("shared", "pretrain", 2), ("full", "fit", 4)], ids=["pretraining", "fit"])
-def test_what_is_interrupted_goes_on_where_it_was(planned: Planned, host: PluginHost, at: tuple[str, str, int]) -> None:
-    plan = planned("full", "synth_noise")
+def test_what_is_interrupted_goes_on_where_it_was(
+    planned: Planned, whole: tuple[Plan, Diary], host: PluginHost, at: tuple[str, str, int]
+) -> None:
+    plan = planned("full", out="interrupted")
     with pytest.raises(KeyboardInterrupt):
         made(plan, host, Diary(at))
     assert not list(plan.claims.iterdir())
     diary = Diary()
     assert set(made(plan, host, diary).values()) == {"done"}
     assert (at[1], at[2]) == diary.stages[0][1:]
-    whole = planned("full", "synth_noise", out="whole")
-    made(whole, host)
-    for job, other in zip(plan.jobs(), whole.jobs(), strict=True):
-        run, uninterrupted = plan.run_folder(job), whole.run_folder(other)
-        assert metrics(run) == metrics(uninterrupted)
-        assert (run / "weights.safetensors").read_bytes() == (uninterrupted / "weights.safetensors").read_bytes()
+    run, uninterrupted = (each.run_folder(each.jobs()[0]) for each in (plan, whole[0]))
+    assert metrics(run) == metrics(uninterrupted)
+    assert (run / "weights.safetensors").read_bytes() == (uninterrupted / "weights.safetensors").read_bytes()
 
 
 def test_what_another_works_on_is_waited_for(
     planned: Planned, host: PluginHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planned("synth_noise", "full")
+    plan = planned("synth_noise", "full", sets=SMALL)
     plan.claims.mkdir()
     claim = plan.claims / "synth_noise-seed-0.0"
     claim.write_text(json.dumps({"where": "elsewhere", "pid": 7}))
@@ -166,6 +176,9 @@ def test_what_another_works_on_is_waited_for(
     assert slept == [module.WAIT_S]
     assert said[0] == "synth_noise, seed 0: waits for process 7 on elsewhere"
 
+
+SMALL = ("stages.fit=off", "stages.control=off", "data.real=null", "evaluate=null")
+"""Pretraining alone, for tests that look at nothing else."""
 
 CODE = """
 import sys
@@ -184,7 +197,7 @@ sys.exit("failed" in outcomes.values())
 
 def test_shards_share_after_one_of_them_was_killed(planned: Planned, host: PluginHost, cache: Path) -> None:
     """The first is killed in the middle of the pretraining; two go on at once, and it is made once."""
-    plan = planned("full", "no_m2d", "synth_noise", sets=("stages.pretrain.steps=60",))
+    plan = planned("full", "no_m2d", "synth_noise", sets=(*SMALL, "stages.pretrain.steps=60"))
     environment = {**os.environ, "HPF_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", CODE, str(plan.out)]
     with subprocess.Popen([*command, "1"], env=environment, stdout=subprocess.DEVNULL) as first:
