@@ -47,6 +47,7 @@ class Parts:
     transforms: tuple[Transform, ...]
     refiners: tuple[Refiner, ...]
     observers: tuple[Observer, ...]
+    refiner_names: tuple[str, ...] = ()
 
     def energy(self, stage: StagePlan) -> Energy:
         """The weighted terms of a stage."""
@@ -141,6 +142,7 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
         transforms=tuple(_make(p, full, Transform) for p in resolved.transforms),
         refiners=tuple(_make(p, full, Refiner) for p in resolved.refiners),
         observers=tuple(_make(p, full, Observer) for p in resolved.observers),
+        refiner_names=tuple(p.name for p in resolved.refiners),
     )
     parts.to(device)
     return parts

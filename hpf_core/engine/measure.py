@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,32 @@ from hpf_core.engine.centring import Centres
 from hpf_core.errors import DataError, nearest
 from hpf_core.evaluation.metrics import Measured, measure
 from hpf_core.interfaces import Progress, no_progress
+
+NETWORK = "network"
+"""What the points before the first refiner are called, among the refiners."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What one refiner did.
+
+    Attributes:
+        name: the refiner's in the recipe, or `NETWORK` for the points that it was given.
+        measured: the errors after it.
+        moved_mm: mean distance by which it moved the hand model's points (of inverse kinematics, what the hand that
+            was found leaves of them unexplained); 0 for the network's own.
+    """
+
+    name: str
+    measured: Measured
+    moved_mm: float
+
+    def document(self) -> dict[str, Any]:
+        """As `summary.json` lists it, as plain JSON values."""
+        figures = self.measured.document()
+        left_out = ("joints", "frames", "subjects")
+        own = {name: value for name, value in figures.items() if name not in left_out}
+        return {"name": self.name, "moved_mm": round(self.moved_mm, 6), **own}
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,7 @@ class Evaluated:
         joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
         truth: (F, K, 3) float64 mm, annotated.
         measured: the errors.
+        refined: the network's own errors and those after each refiner, in their order; empty without refiners.
     """
 
     points: np.ndarray
@@ -36,6 +65,12 @@ class Evaluated:
     measured: Measured
     to_rig: np.ndarray | None = None
     centres: Centres | None = None
+    refined: tuple[Refined, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The measured figures; where there are refiners, `refiners` with those before and after each of them."""
+        own = self.measured.document()
+        return own | {"refiners": [each.document() for each in self.refined]} if self.refined else own
 
     def tensors(self) -> dict[str, Tensor]:
         """What is kept of it beside the measured figures."""
@@ -83,26 +118,56 @@ def check(parts: Parts, split: str) -> None:
         )
 
 
+def refine(parts: Parts, points: Tensor) -> list[Tensor]:
+    """The network's points (N, J, 3) mm, and what each refiner makes of them, in order."""
+    found = [points]
+    for refiner in parts.refiners:
+        found.append(refiner(found[-1]))
+    return found
+
+
 def predict(
     parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points (F, J, 3) float32 mm of the first `frames` frames in the crops of the evaluated view, refined; and the
-    maps (F, 4, 4) float32 from these crops to the rig."""
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Points (F, J, 3) float32 mm of the first `frames` frames in the crops of the evaluated view, as the network gives
+    them and after each refiner; and the maps (F, 4, 4) float32 from these crops to the rig."""
     assert parts.real is not None
     view = parts.real.protocol.view
     parts.backbone.eval()
-    found, to_rig = [], []
+    found: list[list[np.ndarray]] = []
+    to_rig = []
     with torch.no_grad():
         for first in range(0, frames, batch):
             numbers = np.arange(first, min(first + batch, frames))
             seen = parts.real.frames(split, numbers)
             points = parts.backbone(seen.depth[:, view].to(device))[-1].points
-            for refiner in parts.refiners:
-                points = refiner(points)
-            found.append(points.float().cpu().numpy())
+            found.append([each.float().cpu().numpy() for each in refine(parts, points)])
             to_rig.append(seen.to_rig[:, view].numpy())
             progress(first + len(numbers), frames, f"evaluating on {split}")
-    return np.concatenate(found), np.concatenate(to_rig)
+    return joined(found), np.concatenate(to_rig)
+
+
+def joined(batches: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """One array for each refiner, of batches of them."""
+    return [np.concatenate(each) for each in zip(*batches, strict=True)]
+
+
+def refined(
+    parts: Parts, points: Sequence[np.ndarray], measured: Measured, measure_one: Callable[[np.ndarray], Measured]
+) -> tuple[Refined, ...]:
+    """What each refiner did; nothing where there is none.
+
+    Args:
+        points: (F, J, 3) mm as the network gave them, and after each refiner.
+        measured: the errors after the last of them.
+        measure_one: the errors of such points.
+    """
+    if len(points) == 1:
+        return ()
+    names = (NETWORK, *parts.refiner_names)
+    moved = [0.0, *(float(np.linalg.norm(b - a, axis=-1).mean()) for a, b in pairwise(points))]
+    every = [*map(measure_one, points[:-1]), measured]
+    return tuple(Refined(*entry) for entry in zip(names, every, moved, strict=True))
 
 
 def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
@@ -129,17 +194,22 @@ def evaluate(
     if centring.is_asked_for(parts):
         centres = centring.refine(parts, split, device, limit, progress=progress)
     points, to_rig = predict(parts, split, frames, device, batch, progress)
-    joints = to_joints(parts, split, points)
-    labels = parts.real.labels(split)
-    measured = measure(
-        joints,
-        labels.joints[:frames],
-        joint_names=labels.names,
-        fingertips=parts.real.protocol.fingertips,
-        subject=labels.subject[:frames],
-        subject_names=labels.subject_names,
-    )
-    return Evaluated(points, joints, labels.joints[:frames], measured, to_rig, centres)
+    labels, tips = parts.real.labels(split), parts.real.protocol.fingertips
+
+    def measured(joints: np.ndarray) -> Measured:
+        return measure(
+            joints,
+            labels.joints[:frames],
+            joint_names=labels.names,
+            fingertips=tips,
+            subject=labels.subject[:frames],
+            subject_names=labels.subject_names,
+        )
+
+    joints = to_joints(parts, split, points[-1])
+    found = measured(joints)
+    steps = refined(parts, points, found, lambda each: measured(to_joints(parts, split, each)))
+    return Evaluated(points[-1], joints, labels.joints[:frames], found, to_rig, centres, steps)
 
 
 def some_frames(frames: int, count: int) -> Iterator[int]:

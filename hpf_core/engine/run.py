@@ -292,7 +292,7 @@ class Run:
         document = folder.evaluated(stage)
         if document is None:
             found, about = self._measure(plan, parts, device)
-            document = {"after": stage, **about, **found.measured.document()}
+            document = {"after": stage, **about, **found.document()}
             files.save(folder.predictions(stage), found.tensors(), {"after": stage})
             folder.write_json(folder.evaluation(stage), document)
         self._evaluations.append(document)

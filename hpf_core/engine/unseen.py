@@ -9,8 +9,8 @@ import torch
 
 from hpf_core.engine.build import Parts
 from hpf_core.engine.draw import generator
-from hpf_core.engine.measure import Evaluated
-from hpf_core.evaluation.metrics import measure
+from hpf_core.engine.measure import Evaluated, joined, refine, refined
+from hpf_core.evaluation.metrics import Measured, measure
 from hpf_core.frames import SyntheticSamples
 from hpf_core.interfaces import Progress, no_progress
 
@@ -41,23 +41,30 @@ def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress:
     assert parts.synthetic is not None
     training = parts.backbone.training
     parts.backbone.eval()
-    points, truth = [], []
+    batches: list[list[np.ndarray]] = []
+    truth = []
     with torch.no_grad():
         for batch in samples(parts, device, count):
             found = parts.backbone(batch.depth)[-1].points
-            for refiner in parts.refiners:
-                found = refiner(found)
-            points.append(found.float().cpu().numpy())
+            batches.append([each.float().cpu().numpy() for each in refine(parts, found)])
             truth.append(batch.points.float().cpu().numpy())
-            progress(sum(map(len, points)), count, "evaluating on unseen synthetic samples")
+            progress(sum(map(len, truth)), count, "evaluating on unseen synthetic samples")
     parts.backbone.train(training)
     names, matrix = _scored(parts)
-    predicted, actual = np.concatenate(points), np.concatenate(truth)
-    joints, true_joints = (
-        np.einsum("kj,fjc->fkc", matrix, side.astype(np.float64)) for side in (predicted, actual)
-    )  # fmt: skip
+    points, actual = joined(batches), np.concatenate(truth).astype(np.float64)
     tips = [k for k, row in enumerate(matrix) if row.argmax() in parts.hand.fingertips and row.max() > 0.5]
-    return Evaluated(predicted, joints, true_joints, measure(joints, true_joints, joint_names=names, fingertips=tips))
+    true_joints = np.einsum("kj,fjc->fkc", matrix, actual)
+
+    def measured(joints: np.ndarray) -> Measured:
+        return measure(joints, true_joints, joint_names=names, fingertips=tips)
+
+    def joints_of(each: np.ndarray) -> np.ndarray:
+        return np.einsum("kj,fjc->fkc", matrix, each.astype(np.float64))
+
+    joints = joints_of(points[-1])
+    errors = measured(joints)
+    steps = refined(parts, points, errors, lambda each: measured(joints_of(each)))
+    return Evaluated(points[-1], joints, true_joints, errors, refined=steps)
 
 
 def _scored(parts: Parts) -> tuple[tuple[str, ...], np.ndarray]:

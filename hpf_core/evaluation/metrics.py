@@ -22,6 +22,9 @@ CURVE_MM = np.arange(0.0, 81.0)
 """(81,) mm, the thresholds of the success curves."""
 CURVE_MM.setflags(write=False)
 
+AUC_MM = (0.0, 80.0)
+"""The range in mm over which the area under a success curve is taken, as a share of the most that it could be."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -39,6 +42,7 @@ class Measured:
         frame_max: (F,) mm, error of each frame's worst joint.
         curve_max: (81,) share of frames whose worst joint is within each of `CURVE_MM`: the success curve.
         curve_mean: (81,) share of frames whose mean error is within each of `CURVE_MM`.
+        auc_max, auc_mean: area under these two curves over `AUC_MM`, in [0, 1]. Exact, from the errors themselves.
         subjects: the same for each subject that occurs, by name, in order of their numbers; theirs are empty.
     """
 
@@ -53,6 +57,8 @@ class Measured:
     frame_max: np.ndarray
     curve_max: np.ndarray
     curve_mean: np.ndarray
+    auc_max: float
+    auc_mean: float
     subjects: dict[str, Measured] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Measured:
             "per_joint_mm": {
                 name: round(float(error), 6) for name, error in zip(self.joint_names, self.per_joint, strict=True)
             },
+            "auc": {"max": round(self.auc_max, 6), "mean": round(self.auc_mean, 6), "range_mm": list(AUC_MM)},
         }
 
 
@@ -114,6 +121,15 @@ def success_curve(frame_errors: np.ndarray, thresholds: np.ndarray = CURVE_MM) -
     return within / len(frame_errors)
 
 
+def area_under_curve(frame_errors: np.ndarray) -> float:
+    """Area under the success curve of errors (F,) mm over `AUC_MM`, divided by its width: 1 where no frame errs.
+
+    The curve is a staircase that rises by 1 / F at each error, so that the area is a mean and needs no thresholds.
+    """
+    low, high = AUC_MM
+    return float((high - np.clip(frame_errors, low, high)).mean() / (high - low))
+
+
 def _measured(
     errors: np.ndarray, names: tuple[str, ...], fingertips: tuple[int, ...], split: Mapping[str, np.ndarray]
 ) -> Measured:
@@ -131,6 +147,8 @@ def _measured(
         frame_max=worst,
         curve_max=success_curve(worst),
         curve_mean=success_curve(errors.mean(axis=1)),
+        auc_max=area_under_curve(worst),
+        auc_mean=area_under_curve(errors.mean(axis=1)),
         subjects={name: _measured(errors[chosen], names, fingertips, {}) for name, chosen in split.items()},
     )
 
