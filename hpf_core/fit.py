@@ -133,8 +133,9 @@ class Fit:
         """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
 
         def found() -> Tensor:
-            axis = self.grid.axis(self.depth_maps.device, self.depth_maps.dtype)
-            return axis[nearest_marked(self.hit)]  # depth maps have no gradient
+            # As the grid's axis has it; looking it up there would take longer. Depth maps have no gradient.
+            pixel = nearest_marked(self.hit).to(self.depth_maps.dtype)
+            return pixel.add_(0.5).sub_(self.grid.size / 2).mul_(self.grid.pixel_mm)
 
         return self._once("nearest_hit", found)
 
