@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +79,15 @@ def test_bone_length_is_the_equation(hand: Spheres41, spread_mm: float) -> None:
     assert torch.equal(result.weights, torch.ones(5, dtype=torch.float64))
 
 
+@functools.cache
+def sampled_hands() -> np.ndarray:
+    sample = Spheres41(Spheres41Config()).sample(4096, torch.Generator().manual_seed(0))
+    return Spheres41(Spheres41Config()).points(sample.pose, sample.shape).double().numpy()
+
+
 def reference_official_bones(points: np.ndarray, hand: Spheres41) -> float:
     """The authors' hinge, its pairs found from names and triangles: 15 on the fingers, the edges of the palm."""
-    sample = hand.sample(4096, torch.Generator().manual_seed(0))
-    drawn = hand.points(sample.pose, sample.shape).double().numpy()
+    drawn = sampled_hands()
     pairs = [
         (f"{finger}_KNU{k}_A", f"{finger}_KNU{k}_B") for finger in ("F1", "F2", "F3", "F4", "TH") for k in (1, 2, 3)
     ]
