@@ -1,0 +1,128 @@
+"""`hpf ablate`: exit codes, what it prints, and what it leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hpf_cli.main import app
+from hpf_core.ablation.schedule import Schedule
+from hpf_core.engine.run import Run
+
+# Pretraining alone, measured on synthetic samples: no capture is needed.
+TINY = """
+name: tiny
+backbone: {use: hourglass, width: 8, stem: 8, depth: 1}
+grid: {size: 32}
+data: {synthetic: synthetic}
+stages:
+  pretrain: {draw: {synthetic: 2}, steps: 200, warmup: 100, terms: [supervised]}
+evaluate: {data: synthetic, limit: 4}
+log: {every: 100}
+runtime: {device: cpu, threads: 1}
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HPF_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)
+    monkeypatch.setattr("hpf_core.report.write_report", lambda *_: None)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "coordinates.yaml").write_text("terms: {supervised: {on: points}}\n")
+    (tmp_path / "rows" / "views.yaml").write_text("stages: {pretrain: {draw: {real: 2}, terms: [m2d]}}\n")
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path / "tiny.yaml"
+
+
+def hpf(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    done = CliRunner().invoke(app, ["ablate", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_rows_run_fail_alone_and_end_in_a_table(base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, shown, said = hpf(base, "--seeds", 1, "--scale", 0.01, "--out", out, "--json")
+    assert code == 1, "a row that can't be run on the base"
+    document = json.loads(shown)
+    assert document == json.loads((out / "table.json").read_text())
+    rows = {row["row"]: row for row in document["rows"]}
+    assert list(rows) == ["full", "coordinates", "views"]
+    assert [rows[name]["seeds"] for name in rows] == [1, 1, 0]
+    assert rows["full"]["mean_error_mm"] > 0
+    assert "has no data.real" in rows["views"]["errors"]["0"]
+    assert "views, seed 0: failed" in said
+    summary = json.loads((out / "runs" / "full" / "seed-0" / "summary.json").read_text())
+    assert (summary["seed"], summary["stages"][0]["steps"]) == (0, 2)
+
+    code, shown, _ = hpf(out)
+    assert code == 0
+    assert "SHORTENED" in shown
+    assert "SIMULATED" in shown
+    for name in ("full", "coordinates", "views", "0 of 1", "has no data.real", "table.tex", "others.png"):
+        assert name in shown
+    assert hpf(base, "--table-only", "--out", out)[0] == 0
+    code, _, said = hpf(base, "--rows", "full", "--seeds", 1, "--scale", 0.01, "--out", out)
+    assert code == 0, "what fails isn't asked for"
+    assert "pretraining" not in said, "what is done is skipped"
+
+
+def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
+    code, shown, _ = hpf(base, "--rows", "full,views", "--seeds", 1, "--out", tmp_path / "out", "--dry-run", "--json")
+    assert code == 0
+    runs = json.loads(shown)["runs"]
+    assert [(run["run"].split()[0], run["state"].partition(":")[0], run["images"]) for run in runs] == [
+        ("shared", "to do", 400),
+        ("full,", "to do", 0),
+        ("views,", "can't run", 0),
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rows", "coordinate"], "Did you mean 'coordinates'"),
+        (["--scale", "0"], "more than 0 and at most 1"),
+        (["--shard", "2"], "expected I/N, such as 1/4"),
+        (["--shard", "3/2"], "the first is 1/2, the last 2/2"),
+        (["--rows", ","], "no row is asked for"),
+        (["--set", "stages.fit.steps=3"], "Known: pretrain"),
+        (["--table-only"], "needs the ablation's folder"),
+        (["--table-only", "--out", "."], "holds no ablation"),
+    ],
+)
+def test_wrong_input_is_said_and_nothing_begun(base: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    code, shown, error = hpf(base, *arguments, *([] if "--table-only" in arguments else ["--out", tmp_path / "out"]))
+    assert code == 2
+    assert shown == ""
+    assert said in " ".join(error.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_ends_it_and_says_how_to_go_on(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def execute(run: Run) -> None:
+        made.append(str(run.resolved.recipe.name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "execute", execute)
+    code, _, said = hpf(base, "--out", tmp_path / "out")
+    assert code == 130
+    assert made == ["pretraining"], "the other rows aren't begun"
+    assert "to go on from here: hpf" in said
+    assert not list((tmp_path / "out" / "claims").iterdir())
+
+
+def test_a_shard_makes_its_part(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = []
+    monkeypatch.setattr(Schedule, "execute", lambda self: parts.append([str(job) for job in self.jobs]) or {})
+    for number in (1, 2):
+        options = ("--rows", "full,coordinates", "--seeds", 2, "--out", tmp_path / "out")
+        assert hpf(base, *options, "--shard", f"{number}/2")[0] == 0
+    assert parts == [["full, seed 0", "full, seed 1"], ["coordinates, seed 0", "coordinates, seed 1"]]

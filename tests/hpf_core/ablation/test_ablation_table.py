@@ -1,0 +1,183 @@
+"""What runs measured becomes one table and its figures, which say what they are of. The runs' folders are made here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hpf_core.ablation import figures, table
+from hpf_core.ablation.paper import PublishedRow
+from hpf_core.ablation.plan import Job, Plan
+from hpf_core.ablation.results import RowResult, collect
+from hpf_core.ablation.rows import Row
+from hpf_core.engine import checkpoint as files
+
+PAPER = {
+    "full": PublishedRow(name="full", label="ours", mean_error_mm=12.62, success_20=0.407, source="W", where="T"),
+    "no_vae": PublishedRow(name="no_vae", label="without vae", mean_error_mm=14.17, source="W", where="T"),
+}
+NAMES = ("full", "no_vae", "single_view", "mine")
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return Plan(tmp_path / "base.yaml", tuple(Row(name) for name in NAMES), (0, 1, 2), (), 1.0, tmp_path / "out")
+
+
+def finish(plan: Plan, row: str, seed: int, errors: dict[str, float], **about: Any) -> None:
+    """A run that ended: after each stage, 4 frames of 2 joints with errors of 1/2 and 3/2 of its mean error."""
+    run = plan.run_folder(Job(Row(row), seed))
+    evaluations = []
+    for stage, error in errors.items():
+        truth = torch.zeros(4, 2, 3)
+        joints = truth.clone()
+        joints[:, 0, 0], joints[:, 1, 0] = 0.5 * error, 1.5 * error
+        files.save(run / "evaluation" / f"{stage}.safetensors", {"joints": joints, "truth": truth}, {})
+        evaluations.append(
+            {"after": stage, "mean_error_mm": error, "success": {"20": float(1.5 * error <= 20)}}
+            | {"data": "nyu", "split": "test", "simulated": False, **about}
+        )
+    stages = [{"name": name, "control_of": "fit" if name == "control" else None} for name in errors if name != "init"]
+    (run / "summary.json").write_text(json.dumps({"stages": stages, "evaluation": evaluations}))
+
+
+@pytest.fixture
+def results(plan: Plan) -> Callable[..., list[RowResult]]:
+    """Rows as an ablation leaves them: one whole, one half done, one failed, one not begun."""
+
+    def made(**about: Any) -> list[RowResult]:
+        for seed, (fit, control) in enumerate([(10.0, 20.0), (12.0, 20.0), (14.0, 20.0)]):
+            finish(plan, "full", seed, {"init": 30.0, "fit": fit, "control": control}, **about)
+        finish(plan, "no_vae", 0, {"init": 30.0, "fit": 16.0}, **about)
+        plan.failure(Job(Row("single_view"), 1)).parent.mkdir(parents=True)
+        for seed in (0, 1):
+            plan.failure(Job(Row("single_view"), seed)).write_text(json.dumps({"reason": "a | of & 50 %\nline_2"}))
+        return collect(plan, PAPER)
+
+    return made
+
+
+def test_means_and_spreads_over_seeds(results: Callable[..., list[RowResult]]) -> None:
+    whole, half, failed, absent = results()
+    assert whole.values("mean_mm").tolist() == [10, 12, 14]
+    assert table.cells(whole) == (
+        *("full", "12.00 ± 2.00", "12.62", "66.7 ± 57.7 %", "40.7 %", "3", "0.600 ± 0.100", "nyu/test"),
+    )
+    # 15 mm, 18 mm and 21 mm is the worst joint of every frame.
+    curves = whole.curves()
+    assert curves.shape == (3, 81)
+    assert [int(np.argmax(curve)) for curve in curves] == [15, 18, 21]
+    assert [run.before_mm for run in whole.runs] == [30, 30, 30]
+    assert table.cells(half) == ("no_vae", "16.00", "14.17", "0.0 %", "", "1 of 3", "", "nyu/test")
+    assert half.state() == "not run yet: seed 1, 2"
+    assert table.cells(failed) == ("single_view", "", "", "", "", "0 of 3", "", "")
+    assert failed.state() == "not run yet: seed 2; seed 0, 1 failed: a | of & 50 %\nline_2"
+    assert absent.state() == "not run yet: seed 0, 1, 2"
+
+
+def test_a_run_that_measured_nothing_says_so(plan: Plan) -> None:
+    run = plan.run_folder(Job(Row("full"), 0))
+    run.mkdir(parents=True)
+    (run / "summary.json").write_text(
+        json.dumps({"stages": [{"name": "fit", "control_of": None}], "evaluation": []})
+    )  # fmt: skip
+    assert "`evaluate: null`" in collect(plan, PAPER)[0].errors[0]
+
+
+def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+    table.write(plan, results())
+    document = json.loads((plan.out / "table.json").read_text())
+    first = document["rows"][0]
+    assert (first["mean_error_mm"], first["mean_error_spread_mm"], first["fitted_by_control"]) == (12, 2, 0.6)
+    assert first["paper"] == {"mean_error_mm": 12.62, "success_20": 0.407, "source": "W"}
+    assert [run["control_mm"] for run in first["runs"]] == [20, 20, 20]
+    assert document["rows"][2]["errors"] == {"0": "a | of & 50 %\nline_2", "1": "a | of & 50 %\nline_2"}
+    assert (document["simulated"], document["scaled"]) == (False, False)
+
+    with (plan.out / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == list(NAMES)
+    assert (rows[0]["mean_error_mm"], rows[0]["paper_mm"], rows[0]["simulated"]) == ("12", "12.62", "false")
+    assert rows[1]["mean_error_spread_mm"] == ""
+    assert rows[2]["missing"] == "not run yet: seed 2; seed 0, 1 failed: a | of & 50 % line_2"
+
+    with (plan.out / "curves.csv").open(newline="") as file:
+        curves = list(csv.reader(file))
+    assert curves[0] == ["within_mm", "full", "no_vae"]
+    assert curves[1 + 18] == ["18", "0.666667", "0.000000"]
+
+    lines = (plan.out / "table.md").read_text().splitlines()
+    assert "| `full` | 12.00 ± 2.00 | 12.62 | 66.7 ± 57.7 % | 40.7 % | 3 | 0.600 ± 0.100 | nyu/test |" in lines
+    tabular = [line for line in (plan.out / "table.tex").read_text().splitlines() if not line.startswith("%")]
+    assert tabular[-5].startswith(r"no\_vae & 16.00 & 14.17 & 0.0 \% &")
+    assert all(line.count("&") == 7 for line in tabular if line.endswith(r"\\"))
+
+
+@pytest.mark.parametrize(("scale", "simulated"), [(1.0, True), (0.01, False), (0.01, True)])
+def test_what_is_no_result_of_the_method_is_called_so_everywhere(
+    plan: Plan,
+    results: Callable[..., list[RowResult]],
+    scale: float,
+    simulated: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles = []
+    monkeypatch.setattr(figures, "heading", lambda axes, text: titles.append(text))
+    plan = Plan(plan.base, plan.rows, plan.seeds, plan.sets, scale, plan.out)
+    found = results(**({"data": "simulated", "simulated": True} if simulated else {}))
+    table.write(plan, found)
+    figures.draw(plan, found)
+    texts = {path.name: path.read_text() for path in plan.out.glob("*.*")}
+    document = json.loads(texts["table.json"])
+    assert (document["simulated"], document["scaled"], document["scale"]) == (simulated, scale != 1, scale)
+    for name, text in {**texts, **{f"figure {k}": title for k, title in enumerate(titles)}}.items():
+        if name == "table.csv":
+            entry = next(csv.DictReader(text.splitlines()))
+            assert (entry["simulated"], entry["scale"]) == (str(simulated).lower(), f"{scale:g}")
+            continue
+        said = re.sub(r'"simulated": (false|null)', "", text).lower()
+        assert ("simulated" in said) == simulated, name
+        assert ("shortened" in text.lower()) == (scale != 1), name
+    assert len(titles) == 1
+
+
+def test_figures_are_drawn_of_what_is_there(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+    found = results()
+    names = [path.name for path in figures.draw(plan, found)]
+    assert names == ["figure7.png"], "the whole method alone is no comparison"
+    for name in names:
+        with Image.open(plan.out / "figures" / name) as image:
+            assert min(image.size) > 600
+    finish(plan, "mine", 0, {"init": 30.0, "fit": 9.0})
+    finish(plan, "single_view", 0, {"fit": 25.0})
+    names = [path.name for path in figures.draw(plan, collect(plan, PAPER))]
+    assert names == ["figure6.png", "figure7.png", "others.png"]
+
+
+def test_figures_ring_the_papers_points_on_real_data_alone(
+    plan: Plan, results: Callable[..., list[RowResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    kept = figures.write_figure
+
+    def write(path: Path, figure: Any) -> Path:
+        drawn.append([text.get_text() for text in figure.axes[0].get_legend().get_texts()])
+        return kept(path, figure)
+
+    monkeypatch.setattr(figures, "write_figure", write)
+    figures.draw(plan, results())
+    assert drawn == [["ours: 12.0 mm", "without vae loss: 16.0 mm", "the paper's text, at 20 mm"]]
+    drawn.clear()
+    for seed in range(3):
+        finish(plan, "full", seed, {"fit": 12.0}, data="simulated", simulated=True)
+    figures.draw(plan, collect(plan, PAPER))
+    assert drawn == [["ours: 12.0 mm", "without vae loss: 16.0 mm"]]
