@@ -1,4 +1,4 @@
-"""`hpf eval`: published or own predictions against labels, and the evaluations that a run recorded.
+"""`hpf eval`: predictions of files and runs against labels, and the evaluations that runs recorded.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -15,21 +15,23 @@ from hpf_cli import show
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.table import Table
-
-    from hpf_core.evaluation.protocols import TextProtocol
-    from hpf_core.evaluation.result import Evaluation
 
 _PREDICTIONS = typer.Argument(
     metavar="PREDICTIONS...",
     help="Text files, a line for each frame; or folders of runs.",
     show_default=False,
 )
-_LABELS = typer.Option("--labels", "-l", metavar="FILE", help="The annotation, in the same text format.")
-_PROTOCOL = typer.Option("--protocol", "-p", metavar="NAME", help="Whose joints, camera and subjects: nyu, icvl.")
-_OUT = typer.Option("--out", "-o", metavar="DIR", help="Write figures, frames.csv and evaluation.json there.")
+_LABELS = typer.Option(
+    "--labels", "-l", metavar="FILE", help="The annotation: a text file of u v d, or MSRA15's folders of joint.txt."
+)
+_PROTOCOL = typer.Option("--protocol", "-p", metavar="NAME", help="Whose joints, camera and subjects: nyu, icvl, msra.")
+_OUT = typer.Option("--out", "-o", metavar="DIR", help="Write figures, tables, frames.csv and evaluation.json there.")
+_WRITE = typer.Option("--write", "-w", metavar="FILE", help="Write a run's predictions there as u v d, for others.")
+_AFTER = typer.Option("--after", "-a", metavar="STAGE", help="Of runs: what was predicted after it; default the last.")
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
+
+_WITHIN_MM = (20, 30, 40)  # in the table; 50 is in the JSON
 
 
 def evaluate(
@@ -37,17 +39,22 @@ def evaluate(
     labels: Annotated[Path | None, _LABELS] = None,
     protocol: Annotated[str, _PROTOCOL] = "nyu",
     out: Annotated[Path | None, _OUT] = None,
+    write: Annotated[Path | None, _WRITE] = None,
+    after: Annotated[str | None, _AFTER] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Measure predictions against labels, or show what runs measured.
 
     Errors are in mm, over all joints and frames; a frame counts as a success at 20 mm when all of its joints are within
-    20 mm. Where the labels are the protocol's whole test set, its subjects are reported separately.
+    20 mm. Where the labels tell who is shown, people are reported separately. With --labels, runs are measured by what
+    they predicted, beside the files. --out draws all of them in one figure and one table, with published ones.
 
     \b
     Example:
         hpf eval v2v_posenet.txt feedback.txt --labels labels_test.txt --protocol nyu
         hpf eval runs/quickstart-1 --json
+        hpf eval runs/paper-1 v2v_posenet.txt --labels labels_test.txt --out figures
+        hpf eval runs/paper-1 --write ours.txt --after fit
     """
     for path in predictions:
         if not path.exists():
@@ -56,17 +63,10 @@ def evaluate(
                 "folders of runs, such as runs/quickstart-1."
             )
     runs = [path for path in predictions if path.is_dir()]
-    if runs:
-        if len(runs) < len(predictions) or labels is not None or out is not None:
-            raise InputError(
-                f"{runs[0]} is a folder, so the evaluations that it records are shown: "
-                "it can't be mixed with prediction files, --labels or --out."
-            )
-        documents = _of_runs(runs)
-    elif labels is None:
-        raise InputError("Prediction files are measured against labels: add --labels FILE.")
-    else:
-        documents = _of_files(predictions, labels, protocol, out)
+    _check_use(predictions, runs, labels, out, write, after)
+    if write is not None:
+        _write_predictions(runs[0], write, after, protocol)
+    documents = _of_runs(runs, after) if labels is None else _against(predictions, labels, protocol, out, after)
     if as_json:
         show.emit_json({"evaluation": documents})
     else:
@@ -74,116 +74,114 @@ def evaluate(
 
 
 def evaluation_table(documents: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each evaluation as `summary.json` lists it, and below it one for each of its subjects."""
+    """A row for each evaluation as `summary.json` lists it; below it one for each of its subjects and refiners."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     # Narrow enough for 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
-    table.add_column("mm", overflow="fold", min_width=18)
+    table.add_column("mm", overflow="fold", min_width=20)
     for heading in ("frames", "mean", "median", "tips"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for threshold in (20, 30, 40, 50):
+    for threshold in _WITHIN_MM:
         table.add_column(f"<={threshold}", justify="right", no_wrap=True)
-    runs = {document.get("run") for document in documents}
+    table.add_column("AUC", justify="right", no_wrap=True)
+    several = len({document.get("run") for document in documents}) > 1
     for document in documents:
-        name = str(document["after"]) if len(runs) == 1 else f"{document['run']}: {document['after']}"
+        name = str(document["after"])
+        if several and "run" in document:
+            name = f"{document['run']}: {name}"
         table.add_row(Text(name), *_cells(document))
         for name, subject in document["subjects"].items():
             table.add_row(Text(f"  {name}", style="dim"), *_cells(subject))
-    table.caption = "<=20: % of frames with all joints within 20 mm. tips: mean of the fingertips."
+        for number, step in enumerate(document.get("refiners", ())):
+            name = f"+ {step['name']}" if number else "network alone"
+            table.add_row(Text(name, style="dim"), *_cells({**step, "frames": document["frames"]}))
+    table.caption = (
+        "<=20: % of frames with all joints within 20 mm. tips: mean of the fingertips.\n"
+        "AUC: area under the curve of these shares, 0 to 80 mm, in %."
+    )
     table.caption_justify = "left"
     return table
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:
-    tips = figures["fingertip_error_mm"]
+    tips, area = figures["fingertip_error_mm"], figures.get("auc")  # runs of an older HPF have no area
     return [
         f"{figures['frames']:,}",
         f"{figures['mean_error_mm']:.3f}",
-        f"{figures['median_error_mm']:.3f}",
-        "-" if tips is None else f"{tips:.3f}",
-        *(f"{100 * figures['success'][str(threshold)]:.1f}" for threshold in (20, 30, 40, 50)),
+        f"{figures['median_error_mm']:.2f}",
+        "-" if tips is None else f"{tips:.2f}",
+        *(f"{100 * figures['success'][str(threshold)]:.1f}" for threshold in _WITHIN_MM),
+        "-" if area is None else f"{100 * area['max']:.1f}",
     ]
 
 
-def _of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """What some runs recorded, each with its folder as `run`."""
-    from hpf_core.evaluation.result import summary_evaluations
+def _check_use(
+    predictions: Sequence[Path],
+    runs: Sequence[Path],
+    labels: Path | None,
+    out: Path | None,
+    write: Path | None,
+    after: str | None,
+) -> None:
+    """Raises InputError where the options don't go together."""
+    if labels is None and len(runs) < len(predictions):
+        raise InputError("Prediction files are measured against labels: add --labels FILE.")
+    if labels is None and out is not None:
+        raise InputError("--out compares predictions by the same labels: add --labels FILE.")
+    if write is not None and (len(runs) != 1 or len(predictions) != 1):
+        raise InputError("--write writes what one run predicted: give the folder of that run alone.")
+    if after is not None and not runs:
+        raise InputError("--after names a stage of a run, but only files are given.")
 
+
+def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
+    """What some runs recorded, each with its folder as `run`; with `after`, of that stage alone."""
+    from hpf_core.evaluation.result import summary_evaluations
+    from hpf_core.evaluation.run_predictions import read_run
+
+    if after is not None:
+        return [{**read_run(run, after).document, "run": str(run)} for run in runs]
     documents = [{**document, "run": str(run)} for run in runs for document in summary_evaluations(run)]
     if not documents:
         raise InputError(f"{runs[0]} was not evaluated: its recipe has `evaluate: null`.")
     return documents
 
 
-def _of_files(paths: Sequence[Path], labels_path: Path, protocol_name: str, out: Path | None) -> list[dict[str, Any]]:
-    from hpf_core.evaluation.labels import read_pair, read_uvd
-    from hpf_core.evaluation.metrics import measure
+def _write_predictions(run: Path, path: Path, after: str | None, protocol_name: str) -> None:
+    """A run's predictions in the community's format."""
+    from hpf_core.evaluation.labels import write_uvd
     from hpf_core.evaluation.protocols import text_protocol
-    from hpf_core.evaluation.result import Evaluation, distinct_names
+    from hpf_core.evaluation.run_predictions import check_joints, read_run
 
     protocol = text_protocol(protocol_name)
-    names = distinct_names(paths)
-    labels = read_uvd(labels_path, protocol)
-    subject = protocol.subject_of(len(labels))
-    # All files are read before any is measured, so that a wrong one is known at once.
-    read = [read_pair(path, labels, labels_path, protocol) for path in paths]
-    if subject is None:
+    found = read_run(run, after)
+    check_joints(found, protocol)
+    write_uvd(path, protocol.to_uvd(found.joints), protocol)
+    show.note(
+        f"wrote {len(found.joints):,} frames x {len(protocol.joints)} joints (u v d) to {path}: what {run} predicted "
+        f"after {found.document['after']}"
+    )
+
+
+def _against(
+    paths: Sequence[Path], labels_path: Path, protocol_name: str, out: Path | None, after: str | None
+) -> list[dict[str, Any]]:
+    """Files and runs, measured against labels."""
+    from hpf_core.evaluation.comparison import compare, write_comparison
+    from hpf_core.evaluation.protocols import text_protocol
+
+    protocol = text_protocol(protocol_name)
+    found = compare(paths, labels_path, protocol, after)
+    if not found.whole:
+        whose = "" if found.labels.subject is not None else "subjects can't be told apart, and "
         show.note(
-            f"{labels_path} has {len(labels):,} of the {protocol.frames:,} frames of {protocol.title}: "
-            "subjects can't be told apart, and the figures can't be compared with published ones."
+            f"{labels_path} has {len(found.labels.xyz):,} of the {protocol.frames:,} frames of {protocol.title}: "
+            f"{whose}the figures can't be compared with published ones."
         )
-    truth = protocol.to_xyz(labels)
-    evaluations = [
-        Evaluation(
-            after=name,
-            data=protocol.name,
-            split="test",
-            centre="unknown",
-            measured=measure(
-                protocol.to_xyz(uvd),
-                truth,
-                joint_names=protocol.joints,
-                fingertips=protocol.fingertips,
-                subject=subject,
-                subject_names=protocol.subject_names,
-            ),
-        )
-        for name, uvd in zip(names, read, strict=True)
-    ]
-    documents = [evaluation.document() for evaluation in evaluations]
     if out is not None:
-        _write(out, evaluations, protocol, subject, documents)
-    return documents
-
-
-def _write(
-    out: Path,
-    evaluations: Sequence[Evaluation],
-    protocol: TextProtocol,
-    subject: np.ndarray | None,
-    documents: Sequence[Mapping[str, Any]],
-) -> None:
-    """Figures, a table of frames and the JSON document in the folder `out`."""
-    import json
-
-    from hpf_core.cache import write_atomic
-    from hpf_core.evaluation.figures import per_joint_bars, success_curves
-    from hpf_core.evaluation.metrics import CURVE_MM
-    from hpf_core.evaluation.result import write_frames_csv
-
-    measured = {evaluation.after: evaluation.measured for evaluation in evaluations}
-    frames = evaluations[0].measured.frames
-    curves = {name: each.curve_max for name, each in measured.items()}
-    success_curves(out / "success_curve.png", curves, CURVE_MM, f"{protocol.title}: {frames:,} frames")
-    per_joint_bars(out / "per_joint.png", {name: each.per_joint for name, each in measured.items()}, protocol.joints)
-    write_frames_csv(out / "frames.csv", measured, subject, protocol.subject_names)
-    text = json.dumps({"evaluation": documents}, indent=2, allow_nan=False) + "\n"
-    write_atomic(out / "evaluation.json", lambda path: _write_text(path, text))
-    show.note(f"wrote success_curve.png, per_joint.png, frames.csv and evaluation.json to {out}")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+        names = write_comparison(out, found)
+        show.note(f"wrote {', '.join(names[:-1])} and {names[-1]} to {out}")
+    return found.documents()

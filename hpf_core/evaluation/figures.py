@@ -30,22 +30,44 @@ from hpf_core.evaluation.style import (
 __all__ = ["FitRow", "error_before_after", "fit_sheet", "per_joint_bars", "success_curves", "training_curves"]
 
 
-def success_curves(path: Path, curves: Mapping[str, np.ndarray], thresholds: np.ndarray, title: str) -> Path:
-    """Share of frames whose worst joint is within each threshold; one line for each result.
+def success_curves(
+    path: Path,
+    curves: Mapping[str, np.ndarray],
+    thresholds: np.ndarray,
+    title: str,
+    *,
+    points: Mapping[str, Mapping[int, float]] | None = None,
+    error: str = "largest error of a frame's joints",
+) -> Path:
+    """Share of frames whose error is within each threshold; one line for each result (the paper's Figures 5 to 8).
 
     Args:
         curves: for each result, (T,) shares in [0, 1], as `Measured.curve_max`.
         thresholds: (T,) mm, increasing.
         title: above the axes.
+        points: shares that others published, by name and threshold in mm; drawn as marks of their own.
+        error: which error of a frame, for the axis.
     """
     figure, axes = new_panels(1, 1, width=6.4, height=4.3)
+    marks = "osD^v<>P"
+    for number, (name, known) in enumerate((points or {}).items()):
+        axes[0].plot(
+            list(known),
+            list(known.values()),
+            marks[number % len(marks)],
+            label=name,
+            color=QUIET,
+            markerfacecolor="white",
+            markersize=6,
+            zorder=4,
+        )
     for number, (name, shares) in enumerate(curves.items()):
         axes[0].plot(thresholds, shares, label=name, linewidth=2.0, **line_style(number))
     axes[0].set_xlim(float(thresholds[0]), float(thresholds[-1]))
     axes[0].set_ylim(0, 1)
     axes[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     heading(axes[0], title)
-    axis_labels(axes[0], "largest error of a frame's joints, at most (mm)", "frames")
+    axis_labels(axes[0], f"{error}, at most (mm)", "frames")
     legend(axes[0], loc="lower right")
     return write_figure(path, figure)
 

@@ -29,7 +29,7 @@ def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
         DataError: the file is missing, empty, too large or not text, or a line has a wrong number of columns,
             something that isn't a finite number, or a depth that isn't positive. Names file and line.
     """
-    lines = _lines(path)
+    lines = text_lines(path)
     try:
         flat = np.array([[float(token) for token in line.split()] for line in lines])
         good = flat.ndim == 2 and flat.shape[1] == protocol.columns and not any("_" in line for line in lines)
@@ -87,8 +87,12 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="ascii", newline="\n")
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file without the empty ones at its end."""
+def text_lines(path: Path) -> list[str]:
+    """The lines of a text file without the empty ones at its end.
+
+    Raises:
+        DataError: it is missing, empty, too large, or not text.
+    """
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected a text file with a line for each frame.")
     if not path.exists():

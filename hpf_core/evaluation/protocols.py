@@ -26,6 +26,7 @@ class TextProtocol:
         centre: (cx, cy) pixels: the column and row where x and y are 0.
         frames: number of frames of the whole test set.
         subjects: (first frame counted from 1, name) of each stretch of frames that shows one subject; in order, from 1.
+            Empty where the frames' numbers don't tell.
         source: where these figures come from.
     """
 
@@ -64,7 +65,7 @@ class TextProtocol:
 
         Which frame shows whom is known by its number alone, so a part of the test set can't be split.
         """
-        if frames != self.frames:
+        if frames != self.frames or not self.subjects:
             return None
         starts = [first - 1 for first, _ in self.subjects]
         return np.searchsorted(starts, np.arange(frames), side="right") - 1
@@ -108,7 +109,24 @@ ICVL = TextProtocol(
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tang et al., CVPR 2014",
 )
 
-PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL)})
+MSRA = TextProtocol(
+    name="msra",
+    title="MSRA15 Hand Gesture, leave one subject out",
+    joints=(
+        "wrist",
+        *("index_mcp", "index_pip", "index_dip", "index_tip", "middle_mcp", "middle_pip", "middle_dip", "middle_tip"),
+        *("ring_mcp", "ring_pip", "ring_dip", "ring_tip", "little_mcp", "little_pip", "little_dip", "little_tip"),
+        *("thumb_mcp", "thumb_pip", "thumb_dip", "thumb_tip"),
+    ),
+    fingertips=(4, 8, 12, 16, 20),
+    focal=(241.42, 241.42),
+    centre=(160.0, 120.0),
+    frames=76375,
+    subjects=(),  # known from the dataset's own folders: see `joint_txt`
+    source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Sun et al., CVPR 2015, and its readme",
+)
+
+PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL, MSRA)})
 
 
 def text_protocol(name: str) -> TextProtocol:

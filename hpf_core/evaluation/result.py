@@ -13,13 +13,13 @@ import numpy as np
 
 from hpf_core.cache import write_atomic
 from hpf_core.errors import DataError
-from hpf_core.evaluation.metrics import Measured
+from hpf_core.evaluation.metrics import CURVE_MM, Measured
 
 FIELDS = (
     *("after", "data", "split", "centre", "joints", "frames", "mean_error_mm", "median_error_mm", "success"),
     *("fingertip_error_mm", "per_joint_mm", "subjects"),
 )
-"""The fields of every evaluation, in their order."""
+"""The fields that every evaluation has. `auc` is younger than some runs; `refiners` is there where a run has some."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Evaluation:
     measured: Measured
 
     def document(self) -> dict[str, Any]:
-        """The `FIELDS` as plain JSON values."""
+        """The `FIELDS` and `auc` as plain JSON values."""
         about = {"after": self.after, "data": self.data, "split": self.split, "centre": self.centre}
         return about | self.measured.document()
 
@@ -93,6 +93,27 @@ def write_frames_csv(
             for number, errors in enumerate(zip(*columns, strict=True)):
                 who = "" if subject is None else subject_names[int(subject[number])]
                 rows.writerow([number + 1, who, *(f"{error:.3f}" for error in errors)])
+
+    write_atomic(path, write)
+    return path
+
+
+def write_curves_csv(path: Path, results: Mapping[str, Measured]) -> Path:
+    """The success curves as numbers, to draw them elsewhere: a row for each threshold of `CURVE_MM`, and for each
+    result the share of frames whose largest, and whose mean error is within it.
+
+    Raises:
+        RunError: the file can't be written.
+    """
+    header = [f"{name} {what}" for name in results for what in ("max", "mean")]
+    columns = [curve for measured in results.values() for curve in (measured.curve_max, measured.curve_mean)]
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["within mm", *header])
+            for threshold, *shares in zip(CURVE_MM, *columns, strict=True):
+                rows.writerow([f"{threshold:g}", *(f"{share:.6f}" for share in shares)])
 
     write_atomic(path, write)
     return path

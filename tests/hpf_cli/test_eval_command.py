@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from hpf_cli.evaluate import evaluate
 from hpf_cli.main import Commands
-from hpf_core.evaluation.labels import write_uvd
-from hpf_core.evaluation.protocols import ICVL, NYU, TextProtocol
-from hpf_core.evaluation.result import FIELDS
+from hpf_core.evaluation.labels import read_uvd, write_uvd
+from hpf_core.evaluation.metrics import measure
+from hpf_core.evaluation.protocols import ICVL, MSRA, NYU, TextProtocol
+from hpf_core.evaluation.result import FIELDS, Evaluation
 
 DATA = Path(os.environ.get("HPF_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 SUMMARY_FIELDS = (
     *("after", "data", "split", "centre", "joints", "frames", "mean_error_mm", "median_error_mm", "success"),
-    *("fingertip_error_mm", "per_joint_mm", "subjects"),
+    *("fingertip_error_mm", "per_joint_mm", "auc", "subjects"),
 )
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -56,7 +58,8 @@ def test_json_has_the_fields_of_a_summary(files: tuple[Path, Path]) -> None:
     code, out, err = _run(method, "--labels", labels, "--protocol", "nyu", "--json")
     assert code == 0
     (found,) = json.loads(out)["evaluation"]
-    assert tuple(found) == SUMMARY_FIELDS == FIELDS
+    assert tuple(found) == SUMMARY_FIELDS
+    assert set(FIELDS) == set(SUMMARY_FIELDS) - {"auc"}
     assert found["mean_error_mm"] == pytest.approx(5.0, abs=2e-3)  # the file has three decimals
     assert (found["after"], found["data"], found["joints"], found["frames"]) == ("method", "nyu", 14, 6)
     assert found["success"] == {"20": 1.0, "30": 1.0, "40": 1.0, "50": 1.0}
@@ -70,7 +73,7 @@ def test_table_fits_80_columns(files: tuple[Path, Path]) -> None:
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     row = next(line for line in out.splitlines() if "method" in line)
-    assert row.split() == ["method", "6", "5.000", "5.000", "5.000", "100.0", "100.0", "100.0", "100.0"]
+    assert row.split() == ["method", "6", "5.000", "5.00", "5.00", "100.0", "100.0", "100.0", "93.8"]
 
 
 def test_other_protocol_and_its_subjects(tmp_path: Path) -> None:
@@ -91,7 +94,8 @@ def test_out_writes_figures_and_tables(files: tuple[Path, Path], tmp_path: Path)
     assert code == 0
     assert "wrote success_curve.png" in err
     assert {p.name for p in (tmp_path / "new").iterdir()} == {
-        *("success_curve.png", "per_joint.png", "frames.csv", "evaluation.json"),
+        *("success_curve.png", "success_curve_mean.png", "per_joint.png", "frames.csv", "curves.csv"),
+        *("table.md", "table.tex", "evaluation.json"),
     }
     assert json.loads((tmp_path / "new" / "evaluation.json").read_text()) == json.loads(out)
 
@@ -107,7 +111,7 @@ def test_folder_of_a_run_shows_what_it_recorded(files: tuple[Path, Path], tmp_pa
     assert json.loads(out)["evaluation"] == [found | {"after": "fit", "run": str(tmp_path / "one")}]
     code, out, _ = _run(tmp_path / "one", tmp_path / "two")
     assert code == 0
-    assert out.count("5.000") == 6
+    assert out.count("5.000") == 2
     assert _run(tmp_path / "one", method)[0] == 2
 
 
@@ -199,3 +203,159 @@ def test_needs_no_torch(files: tuple[Path, Path]) -> None:
         "sys.exit(light or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, capture_output=True).returncode == 0
+
+
+# ------------------------------------------------------------------------------- runs beside files, and what they write
+
+
+def _run_folder(folder: Path, joints: np.ndarray, truth: np.ndarray, protocol: TextProtocol = NYU) -> Path:
+    """The folder of a finished run with a stage and its control, whose last prediction is `joints` (F, K, 3) mm."""
+    documents = []
+    stages = {"pretrain": joints + 9.0, "fit": joints, "control": joints - 7.0}
+    for after, predicted in stages.items():
+        found = measure(predicted, truth, joint_names=protocol.joints, fingertips=protocol.fingertips)
+        documents.append(Evaluation(after, "nyu", "test", "refined", found).document())
+        path = folder / "evaluation" / f"{after}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"joints": predicted, "truth": truth}, path)
+    about = [{"name": name, "control_of": "fit" if name == "control" else None} for name in stages]
+    (folder / "summary.json").write_text(json.dumps({"stages": about, "evaluation": documents}))
+    return folder
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A run, a file of predictions and the labels of the same 40 frames."""
+    labels, method = _pair(tmp_path, NYU, 40)
+    truth = NYU.to_xyz(read_uvd(labels, NYU))
+    joints = truth + np.random.default_rng(2).normal(0, 6, truth.shape)
+    return _run_folder(tmp_path / "run", joints, truth), method, labels
+
+
+def test_what_is_written_scores_as_the_summary_says(mixed: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    run, _, labels = mixed
+    summary = json.loads((run / "summary.json").read_text())["evaluation"]
+    for after, wanted in {None: summary[1], "pretrain": summary[0], "control": summary[2]}.items():
+        path = tmp_path / f"{after}.txt"
+        code, out, err = _run(run, "--write", path, *(["--after", after] if after else []), "--json")
+        assert code == 0
+        assert "wrote 40 frames x 14 joints" in err
+        shown = json.loads(out)["evaluation"]
+        assert [each["after"] for each in shown] == ([after] if after else ["pretrain", "fit", "control"])
+        (found,) = json.loads(_run(path, "--labels", labels, "--json")[1])["evaluation"]
+        assert found["mean_error_mm"] == pytest.approx(wanted["mean_error_mm"], abs=1e-3)
+        assert found["per_joint_mm"] == pytest.approx(wanted["per_joint_mm"], abs=1e-3)
+
+
+def test_runs_and_files_stand_in_one_table_and_figure(mixed: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    run, method, labels = mixed
+    out = tmp_path / "out"
+    code, text, _ = _run(run, method, "--labels", labels, "--out", out)
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    found = json.loads((out / "evaluation.json").read_text())["evaluation"]
+    summary = json.loads((run / "summary.json").read_text())["evaluation"][1]
+    assert found[0]["mean_error_mm"] == pytest.approx(summary["mean_error_mm"], abs=1e-3)
+    assert (found[0]["run"], found[0]["centre"], "run" in found[1]) == (str(run), "refined", False)
+    table = (out / "table.md").read_text()
+    assert table.index("| method |") < table.index("| run |")  # 5 mm before 9.6 mm
+    assert "published" not in table  # 40 frames can't be compared with published figures
+    assert (out / "curves.csv").read_text().startswith("within mm,run max,run mean,method max,method mean\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["RUN", "METHOD"], "add --labels FILE"),
+        (["RUN", "--out", "DIR"], "--out compares predictions by the same labels"),
+        (["METHOD", "--labels", "LABELS", "--write", "new.txt"], "give the folder of that run alone"),
+        (["METHOD", "--labels", "LABELS", "--after", "fit"], "--after names a stage of a run"),
+        (["RUN", "--after", "fitt"], "has no evaluation after 'fitt'. Did you mean 'fit'"),
+        (["RUN", "--write", "new.txt", "--protocol", "icvl"], "predicts 14 joints"),
+        (["RUN", "--labels", "SHORT"], "was evaluated on 40 frames, but"),
+        (["RUN", "--labels", "OTHER"], "was evaluated on other frames"),
+    ],
+)
+def test_runs_and_labels_that_do_not_belong_together(
+    mixed: tuple[Path, Path, Path], tmp_path: Path, words: list[str], message: str
+) -> None:
+    run, method, labels = mixed
+    lines = labels.read_text().splitlines()
+    known = {"RUN": run, "METHOD": method, "LABELS": labels, "DIR": tmp_path / "out"}
+    known |= {"SHORT": tmp_path / "short.txt", "OTHER": tmp_path / "other.txt"}
+    known["SHORT"].write_text("\n".join(lines[:39]))
+    known["OTHER"].write_text("\n".join(lines[::-1]))
+    code, out, err = _run(*(known.get(word, word) for word in words))
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_refiners_of_a_run_are_rows_of_their_own(mixed: tuple[Path, Path, Path]) -> None:
+    run, _, _ = mixed
+    summary = json.loads((run / "summary.json").read_text())
+    step = {k: v for k, v in summary["evaluation"][1].items() if k not in ("joints", "frames", "subjects")}
+    summary["evaluation"][1]["refiners"] = [
+        {**step, "name": "network", "moved_mm": 0.0, "mean_error_mm": 12.5},
+        {**step, "name": "inverse_kinematics", "moved_mm": 3.0},
+    ]
+    (run / "summary.json").write_text(json.dumps(summary))
+    code, out, _ = _run(run)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert any(row.startswith("network alone 40 12.500") for row in rows)
+    assert any(row.startswith("+ inverse_kinematics") for row in rows)
+
+
+# ---------------------------------------------------------------------------------------------------------------- MSRA
+
+
+def test_msra_folders_report_each_subject(tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    order = [("P0", "1"), ("P0", "9"), ("P0", "TIP"), ("P2", "1"), ("P2", "IP")]
+    blocks = []
+    for number, (subject, gesture) in enumerate(order):
+        xyz = np.concatenate([draw.uniform(-80, 80, (3, 21, 2)), draw.uniform(250, 500, (3, 21, 1))], axis=-1)
+        path = tmp_path / "msra" / subject / gesture / "joint.txt"
+        path.parent.mkdir(parents=True)
+        rows = (xyz * [1, -1, -1]).reshape(3, -1)  # their files have +y up and z below 0
+        path.write_text("3\n" + "\n".join(" ".join(f"{v:.4f}" for v in row) for row in rows) + "\n")
+        blocks.append(xyz + np.array([0, 0, 1.0 + number]))
+    write_uvd(tmp_path / "method.txt", MSRA.to_uvd(np.concatenate(blocks)), MSRA)
+    code, out, err = _run(
+        tmp_path / "method.txt", "-l", tmp_path / "msra", "-p", "msra", "--out", tmp_path / "out", "--json"
+    )
+    assert code == 0
+    (found,) = json.loads(out)["evaluation"]
+    assert {name: (each["frames"], round(each["mean_error_mm"], 2)) for name, each in found["subjects"].items()} == {
+        "P0": (9, 2.0),
+        "P2": (6, 4.5),
+    }
+    assert "15 of the 76,375 frames" in err
+    assert "subjects can't be told apart" not in err
+    assert (tmp_path / "out" / "frames.csv").read_text().splitlines()[10].startswith("10,P2,")
+
+
+def test_published_icvl_prediction() -> None:
+    folder = DATA / "icvl_eval"
+    if not folder.is_dir():
+        pytest.skip("no published predictions")
+    code, out, err = _run(folder / "pose_ren.txt", "-l", folder / "labels_test.txt", "-p", "icvl", "--json")
+    assert (code, err) == (0, "")
+    (found,) = json.loads(out)["evaluation"]
+    assert round(found["mean_error_mm"], 3) == 6.791
+
+
+def test_published_methods_stand_beside_on_the_whole_test_set(tmp_path: Path) -> None:
+    labels, method = _pair(tmp_path, ICVL, ICVL.frames)
+    assert _run(method, "-l", labels, "-p", "icvl", "--out", tmp_path / "out")[0] == 0
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| Pose-REN (2018) | 6.791 |" in table
+    assert "Neurocomputing 2018" in table
+    tex = (tmp_path / "out" / "table.tex").read_text()
+    assert r"Pose-REN (2018) & 6.791 &" in tex
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
+    rows = [line for line in tex.splitlines() if line.endswith(r"\\")]
+    assert len({line.count("&") for line in rows}) == 1
+    assert rows[0].count("&") + 1 == len(tex.split(r"\begin{tabular}{")[1].split("}")[0])

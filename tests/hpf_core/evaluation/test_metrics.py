@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hpf_core.errors import DataError, RunError
-from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure, success_curve
+from hpf_core.evaluation.metrics import CURVE_MM, Measured, area_under_curve, measure, success_curve
 
 NAMES = ("tip", "knuckle", "palm")
 poses = arrays(np.float64, (6, 3, 3), elements=st.floats(-100, 100, width=32))
@@ -177,3 +177,13 @@ def test_fingertips_and_subjects_must_make_sense() -> None:
         _measure(zeros, zeros, subject=np.full(4, 5), subject_names={0: "one"})
     with pytest.raises(DataError, match="Two subjects are named 'one'"):
         _measure(zeros, zeros, subject=np.array([0, 1, 0, 1]), subject_names={0: "one", 1: "one"})
+
+
+def test_area_under_the_curve_is_that_of_the_staircase() -> None:
+    errors = np.random.default_rng(3).gamma(2.0, 15.0, 500)
+    fine = np.linspace(0, 80, 80_001)
+    by_integration = success_curve(errors, fine)[:-1].mean()
+    assert area_under_curve(errors) == pytest.approx(by_integration, abs=1e-4)
+    assert area_under_curve(np.zeros(3)) == 1.0
+    assert area_under_curve(np.full(3, 80.0)) == area_under_curve(np.full(3, 1e9)) == 0.0
+    assert area_under_curve(np.array([20.0, 60.0])) == pytest.approx(0.5)

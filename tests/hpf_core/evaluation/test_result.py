@@ -16,9 +16,14 @@ from hpf_core.evaluation.result import FIELDS, Evaluation, distinct_names, summa
 MEASURED = measure(np.full((3, 2, 3), 2.0), np.zeros((3, 2, 3)), joint_names=("a", "b"))
 
 
-def test_document_has_just_the_fields() -> None:
+def test_document_has_just_the_fields_and_the_area() -> None:
     document = Evaluation("fit", "nyu", "test", "annotated", MEASURED).document()
-    assert tuple(document) == FIELDS
+    assert tuple(name for name in document if name != "auc") == FIELDS
+    assert document["auc"] == {
+        "max": pytest.approx(1 - 12**0.5 / 80),
+        "mean": document["auc"]["max"],
+        "range_mm": [0, 80],
+    }
     assert document["after"] == "fit"
 
 
