@@ -56,7 +56,7 @@ def _curves(path: Path, rows: Sequence[tuple[RowResult, str]], title: str, plan:
         curves = result.curves()
         style = line_style(number)
         error = result.values("mean_mm").mean()
-        axes.plot(CURVE_MM, curves.mean(axis=0), linewidth=2.0, label=f"{label}: {error:.1f} mm", **style)
+        axes.plot(CURVE_MM, curves.mean(axis=0), linewidth=2.0, label=f"{label}: mean {error:.1f} mm", **style)
         if len(curves) > 1:
             axes.fill_between(
                 CURVE_MM, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.15, linewidth=0

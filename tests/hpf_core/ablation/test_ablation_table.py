@@ -175,9 +175,9 @@ def test_figures_ring_the_papers_points_on_real_data_alone(
 
     monkeypatch.setattr(figures, "write_figure", write)
     figures.draw(plan, results())
-    assert drawn == [["ours: 12.0 mm", "without vae loss: 16.0 mm", "the paper's text, at 20 mm"]]
+    assert drawn == [["ours: mean 12.0 mm", "without vae loss: mean 16.0 mm", "the paper's text, at 20 mm"]]
     drawn.clear()
     for seed in range(3):
         finish(plan, "full", seed, {"fit": 12.0}, data="simulated", simulated=True)
     figures.draw(plan, collect(plan, PAPER))
-    assert drawn == [["ours: 12.0 mm", "without vae loss: 16.0 mm"]]
+    assert drawn == [["ours: mean 12.0 mm", "without vae loss: mean 16.0 mm"]]
