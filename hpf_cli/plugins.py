@@ -116,7 +116,7 @@ def new_plugin(
     \b
     Example:
         hpf plugins new prior my_prior
-        pip install -e hpf-my-prior
+        pip install -e ./hpf-my-prior
     """
     from hpf_core.plugins.scaffold import new_package
 
@@ -127,7 +127,7 @@ def new_plugin(
         return
     for path in made:
         show.result(str(path))
-    show.note(f"\nNext: pip install --no-deps --no-build-isolation -e {folder} && hpf plugins check {folder.name}")
+    show.note(f"\nNext: pip install -e {folder} && hpf plugins check {folder.name}")
 
 
 @app.command("check")

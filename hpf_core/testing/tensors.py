@@ -53,8 +53,10 @@ def no_mutation(subject: Subject) -> None:
 
 @clause("finite", "values and gradients are finite, also where data are missing and estimates are absurd", *TENSORS)
 def finite(subject: Subject) -> None:
+    built = subject.fresh()
     for what, inputs in {"ordinary inputs": subject.inputs, **subject.degenerate}.items():
-        built = subject.fresh()
+        if isinstance(built.plugin, nn.Module):
+            built.plugin.zero_grad()
         inputs, followed = subject.followed(built, inputs)
         try:
             found = subject.run(built, inputs)
