@@ -35,8 +35,6 @@ SMALL: dict[str, Any] = {
     "palm_denoiser": {"steps": 5, "batch": 16, "width": 16},
     "simulated": {"train": 3, "validation": 1, "test": 2},
     "hourglass": {"width": 8, "stem": 8, "depth": 1},
-    "palm_denoiser": {"steps": 5, "batch": 16, "width": 16},
-    "inverse_kinematics": {"iterations": 2, "samples": 256},
     "nyu": capture,
 }
 """Options that make plugins quick, or without which they don't work."""
