@@ -34,7 +34,7 @@ class InverseKinematicsConfig(Config):
         4096, ge=16, le=1_000_000, description="hands that are sampled: their range is the limits, fits start from them"
     )
     widen: float = Field(
-        0.02,
+        0.05,
         ge=0,
         le=1,
         description="limits of angles and shape: the range of sampled hands, each side wider by this share of it",
