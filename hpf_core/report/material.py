@@ -1,0 +1,191 @@
+"""What a run's folder tells, finished or not: read leniently, since a killed run is worth looking at too."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hpf_core.engine import checkpoint as files
+from hpf_core.engine.folder import INIT, RunFolder
+from hpf_core.errors import DataError, InputError
+
+
+@dataclass(frozen=True)
+class StageAbout:
+    """A stage of the recipe; seconds and rate are None as long as it isn't done."""
+
+    name: str
+    steps: int | None
+    control_of: str | None
+    seconds: float | None
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of.
+
+    Attributes:
+        root: the run's folder.
+        name: of the recipe.
+        recipe: text of the resolved recipe.
+        about: run.json, empty where it is missing.
+        stages: in the recipe's order.
+        metrics: rows of metrics.jsonl.
+        evaluations: by stage, in order of measuring, each as `summary.json` lists it.
+        errors: by stage, (F, K) mm, of the evaluations whose predictions can be read.
+        frames: frames from best to worst (`hpf_core.engine.seen`), of the last stage that has any.
+        synthetic: whether it is evaluated on synthetic samples.
+        finished: whether the run came to its end.
+    """
+
+    root: Path
+    name: str
+    recipe: str
+    about: Mapping[str, Any]
+    stages: tuple[StageAbout, ...]
+    metrics: list[dict[str, Any]]
+    evaluations: dict[str, dict[str, Any]]
+    errors: dict[str, np.ndarray]
+    frames: files.Checkpoint | None
+    synthetic: bool
+    finished: bool
+
+    @property
+    def chain(self) -> list[str]:
+        """The evaluated stages that feed the next one, from the start to the fitted network."""
+        return [name for name in self.evaluations if name not in self.controls]
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """By control, the stage that it is the control of."""
+        return {s.name: s.control_of for s in self.stages if s.control_of is not None}
+
+    @property
+    def control(self) -> str | None:
+        """The evaluated control of the last stage of the chain."""
+        last = self.chain[-1] if self.chain else None
+        return next((c for c, of in self.controls.items() if of == last and c in self.evaluations), None)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether what was evaluated was made by software."""
+        return any(bool(e.get("simulated")) for e in self.evaluations.values())
+
+
+def read_run(root: Path) -> Material:
+    """Read a run's folder.
+
+    Raises:
+        InputError: there is no run in it.
+        DataError: its recipe is damaged.
+    """
+    folder = RunFolder(root)
+    if not folder.recipe.is_file():
+        raise InputError(
+            f"{root} is not the folder of a run: it has no recipe.yaml. Give one such as runs/quickstart-1"
+        )
+    try:
+        text = folder.recipe.read_text(encoding="utf-8")
+        recipe = YAML(typ="safe").load(text)
+    except (OSError, ValueError, YAMLError) as error:
+        raise DataError(f"{folder.recipe} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(recipe, dict):
+        raise DataError(f"{folder.recipe} is damaged: it isn't a recipe")
+    stages, evaluate = _stages(folder, recipe), recipe.get("evaluate")
+    evaluations = {}
+    for name in [INIT, *(stage.name for stage in stages)]:
+        document = folder.evaluated(name)
+        if document is not None and _is_evaluation(document):
+            evaluations[name] = document
+    return Material(
+        root=root,
+        name=str(recipe.get("name") or "run"),
+        recipe=text,
+        about=_json(folder.about),
+        stages=stages,
+        metrics=[row for row in folder.read_metrics() if isinstance(number(row["step"]), float)],
+        evaluations=evaluations,
+        errors={name: found for name in evaluations if (found := _errors(folder, name)) is not None},
+        frames=_frames(folder, [INIT, *(s.name for s in stages if s.control_of is None and s.name in evaluations)]),
+        synthetic=isinstance(evaluate, dict) and evaluate.get("data") == "synthetic",
+        finished=folder.ended() is not None,
+    )
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _is_evaluation(document: Mapping[str, Any]) -> bool:
+    """Whether the fields that the report shows are there."""
+    return (
+        all(number(document.get(key)) is not None for key in ("mean_error_mm", "median_error_mm", "frames"))
+        and isinstance(document.get("success"), dict)
+        and isinstance(document.get("per_joint_mm"), dict)
+    )
+
+
+def _stages(folder: RunFolder, recipe: Mapping[str, Any]) -> tuple[StageAbout, ...]:
+    plans = recipe.get("stages")
+    found = []
+    for name, plan in (plans if isinstance(plans, dict) else {}).items():
+        plan = plan if isinstance(plan, dict) else {}
+        about: Mapping[str, object] = {}
+        if folder.stage_weights(str(name)).is_file():
+            about = _about(folder.stage_weights(str(name)))
+        partner = plans.get(plan.get("control_of")) if isinstance(plans, dict) else None
+        steps = plan.get("steps", partner.get("steps") if isinstance(partner, dict) else None)
+        found.append(
+            StageAbout(
+                name=str(name),
+                steps=steps if isinstance(steps, int) else None,
+                control_of=str(plan["control_of"]) if plan.get("control_of") is not None else None,
+                seconds=number(about.get("seconds")),
+                images_per_second=number(about.get("images_per_second")),
+            )
+        )
+    return tuple(found)
+
+
+def _about(path: Path) -> Mapping[str, object]:
+    try:
+        return files.read(path).about
+    except DataError:
+        return {}
+
+
+def _errors(folder: RunFolder, stage: str) -> np.ndarray | None:
+    try:
+        tensors = files.read(folder.predictions(stage)).tensors
+        return (tensors["joints"] - tensors["truth"]).norm(dim=-1).double().numpy()
+    except (DataError, KeyError, RuntimeError):
+        return None
+
+
+def _frames(folder: RunFolder, chain: list[str]) -> files.Checkpoint | None:
+    for stage in reversed(chain):
+        try:
+            return files.read(folder.frames(stage))
+        except DataError:
+            continue
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

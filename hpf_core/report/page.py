@@ -1,0 +1,149 @@
+"""From a run's folder to its `report.html`: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hpf_core.cache import write_atomic
+from hpf_core.engine.folder import RunFolder
+from hpf_core.evaluation.style import PALETTE
+from hpf_core.report import charts
+from hpf_core.report.frames import Gallery, gallery
+from hpf_core.report.material import Material, number, read_run
+from hpf_core.report.paper import PaperPoint, paper_points
+
+_SUCCESS = ("20", "30", "40")
+
+
+def write_report(root: Path) -> Path:
+    """Write the report of the run in a folder, finished or not, and return its path.
+
+    Raises:
+        InputError: there is no run in the folder.
+        DataError: its recipe is damaged.
+        RunError: the report can't be written.
+    """
+    text = render(read_run(root))
+    path = RunFolder(root).report
+    write_atomic(path, lambda temporary: _write(temporary, text))
+    return path
+
+
+def render(run: Material) -> str:
+    """The page's HTML. What comes from files is escaped by the template, and a policy in it forbids all loading."""
+    evaluated = bool(run.evaluations)
+    shown = _gallery(run)
+    paper = paper_points(run.synthetic) if run.errors else []
+    script = _own("viewer.js") if shown else ""
+    environment = Environment(
+        loader=PackageLoader("hpf_core.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        run=run,
+        style=Markup(_palette() + _own("style.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        rows=_rows(run),
+        headline=_headline(run),
+        success=charts.success(run, [p.mark for p in paper]) if run.errors else None,
+        paper=paper,
+        joints=charts.joints(run) if evaluated else None,
+        pairs=charts.before_and_after(run),
+        training=charts.training(run),
+        weighted=charts.shares(run, "weighted", "weighted terms"),
+        gradients=charts.shares(run, "gradient", "gradient norms on the points"),
+        gallery=shown,
+        roles=charts.styles(run),
+        duration=_duration,
+    )
+
+
+def _gallery(run: Material) -> Gallery | None:
+    if run.frames is None:
+        return None
+    document = run.evaluations.get(str(run.frames.about.get("after")), {})
+    return gallery(run.frames, list(document.get("per_joint_mm", {})))
+
+
+def _rows(run: Material) -> list[dict[str, Any]]:
+    """The table of evaluations, each followed by its subjects."""
+    chain, controls = run.chain, run.controls
+    rows = []
+    for after, document in run.evaluations.items():
+        partner = controls.get(after)
+        role = f"control of {partner}" if partner else "start" if after == chain[0] and len(chain) > 1 else ""
+        mean = float(document["mean_error_mm"])
+        first = float(run.evaluations[chain[0]]["mean_error_mm"]) if chain else mean
+        rows.append({"name": after, "role": role, "of_first": mean / first if first else None, **_figures(document)})
+        subjects = document.get("subjects")
+        for name, figures in (subjects if isinstance(subjects, dict) else {}).items():
+            if isinstance(figures, dict) and number(figures.get("mean_error_mm")) is not None:
+                rows.append({"name": str(name), "role": None, "of_first": None, **_figures(figures)})
+    return rows
+
+
+def _figures(document: Mapping[str, Any]) -> dict[str, Any]:
+    success = document.get("success") or {}
+    return {
+        "frames": int(document["frames"]),
+        "mean": number(document["mean_error_mm"]),
+        "median": number(document.get("median_error_mm")),
+        "tips": number(document.get("fingertip_error_mm")),
+        "success": [number(success.get(threshold)) for threshold in _SUCCESS],
+    }
+
+
+def _headline(run: Material) -> dict[str, Any] | None:
+    """The figures at the top: the last stage's, and what it is against the start and the control."""
+    if not run.chain:
+        return None
+    before, after, control = run.chain[0], run.chain[-1], run.control
+    mean = {name: float(run.evaluations[name]["mean_error_mm"]) for name in run.evaluations}
+
+    def against(name: str | None) -> float | None:
+        return mean[after] / mean[name] if name is not None and name != after and mean[name] else None
+
+    return {
+        "after": after,
+        "before": before,
+        "control": control,
+        "about": run.evaluations[after],
+        "against_before": against(before),
+        "against_control": against(control),
+    }
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not done"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _palette() -> str:
+    """The figures' colours as variables of the style sheet."""
+    return ":root{" + "".join(f"--p{k}:{colour};" for k, colour in enumerate(PALETTE)) + "}\n"
+
+
+def _own(name: str) -> str:
+    return resources.files("hpf_core.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+__all__ = ["PaperPoint", "render", "write_report"]
