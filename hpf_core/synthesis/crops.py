@@ -23,6 +23,7 @@ from hpf_core.geometry import Grid
 from hpf_core.synthesis.rigs import Camera
 
 _JUMP = 12.0  # a step of more than this many footprints between neighbours is an edge: 85 degrees from head-on
+_SPARE_MM = 0.1  # by so much a first look at depths, whose rounding differs, is more generous than the second
 _WIDEST = 1.0  # no patch reaches further than this many grid pixels from its middle
 
 
@@ -122,16 +123,17 @@ def _splat(
     # With a border, and NaN where nothing is known: neighbours need no test of whether they are there.
     z = np.full((rows.stop - rows.start + 2, columns.stop - columns.start + 2), np.nan, dtype=np.float32)
     np.copyto(z[1:-1, 1:-1], depth[window], where=returned[window], casting="unsafe")
-    reach = np.float32(grid.cube_mm / 2 * (3**0.5 if pose[0, 0] != 1 else 1))
-    middle_z = np.float32(pose[2, 3])
-    flat = np.flatnonzero((z >= middle_z - reach) & (z <= middle_z + reach))
     width, z_flat = z.shape[1], z.ravel()
+    turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
+    du = (np.arange(width, dtype=np.float32) + np.float32(columns.start - 1 - camera.cx)) * np.float32(1 / camera.fx)
+    dv = (np.arange(len(z), dtype=np.float32) + np.float32(rows.start - 1 - camera.cy)) * np.float32(1 / camera.fy)
+    # Depth in the crop's frame, of all pixels: most are before or behind the cube and are done with here.
+    along = z * (turn[2, 0] * du + (turn[2, 1] * dv + turn[2, 2])[:, None]) - turn[2] @ centre
+    flat = np.flatnonzero(np.abs(along) < np.float32(grid.far_mm + _SPARE_MM))
 
     here = z_flat.take(flat)
     v, u = np.divmod(flat.astype(np.int32), np.int32(width))
-    du = (u + np.float32(columns.start - 1 - camera.cx)) * np.float32(1 / camera.fx)
-    dv = (v + np.float32(rows.start - 1 - camera.cy)) * np.float32(1 / camera.fy)
-    turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
+    du, dv = du.take(u), dv.take(v)
     at = np.stack([du * here, dv * here, here]) - centre[:, None]
     if pose[0, 0] != 1:
         at = _turned(turn, at)
@@ -142,25 +144,22 @@ def _splat(
         return
     flat, here, du, dv, at = flat[near], here[near], du[near], dv[near], at[:, near]
 
-    # The surface's slope along a row and along a column, dz for one pixel.
-    footprint = here * np.float32(1 / camera.fx)
-    slope_u, slope_v = _slope(here, z_flat, flat, 1, footprint), _slope(here, z_flat, flat, width, footprint)
-    step_u = np.stack([footprint + du * slope_u, dv * slope_u, slope_u])
-    step_v = np.stack([du * slope_v, footprint + dv * slope_v, slope_v])
-    if pose[0, 0] != 1:
-        step_u, step_v = _turned(turn[:2], step_u), _turned(turn[:2], step_v)
-    # Half the sides of the box around the patch's parallelogram, and the box in grid pixels.
-    half = np.minimum((np.abs(step_u[:2]) + np.abs(step_v[:2])) / 2, np.float32(_WIDEST * grid.pixel_mm))
+    # Half the sides of the box around the patch's parallelogram: its steps to the next pixel along a row and a column.
+    wide, high = here * np.float32(1 / camera.fx), here * np.float32(1 / camera.fy)
+    half = _reach(_slopes(here, z_flat, flat, 1, wide), du, dv, (wide, 0), turn if pose[0, 0] != 1 else None)
+    half += _reach(_slopes(here, z_flat, flat, width, high), du, dv, (0, high), turn if pose[0, 0] != 1 else None)
+    half = np.minimum(half / 2, np.float32(_WIDEST * grid.pixel_mm))
+    # The box in grid pixels.
     scale, middle = np.float32(1 / grid.pixel_mm), np.float32(grid.size / 2 - 0.5)
     first = np.maximum(np.ceil((at[:2] - half) * scale + middle).astype(np.int32), 0)
     last = np.minimum(np.floor((at[:2] + half) * scale + middle).astype(np.int32), grid.size - 1)
-    wide = last - first
-    covers = np.flatnonzero((wide[0] >= 0) & (wide[1] >= 0))
-    ray, wide, nearest = (first[1] * grid.size + first[0])[covers], wide[:, covers], at[2, covers]
+    more = last - first
+    covers = np.flatnonzero((more[0] >= 0) & (more[1] >= 0))
+    ray, more, nearest = (first[1] * grid.size + first[0])[covers], more[:, covers], at[2, covers]
     # A patch of at most two grid pixels covers up to three rays along each axis; nearly all cover just one.
     for dy in range(3):
         for dx in range(3):
-            good = np.flatnonzero((wide[0] >= dx) & (wide[1] >= dy))
+            good = np.flatnonzero((more[0] >= dx) & (more[1] >= dy))
             np.minimum.at(out, ray[good] + (dy * grid.size + dx), nearest[good])
 
 
@@ -169,11 +168,10 @@ def _turned(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return turn[:, :1] * vectors[0] + turn[:, 1:2] * vectors[1] + turn[:, 2:] * vectors[2]
 
 
-def _slope(here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footprint: np.ndarray) -> np.ndarray:
-    """dz for one pixel along an axis, mm, 0 where both neighbours are across an edge, missing or outside.
-
-    Of two neighbours the farther in depth counts: noise moves pixels along their rays, and patches that only reached
-    half-way to the nearer one would leave cracks.
+def _slopes(
+    here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footprint: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """dz (K,) from the pixel before and to the one after along an axis, mm; 0 across an edge or where one is missing.
 
     Args:
         here: (K,) mm of the pixels.
@@ -184,12 +182,28 @@ def _slope(here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footpri
     """
     back, forth = here - z.take(flat - step), z.take(flat + step) - here
     edge = _JUMP * footprint
-    back_size, forth_size = np.abs(back), np.abs(forth)
-    back_size[~(back_size <= edge)] = 0
-    forth_size[~(forth_size <= edge)] = 0
-    slope = np.where(forth_size >= back_size, forth, back)
-    slope[(forth_size == 0) & (back_size == 0)] = 0
-    return slope
+    back[~(np.abs(back) <= edge)] = 0
+    forth[~(np.abs(forth) <= edge)] = 0
+    return back, forth
+
+
+def _reach(
+    slopes: tuple[np.ndarray, np.ndarray],
+    du: np.ndarray,
+    dv: np.ndarray,
+    footprint: tuple[np.ndarray | int, np.ndarray | int],
+    turn: np.ndarray | None,
+) -> np.ndarray:
+    """(2, K) mm, how far apart a pixel and its neighbours along an axis lie, along the crop's x and y.
+
+    Of both neighbours the farther counts: noise and whole millimetres move pixels along their slanted rays, and
+    patches that only reached half-way to the nearer one would leave cracks on the other side.
+    """
+    found = []
+    for slope in slopes:
+        step = np.stack([du * slope + footprint[0], dv * slope + footprint[1], slope])
+        found.append(np.abs(step[:2] if turn is None else _turned(turn[:2], step)))
+    return np.maximum(*found)
 
 
 def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
