@@ -51,6 +51,7 @@ class BoneLength(Prior):
     """
 
     unit = "mm^2"
+    invariances = frozenset({"translation", "rotation", "mirror"})  # distances between points alone
 
     def __init__(self, bones: BoneRanges) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class SquaredCollision(Prior):
     """max(threshold - d^2, 0) over the hand model's collision pairs, summed, in mm^2 per estimate."""
 
     unit = "mm^2"
+    invariances = frozenset({"translation", "rotation", "mirror"})  # distances between points alone
 
     def __init__(self, hand: HandModel, mode: Literal["printed", "fixed"]) -> None:
         super().__init__()
@@ -62,6 +63,7 @@ class RadiiCollision(Prior):
     """
 
     unit = "mm"
+    invariances = frozenset({"translation", "rotation", "mirror"})
 
     def __init__(self, hand: HandModel) -> None:
         super().__init__()
