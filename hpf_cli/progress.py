@@ -141,6 +141,8 @@ def print_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     for change in summary["changes"]:
         show.result(f"changed: {change}")
     show.result(f"figures: {folder / 'figures'}   summary: {folder / 'summary.json'}")
+    if (folder / "report.html").is_file():
+        show.result(f"report: {folder / 'report.html'}")
 
 
 def effects(summary: Mapping[str, Any]) -> list[str]:

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 
 from hpf_core.engine import checkpoint as files
-from hpf_core.engine import unseen
 from hpf_core.engine.build import Parts
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.measure import some_frames
+from hpf_core.engine.seen import see
 from hpf_core.engine.train import StepReport
 from hpf_core.evaluation.figures import error_before_after, per_joint_bars, success_curves, training_curves
 from hpf_core.evaluation.fit_sheet import FitRow, fit_sheet, to_pixels
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 from hpf_core.fit import Fit
-from hpf_core.geometry import apply_rigid, invert_rigid
 from hpf_core.recipe import Resolved
 
 _FRAMES_IN_A_PICTURE = 3
@@ -120,10 +119,9 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
             errors[control].mean(axis=1) if control else None,
             names=(before, after, control or "control"),
         )
-    if resolved.recipe.evaluate is not None and resolved.recipe.evaluate.data == "synthetic":
-        _synthetic_sheet(folder, parts, found, errors, before, after)
-    else:
-        _sheet(folder, parts, str(evaluations[0]["split"]), found, errors, before, after)
+    plan = resolved.recipe.evaluate
+    split = None if plan is not None and plan.data == "synthetic" else str(evaluations[0]["split"])
+    _sheet(folder, parts, split, {n: found[n] for n in (before, after)}, errors, before, after)
 
 
 def _training(folder: RunFolder) -> None:
@@ -139,85 +137,55 @@ def _training(folder: RunFolder) -> None:
 def _sheet(
     folder: RunFolder,
     parts: Parts,
-    split: str,
+    split: str | None,
     found: dict[str, dict[str, torch.Tensor]],
     errors: dict[str, np.ndarray],
     before: str,
     after: str,
 ) -> None:
-    """A few held-out frames from all views: what the evaluated view's estimate says of each."""
-    assert parts.real is not None
-    if "centres" in found[after]:
-        parts.real.recentre(split, found[after]["centres"].numpy())
-    rows = []
-    for number in some_frames(len(errors[after]), _FRAMES_IN_A_SHEET):
-        frame = parts.real.frames(split, np.array([number]))
-        # Crops may have been centred elsewhere in another evaluation: each has its own way to the rig.
-        points = {}
-        for name in (before, after):
-            into = invert_rigid(frame.to_rig[0]) @ found[name]["to_rig"][number]
-            points[name] = apply_rigid(into, found[name]["points"][number].expand(len(into), -1, -1))
-        device = next(parts.backbone.parameters()).device
-        with torch.no_grad():
-            rendered = parts.renderer.depth(points[after].to(device), parts.grid).depth
-        title = f"frame {number}: {errors[after][number].mean():.1f} mm after {after}"
-        if before != after:
-            title = f"frame {number}: {errors[before][number].mean():.1f} mm after {before}, " + title.split(": ")[1]
-        rows.append(
-            FitRow(
-                title=title,
-                depth=_numpy(frame.depth[0]),
-                rendered=_numpy(rendered),
-                points=_pixels(parts, _numpy(points[after])),
-                before=_pixels(parts, _numpy(points[before])) if before != after else None,
-                present=_numpy(frame.present[0]),
-            )
-        )
-    fit_sheet(
-        folder.figures / "fit.png", rows, links=parts.hand.links, far_mm=parts.grid.far_mm, names=(before, after)
-    )  # fmt: skip
+    """A few held-out frames from all views, and what the evaluated view's estimate says of each; of synthetic samples,
+    which have one view, the first ones, three in a row as if they were views."""
+    synthetic = split is None
+    frames = len(errors[after])
+    wide = min(3, frames) if synthetic else 1
+    if synthetic:
+        count = min(3 * _FRAMES_IN_A_SHEET, frames)
+        numbers = np.arange(count - count % wide)
+    else:
+        numbers = np.array(list(some_frames(frames, _FRAMES_IN_A_SHEET)))
+    seen = see(parts, split, found, after, numbers)
 
-
-def _synthetic_sheet(
-    folder: RunFolder,
-    parts: Parts,
-    found: dict[str, dict[str, torch.Tensor]],
-    errors: dict[str, np.ndarray],
-    before: str,
-    after: str,
-) -> None:
-    """The first unseen samples, three in a row."""
-    device = next(parts.backbone.parameters()).device
-    count = min(3 * _FRAMES_IN_A_SHEET, len(errors[after]))
-    batch = next(unseen.samples(parts, device, count))
-    points = {name: found[name]["points"][:count] for name in (before, after)}
-    with torch.no_grad():
-        rendered = _numpy(parts.renderer.depth(points[after].to(device), parts.grid).depth)
-    pixels = {name: _pixels(parts, _numpy(value)) for name, value in points.items()}
-    wide = min(3, count)
-    rows = [
-        FitRow(
-            title=", ".join(f"{error:.1f}" for error in errors[after][k : k + wide].mean(axis=1))
-            + f" mm after {after}",
-            depth=_numpy(batch.depth[k : k + wide]),
-            rendered=rendered[k : k + wide],
-            points=pixels[after][k : k + wide],
-            before=pixels[before][k : k + wide] if before != after else None,
+    def row(first: int) -> FitRow:
+        several = slice(first, first + wide)
+        return FitRow(
+            title=_title(errors, before, after, numbers[several], "" if synthetic else f"frame {numbers[first]}: "),
+            depth=_numpy(seen.depth[several].flatten(0, 1)),
+            rendered=_numpy(seen.rendered[several].flatten(0, 1)),
+            points=_pixels(parts, _numpy(seen.points[after][several].flatten(0, 1))),
+            before=_pixels(parts, _numpy(seen.points[before][several].flatten(0, 1))) if before != after else None,
+            present=_numpy(seen.present[several].flatten(0, 1)),
         )
-        for k in range(0, count - count % wide, wide)
-    ]
-    columns = [f"sample {k + 1}" for k in range(wide)]
+
     fit_sheet(
         folder.figures / "fit.png",
-        rows,
+        [row(first) for first in range(0, len(numbers), wide)],
         links=parts.hand.links,
         far_mm=parts.grid.far_mm,
         names=(before, after),
-        view_names=columns,
+        view_names=[f"sample {k + 1}" for k in range(wide)] if synthetic else None,
     )
 
 
 def _pixels(parts: Parts, points: np.ndarray) -> np.ndarray:
+def _title(errors: dict[str, np.ndarray], before: str, after: str, numbers: np.ndarray, of: str) -> str:
+    """The mean errors of a row's frames, before and after."""
+
+    def told(name: str) -> str:
+        return ", ".join(f"{error:.1f}" for error in errors[name][numbers].mean(axis=1)) + f" mm after {name}"
+
+    return of + (f"{told(before)}, " if before != after else "") + told(after)
+
+
     return to_pixels(points, parts.grid.size, parts.grid.cube_mm)
 
 

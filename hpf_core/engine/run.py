@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hpf_core.engine import centring, measure, thickness, unseen
+from hpf_core.engine import centring, measure, seen, thickness, unseen
 from hpf_core.engine import checkpoint as files
 from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
@@ -19,6 +19,7 @@ from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, n
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.pictures import StagePictures, run_figures
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
+from hpf_core.engine.spared import spared
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.interfaces import Observer, Progress, no_progress
@@ -349,3 +350,19 @@ class _Clock:
 
     def rate(self) -> float:
         return round(self.images / max(self.seconds(), 1e-9), 2)
+            folder.frames(stage).unlink(missing_ok=True)  # of what was measured before
+        self._keep_frames(stage, plan, parts, folder)
+    def _keep_frames(self, stage: str, plan: Evaluate, parts: Parts, folder: RunFolder) -> None:
+        """What the report will show of a stage that is no control. Without it, the run is as good."""
+        controls = {s.name for s in self.resolved.stages if s.control_of is not None}
+        if stage in controls or folder.frames(stage).is_file():
+            return
+        with spared("frames for the report"):
+            split = plan.split if plan.data == "real" else None
+            seen.keep(folder, parts, split, str(self._evaluations[0]["after"]), stage)
+
+        with spared("report"):
+            # Here, for the report reads what a run leaves and so stands on this package.
+            from hpf_core.report import write_report
+
+            write_report(folder.root)
