@@ -41,16 +41,17 @@ class StagePictures:
     parts: Parts
     every: int
 
-    def look(self, report: StepReport) -> None:
-        """Draw if it is time."""
+    def look(self, report: StepReport) -> Path | None:
+        """Draw if it is time; returns the picture's place, if it was."""
         if report.step % self.every:
-            return
+            return None
         fit = report.value.fits[-1]
         rows = self._real(fit, report.step) if fit.frames is not None else self._synthetic(fit, report.step)
         path = self.folder / "steps" / f"{self.stage}-{report.step:07d}.png"
         # Synthetic samples are laid out like views, but each is another hand.
         columns = None if fit.frames is not None else [f"sample {k + 1}" for k in range(len(rows[0].depth))]
         fit_sheet(path, rows, links=self.parts.hand.links, far_mm=self.parts.grid.far_mm, view_names=columns)
+        return path
 
     def _real(self, fit: Fit, step: int) -> list[FitRow]:
         frames = fit.need_frames()
@@ -176,7 +177,6 @@ def _sheet(
     )
 
 
-def _pixels(parts: Parts, points: np.ndarray) -> np.ndarray:
 def _title(errors: dict[str, np.ndarray], before: str, after: str, numbers: np.ndarray, of: str) -> str:
     """The mean errors of a row's frames, before and after."""
 
@@ -186,6 +186,7 @@ def _title(errors: dict[str, np.ndarray], before: str, after: str, numbers: np.n
     return of + (f"{told(before)}, " if before != after else "") + told(after)
 
 
+def _pixels(parts: Parts, points: np.ndarray) -> np.ndarray:
     return to_pixels(points, parts.grid.size, parts.grid.cube_mm)
 
 
