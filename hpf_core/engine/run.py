@@ -18,8 +18,8 @@ from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.pictures import StagePictures, run_figures
-from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.spared import spared
+from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.interfaces import Observer, Progress, no_progress
@@ -296,8 +296,19 @@ class Run:
             document = {"after": stage, **about, **found.document()}
             files.save(folder.predictions(stage), found.tensors(), {"after": stage})
             folder.write_json(folder.evaluation(stage), document)
+            folder.frames(stage).unlink(missing_ok=True)  # of what was measured before
         self._evaluations.append(document)
+        self._keep_frames(stage, plan, parts, folder)
         watch.tell("evaluated", stage, document)
+
+    def _keep_frames(self, stage: str, plan: Evaluate, parts: Parts, folder: RunFolder) -> None:
+        """What the report will show of a stage that is no control. Without it, the run is as good."""
+        controls = {s.name for s in self.resolved.stages if s.control_of is not None}
+        if stage in controls or folder.frames(stage).is_file():
+            return
+        with spared("frames for the report"):
+            split = plan.split if plan.data == "real" else None
+            seen.keep(folder, parts, split, str(self._evaluations[0]["after"]), stage)
 
     def _measure(self, plan: Evaluate, parts: Parts, device: torch.device) -> tuple[measure.Evaluated, dict[str, Any]]:
         """What the recipe says is measured, and of what it is."""
@@ -330,6 +341,11 @@ class Run:
         }
         run_figures(folder, parts, self.resolved, self._evaluations)
         folder.write_json(folder.summary, summary)
+        with spared("report"):
+            # Here, for the report reads what a run leaves and so stands on this package.
+            from hpf_core.report import write_report
+
+            write_report(folder.root)
         watch.tell("run_ended", folder.root, summary)
         return summary
 
@@ -350,19 +366,3 @@ class _Clock:
 
     def rate(self) -> float:
         return round(self.images / max(self.seconds(), 1e-9), 2)
-            folder.frames(stage).unlink(missing_ok=True)  # of what was measured before
-        self._keep_frames(stage, plan, parts, folder)
-    def _keep_frames(self, stage: str, plan: Evaluate, parts: Parts, folder: RunFolder) -> None:
-        """What the report will show of a stage that is no control. Without it, the run is as good."""
-        controls = {s.name for s in self.resolved.stages if s.control_of is not None}
-        if stage in controls or folder.frames(stage).is_file():
-            return
-        with spared("frames for the report"):
-            split = plan.split if plan.data == "real" else None
-            seen.keep(folder, parts, split, str(self._evaluations[0]["after"]), stage)
-
-        with spared("report"):
-            # Here, for the report reads what a run leaves and so stands on this package.
-            from hpf_core.report import write_report
-
-            write_report(folder.root)
