@@ -17,7 +17,7 @@ import numpy as np
 
 from hpf_core.interfaces import Progress, no_progress
 
-FORMAT = 2  # of the arrays; raise it when what is in them changes
+FORMAT = 3  # of the arrays; raise it when what is in them changes
 PER_MM = 10  # depth is kept in tenths of a millimetre
 CHUNK = 16  # frames
 META = "meta.json"
