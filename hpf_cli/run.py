@@ -56,11 +56,13 @@ def run(
         hpf run recipes/quickstart.yaml
         hpf run recipes/quickstart.yaml --without vae --out runs/no-vae
         hpf run recipes/quickstart.yaml --out runs/no-vae --resume
+        torchrun --nproc-per-node 2 -m hpf_cli.main run recipes/quickstart.yaml
     """
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
     from hpf_core.engine.folder import RunFolder, last_folder
     from hpf_core.engine.run import Run
+    from hpf_core.errors import SaidElsewhere
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.pins import check_resumed
 
@@ -78,20 +80,27 @@ def run(
     if resume and not allow_other_plugins:
         begun = out or last_folder(resolved.recipe.name or "run")
         check_resumed(RunFolder(begun).recipe, resolved)
-    for change in resolved.changes:
-        show.console.print(change, markup=False, style="yellow", soft_wrap=True)
-    for note in resolved.notes:
-        show.console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
+    # Several processes make one run (docs/distributed.md): one of them shows it.
+    if show.is_first():
+        for change in resolved.changes:
+            show.console.print(change, markup=False, style="yellow", soft_wrap=True)
+        for note in resolved.notes:
+            show.console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
     if dry_run:
-        _dry_run(resolved, json_)
+        if show.is_first():
+            _dry_run(resolved, json_)
         return
-    with progress.Live(show.console) as live:
+    with progress.Live(show.console if show.is_first() else show.NOWHERE) as live:
         made = Run(resolved, out, resume=resume, observers=[live], progress=live.progress)
         try:
             summary = made.execute()
         except KeyboardInterrupt:
             _say_how_to_resume(made.out, no_plugin or [])
             raise
+        except SaidElsewhere as error:
+            raise typer.Exit(error.exit_code) from error
+    if not show.is_first():
+        return
     assert made.out is not None
     if made.was_done:
         show.note(f"{made.out}: this run is done already, and there is nothing to resume")

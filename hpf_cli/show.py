@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,22 +24,33 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 """Standard error: messages, progress, warnings."""
 
+NOWHERE = Console(quiet=True)
+"""For processes of a run that aren't the first: nothing is seen of what is printed here."""
+
 _results = Console()
 
 
+def is_first() -> bool:
+    """Whether this process is the one that shows: torchrun gives each of a run's processes its rank."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+
+
 def note(message: str) -> None:
-    """Say something on standard error."""
-    console.print(Text(message), soft_wrap=True)
+    """Say something on standard error; of several processes of a run, the first one does."""
+    if is_first():
+        console.print(Text(message), soft_wrap=True)
 
 
 def warning(message: str) -> None:
-    """Warn on standard error."""
-    console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+    """Warn on standard error; of several processes of a run, the first one does."""
+    if is_first():
+        console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
 
 
 def error(message: str) -> None:
     """Say what is wrong on standard error. Ending the program is another matter: raise an `HPFError` for both."""
-    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    who = "" if is_first() else f"rank {os.environ['RANK']}: "
+    console.print(Text.assemble(who, ("error: ", "bold red"), message), soft_wrap=True)
 
 
 def result(shown: RenderableType) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,25 +40,68 @@ class EnergyValue:
     values: tuple[TermValue, ...]
 
 
-def reduce(value: TermValue) -> Tensor:
-    """sum(values * weights) / sum(weights): a scalar; 0 where nothing counts."""
+class Sums(NamedTuple):
+    """What the terms add up to on the images that one process holds.
+
+    Attributes:
+        above: (S, T) for each stack and term, sum(values * weights).
+        below: (S, T) sum(weights), without gradient.
+        values: the last stack's items of each term.
+    """
+
+    above: Tensor
+    below: Tensor
+    values: tuple[TermValue, ...]
+
+
+def _sums(value: TermValue) -> tuple[Tensor, Tensor]:
+    """sum(values * weights) and sum(weights), scalars."""
     weight = value.weights.detach().to(value.values.dtype)
     # Where a weight is 0 the value may be anything, also infinite: it must not reach the sum.
     kept = torch.where(weight > 0, value.values, torch.zeros_like(value.values))
-    total = weight.sum()
-    return (kept * weight).sum() / torch.where(total > 0, total, torch.ones_like(total))
+    return (kept * weight).sum(), weight.sum()
+
+
+def _share(above: Tensor, below: Tensor) -> Tensor:
+    """above / below; 0 where nothing counts."""
+    return above / torch.where(below > 0, below, torch.ones_like(below))
+
+
+def reduce(value: TermValue) -> Tensor:
+    """sum(values * weights) / sum(weights): a scalar; 0 where nothing counts."""
+    return _share(*_sums(value))
+
+
+class _Whole(torch.autograd.Function):
+    """The value of all processes with the gradient of this one's part."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, whole: Tensor) -> Tensor:
+        return whole.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
 class Energy(nn.Module):
-    """The terms of a stage, weighted (Eq. 4, p. 10856)."""
+    """The terms of a stage, weighted (Eq. 4, p. 10856).
+
+    Args:
+        terms: the terms.
+        over_all: sums a tensor over all processes, without gradient; None for one process. With it, values are those
+            of all processes' items together, and gradients are this process' part: their sum over the processes is
+            the gradient of the value.
+    """
 
     weight: Tensor
 
-    def __init__(self, terms: Sequence[WeightedTerm]) -> None:
+    def __init__(self, terms: Sequence[WeightedTerm], over_all: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.names = tuple(t.name for t in terms)
         self.register_buffer("weight", torch.tensor([t.weight for t in terms], dtype=torch.float64), persistent=False)
         self.terms = nn.ModuleList(t.term for t in terms)
+        self.over_all = over_all
 
     def forward(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None) -> EnergyValue:
         """Value of the batch, whose estimates come as one `Fit` for each stack; stacks count alike.
@@ -66,18 +110,33 @@ class Energy(nn.Module):
             fits: one for each stack.
             counts: for each term, whether it counts in this step; the others aren't computed. None: all do.
         """
+        return self.value(self.sums(fits, counts))
+
+    def sums(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None) -> Sums:
+        """What `forward` is made of, on this process alone; tensor code that compiles to one graph."""
         counts = [True] * len(self.names) if counts is None else counts
-        rows = []
+        above, below = [], []
         values: tuple[TermValue, ...] = ()
         for fit in fits:
             values = tuple(
                 self._value(term, fit) if now else self._nothing(fit)
                 for term, now in zip(self.terms, counts, strict=True)
             )
-            rows.append(torch.stack([reduce(v) for v in values]))
-        raw = torch.stack(rows).mean(0)
+            over, under = zip(*(_sums(v) for v in values), strict=True)
+            above.append(torch.stack(over))
+            below.append(torch.stack(under))
+        return Sums(torch.stack(above), torch.stack(below), values)
+
+    def value(self, sums: Sums) -> EnergyValue:
+        """The loss that sums amount to, over all processes."""
+        above, below = sums.above, sums.below
+        if self.over_all is None:
+            raw = _share(above, below).mean(0)
+        else:
+            all_above, all_below = self.over_all(torch.stack([above.detach(), below])).unbind()
+            raw = _Whole.apply(_share(above, all_below).mean(0), _share(all_above, all_below).mean(0))
         total = (raw * self.weight.to(raw.dtype)).sum()
-        return EnergyValue(total, raw, values)
+        return EnergyValue(total, raw, sums.values)
 
     @staticmethod
     def _nothing(fit: Fit) -> TermValue:
@@ -101,16 +160,29 @@ class Energy(nn.Module):
 
         NaN where a term doesn't act through the points (the supervised loss on maps).
         """
-        found = [e.points for e in (fit.real, fit.synthetic) if e is not None and e.points.requires_grad]
-        norms = []
-        for weight, item in zip(self.weight, value.values, strict=True):
-            scalar = reduce(item)
-            grads: Sequence[Tensor | None] = [None]
+        over_all = self.over_all or _same
+        kinds = [e.points if e is not None else None for e in (fit.real, fit.synthetic)]
+        images = over_all(self.weight.new_tensor([0.0 if p is None else len(p) for p in kinds]))
+        found = [(p, n) for p, n in zip(kinds, images, strict=True) if p is not None and p.requires_grad]
+        below = over_all(torch.stack([_sums(item)[1] for item in value.values]))
+        rows = []
+        for item, counted in zip(value.values, below, strict=True):
+            scalar = _share(_sums(item)[0], counted)
+            grads: Sequence[Tensor | None] = []
             if scalar.requires_grad and found:
-                grads = torch.autograd.grad(scalar, found, retain_graph=True, allow_unused=True)
+                grads = torch.autograd.grad(scalar, [p for p, _ in found], retain_graph=True, allow_unused=True)
             # A mean over N images divides each image's gradient by N: multiply it back.
-            squares = [(g * len(g)).flatten(1).square().sum(1) for g in grads if g is not None and len(g)]
-            norms.append(
-                torch.cat(squares).mean().sqrt() * weight if squares else torch.full_like(scalar.detach(), torch.nan)
-            )
-        return torch.stack(norms).detach()
+            squares = [
+                (g * n.to(g)).flatten(1).square().sum(1)
+                for g, (_, n) in zip(grads, found, strict=False)
+                if g is not None and len(g)
+            ]
+            here = torch.cat(squares) if squares else scalar.detach().new_zeros(0)
+            rows.append(torch.stack([here.sum(), torch.full_like(scalar.detach(), len(here))]))
+        added, images = over_all(torch.stack(rows)).unbind(1)
+        # 0 / 0, a NaN, where nothing acts through the points.
+        return ((added / images).sqrt() * self.weight).detach()
+
+
+def _same(values: Tensor) -> Tensor:
+    return values

@@ -19,6 +19,10 @@ class RunError(HPFError):
     """A run that began could not go on: a non-finite loss, a full disk, a damaged checkpoint (exit 1)."""
 
 
+class SaidElsewhere(RunError):
+    """What ends this process is told by another one of the same run: it isn't said twice."""
+
+
 class InputError(HPFError):
     """What was given is wrong; nothing was started (exit 2)."""
 

@@ -7,7 +7,7 @@ Shapes use B frames, V views, N images or estimates, P ordered pairs of views, J
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -153,6 +153,13 @@ class SyntheticSamples(_Moves):
     def take(self, rows: slice) -> SyntheticSamples:
         """Some of the samples."""
         return self._each(lambda tensor: tensor[rows])
+
+    @staticmethod
+    def joined(pieces: Sequence[SyntheticSamples]) -> SyntheticSamples:
+        """The samples of all pieces, which share their cube's side, in order."""
+        names = [f.name for f in dataclasses.fields(SyntheticSamples) if f.name != "cube_mm"]
+        tensors = {name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names}
+        return SyntheticSamples(**tensors, cube_mm=pieces[0].cube_mm)
 
 
 @dataclass(frozen=True)

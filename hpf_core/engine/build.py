@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hpf_core.cache import cache_folder
 from hpf_core.energy import Energy, WeightedTerm
@@ -49,9 +51,9 @@ class Parts:
     observers: tuple[Observer, ...]
     refiner_names: tuple[str, ...] = ()
 
-    def energy(self, stage: StagePlan) -> Energy:
-        """The weighted terms of a stage."""
-        return Energy([WeightedTerm(t.name, t.weight, self.terms[t.name]) for t in stage.terms])
+    def energy(self, stage: StagePlan, over_all: Callable[[Tensor], Tensor] | None = None) -> Energy:
+        """The weighted terms of a stage; `over_all` as in `Energy`."""
+        return Energy([WeightedTerm(t.name, t.weight, self.terms[t.name]) for t in stage.terms], over_all)
 
     def to(self, device: torch.device | str) -> None:
         """Move all that holds tensors."""

@@ -31,3 +31,16 @@ def frame_numbers(seed: int, stream: str, first: int, count: int, frames: int) -
         mine = samples // frames == one_pass
         numbers[mine] = order[samples[mine] % frames]
     return numbers
+
+
+def chunks(first: int, count: int, total: int, size: int) -> list[tuple[int, int, slice]]:
+    """The chunks of `size` that samples first, first + 1, ... of `total` lie in.
+
+    Returns (number of the chunk, its samples, those of them that are asked for) of each; the last chunk may be smaller.
+    """
+    found = []
+    for chunk in range(first // size, -(-(first + count) // size)):
+        begins = chunk * size
+        wanted = slice(max(first - begins, 0), min(first + count - begins, size))
+        found.append((chunk, min(size, total - begins), wanted))
+    return found

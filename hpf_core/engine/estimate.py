@@ -15,10 +15,11 @@ from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.draw import generator
 from hpf_core.engine.folder import check_stages
-from hpf_core.engine.step import Batch, compute
+from hpf_core.engine.step import Batch, Computation
 from hpf_core.frames import RealFrames, State, ViewIndex
 from hpf_core.interfaces import Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
+from hpf_core.recipe.models import Runtime
 
 _WARM_UP, _MEASURED = 2, 6
 VIEWS = 3
@@ -62,11 +63,11 @@ def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[Stage
         load_init(resolved, parts)
         parts.prepare_terms(progress)
         parts.to(device)
-        return [_stage(plan, parts, recipe.seed, device) for plan in resolved.stages]
+        return [_stage(plan, parts, recipe.seed, device, recipe.runtime) for plan in resolved.stages]
 
 
-def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device) -> StageEstimate:
-    energy = parts.energy(plan).to(device)
+def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runtime: Runtime) -> StageEstimate:
+    computation = Computation(parts, parts.energy(plan).to(device), device, runtime.precision, runtime.compile)
     optimiser = torch.optim.Adam(parts.backbone.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -79,7 +80,7 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device) -> St
         if plan.draw_synthetic and parts.synthetic is not None:
             synthetic = parts.synthetic.sample(plan.draw_synthetic, generator(device, seed, "dry", step))
         batch = Batch(real, synthetic)
-        value = compute(parts, energy, batch, generator(device, seed, "dry", "transform", step))
+        value = computation(batch, generator(device, seed, "dry", "transform", step))
         optimiser.zero_grad(set_to_none=True)
         value.energy.total.backward()
         optimiser.step()

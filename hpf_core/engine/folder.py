@@ -112,6 +112,14 @@ class RunFolder:
                 "for a new one, give another --out"
             )
 
+    def check_shared(self, rank: int) -> None:
+        """Raises InputError where a process doesn't see the folder that rank 0 has begun."""
+        if not self.recipe.is_file():
+            raise InputError(
+                f"rank {rank} doesn't see the run's folder {self.root.absolute()} that rank 0 made: give an --out that "
+                "all machines share"
+            )
+
     def begin(self, resolved: Resolved) -> None:
         """Make the folder and write down what is run in it; `check` comes first. Where it resumes, nothing changes.
 

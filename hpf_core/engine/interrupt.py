@@ -9,10 +9,16 @@ from typing import Any
 
 
 class Interrupt:
-    """While in use, the first SIGINT or SIGTERM sets `asked`; the next one acts as ever."""
+    """While in use, the first SIGINT or SIGTERM sets `asked`; the next one acts as ever.
 
-    def __init__(self) -> None:
+    Args:
+        patient: the next ones do nothing either: torchrun passes on to its processes what a terminal gave them
+            already, and kills those that take longer than half a minute.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
         self.asked = False
+        self._patient = patient
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
@@ -28,7 +34,8 @@ class Interrupt:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        self._restore()
+        if not self._patient:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -6,28 +6,52 @@ Static shapes and tensor code only: no value is read back to the host, so that a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hpf_core.energy import Energy, EnergyValue
+from hpf_core.energy import Energy, EnergyValue, Sums
 from hpf_core.engine.build import Parts
 from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples
+from hpf_core.interfaces import Transform
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process' share begins in what all of them draw in a step, and how much that is."""
+
+    frame: int
+    frames: int
+    sample: int
+    samples: int
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step draws."""
+    """What a step draws, or a process' share of it.
+
+    Attributes:
+        real, synthetic: the images; None where there are none of a kind.
+        place: where they stand in the whole batch; None where they are all of it.
+        stand_in: whether this process has no share, and these images only keep it in step: no term counts on them.
+    """
 
     real: RealFrames | None
     synthetic: SyntheticSamples | None
+    place: Place | None = None
+    stand_in: bool = False
 
     @property
     def images(self) -> int:
         """Number of depth maps that go through the network."""
+        if self.stand_in:
+            return 0
         real = 0 if self.real is None else len(self.real.views.rows)
         return real + (0 if self.synthetic is None else len(self.synthetic.depth))
 
@@ -41,6 +65,112 @@ class StepValue:
     peak: Tensor | None
 
 
+class Computation:
+    """A stage's computation, as its steps repeat it.
+
+    Args:
+        parts: the built recipe.
+        energy: the stage's terms.
+        device: where they are.
+        precision: of the network; `bf16` is autocast, whose read-out and all that follows stay float32.
+        compiled: whether network and terms are compiled, each to one graph; on a GPU to CUDA graphs.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        energy: Energy,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+        compiled: bool = False,
+    ) -> None:
+        self.parts, self.energy = parts, energy
+        self._cast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+        self._compiled, self._graphs = compiled, compiled and torch.device(device).type == "cuda"
+        self._network: Callable[..., Any] = self._estimate
+        self._terms: Callable[..., Any] = self._judge
+        if compiled:
+            mode = "reduce-overhead" if self._graphs else None
+            # One graph each, or an error that says what breaks it; only what differs between steps is dynamic.
+            self._network = torch.compile(self._estimate, fullgraph=True, mode=mode)
+            self._terms = torch.compile(self._judge, fullgraph=True, mode=mode)
+
+    def __call__(
+        self,
+        batch: Batch,
+        generator: torch.Generator | None = None,
+        counts: Sequence[bool] | None = None,
+        look: bool = False,
+    ) -> StepValue:
+        """The loss of a batch and what it was made from.
+
+        Args:
+            batch: the images.
+            generator: feeds the transforms; None for none of them.
+            counts: see `Energy`.
+            look: whether gradients on the points will be asked for: those inside a compiled graph can't be had.
+        """
+        network, terms = (self._estimate, self._judge) if look else (self._network, self._terms)
+        if self._graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        parts = self.parts
+        images, undo = _images(parts, batch, generator)
+        count = 0 if batch.real is None else len(batch.real.views.rows)
+        target = parts.backbone.labels(batch.synthetic.points) if batch.synthetic is not None else None
+        real, synthetic = [], []
+        for estimate in network(images):
+            real.append(_undone(estimate.take(slice(0, count)), undo) if batch.real is not None else None)
+            synthetic.append(estimate.take(slice(count, None)) if batch.synthetic is not None else None)
+        if terms == self._judge:
+            fits = self._fits(batch.real, batch.synthetic, real, synthetic, target)
+            sums = self.energy.sums(fits, counts)
+        else:
+            sums = terms(
+                batch.real, batch.synthetic, real, synthetic, target, None if counts is None else tuple(counts)
+            )
+            fits = self._fits(batch.real, batch.synthetic, real, synthetic, target)
+        return StepValue(self.energy.value(sums), tuple(fits), _peak(fits[-1].real))
+
+    def _estimate(self, images: Tensor) -> Sequence[Estimate]:
+        with self._cast:
+            return self.parts.backbone(images)
+
+    def _judge(
+        self,
+        frames: RealFrames | None,
+        samples: SyntheticSamples | None,
+        real: Sequence[Estimate | None],
+        synthetic: Sequence[Estimate | None],
+        target: Estimate | None,
+        counts: Sequence[bool] | None,
+    ) -> Sums:
+        return self.energy.sums(self._fits(frames, samples, real, synthetic, target), counts)
+
+    def _fits(
+        self,
+        frames: RealFrames | None,
+        samples: SyntheticSamples | None,
+        real: Sequence[Estimate | None],
+        synthetic: Sequence[Estimate | None],
+        target: Estimate | None,
+    ) -> list[Fit]:
+        """One for each stack."""
+        parts = self.parts
+        return [
+            Fit(
+                hand=parts.hand,
+                renderer=parts.renderer,
+                grid=parts.grid,
+                frames=frames,
+                samples=samples,
+                real=on_real,
+                synthetic=on_synthetic,
+                target=target,
+            )
+            for on_real, on_synthetic in zip(real, synthetic, strict=True)
+        ]
+
+
 def compute(
     parts: Parts,
     energy: Energy,
@@ -48,46 +178,52 @@ def compute(
     generator: torch.Generator | None = None,
     counts: Sequence[bool] | None = None,
 ) -> StepValue:
-    """The loss of a batch and what it was made from. `generator` feeds the transforms; `counts`: see `Energy`."""
-    images, undo = _images(parts, batch, generator)
-    count = 0 if batch.real is None else len(batch.real.views.rows)
-    target = parts.backbone.labels(batch.synthetic.points) if batch.synthetic is not None else None
-    fits = []
-    for estimate in parts.backbone(images):
-        real = _undone(estimate.take(slice(0, count)), undo) if batch.real is not None else None
-        fits.append(
-            Fit(
-                hand=parts.hand,
-                renderer=parts.renderer,
-                grid=parts.grid,
-                frames=batch.real,
-                samples=batch.synthetic,
-                real=real,
-                synthetic=estimate.take(slice(count, None)) if batch.synthetic is not None else None,
-                target=target,
-            )
-        )
-    return StepValue(energy(fits, counts), tuple(fits), _peak(fits[-1].real))
+    """One `Computation`, in float32 and not compiled."""
+    return Computation(parts, energy)(batch, generator, counts)
 
 
 def _images(parts: Parts, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, list]:
     """All of the batch's depth maps (N, H, W): the present real views, then the synthetic ones."""
     pieces: list[Tensor] = []
     undo: list = []
+    place = batch.place
     if batch.real is not None:
-        depth = batch.real.depth.flatten(0, 1).index_select(0, batch.real.views.rows)
+        views = batch.real.views
+        depth = batch.real.depth.flatten(0, 1).index_select(0, views.rows)
+        first, total = (0, views.frames) if place is None else (place.frame, place.frames)
         for transform in parts.transforms:
             if "real" in transform.applies_to and generator is not None:
-                depth, back = transform(depth, generator)
+                rows = views.rows + first * views.views
+                depth, back = _transformed(transform, depth, rows, total * views.views, generator)
                 undo.insert(0, back)
         pieces.append(depth)
     if batch.synthetic is not None:
         depth = batch.synthetic.depth
+        first, total = (0, len(depth)) if place is None else (place.sample, place.samples)
         for transform in parts.transforms:
             if "synthetic" in transform.applies_to and generator is not None:
-                depth, _ = transform(depth, generator)
+                rows = torch.arange(first, first + len(depth), device=depth.device)
+                depth, _ = _transformed(transform, depth, rows, total, generator)
         pieces.append(depth)
     return torch.cat(pieces), undo
+
+
+def _transformed(
+    transform: Transform, depth: Tensor, rows: Tensor, total: int, generator: torch.Generator
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Depth maps (N, H, W) transformed as rows of the whole step's `total`, and the way back of their points.
+
+    Each image gets the random numbers of its place, wherever it is computed: the transform sees empty maps for those
+    of other processes, and for absent views.
+    """
+    if len(rows) == total:
+        return transform(depth, generator)
+    seen, back = transform(depth.new_zeros(total, *depth.shape[1:]).index_copy(0, rows, depth), generator)
+
+    def mine(points: Tensor) -> Tensor:
+        return back(points.new_zeros(total, *points.shape[1:]).index_copy(0, rows, points)).index_select(0, rows)
+
+    return seen.index_select(0, rows), mine
 
 
 def _undone(estimate: Estimate, undo: Sequence) -> Estimate:

@@ -12,12 +12,18 @@ from torch import Tensor
 
 from hpf_core.engine import checkpoint as files
 from hpf_core.engine.build import Parts
-from hpf_core.engine.draw import frame_numbers, generator
-from hpf_core.engine.step import Batch, StepValue, compute
-from hpf_core.errors import DataError, RunError
+from hpf_core.engine.distributed import ALONE, World
+from hpf_core.engine.draw import chunks, frame_numbers, generator
+from hpf_core.engine.step import Batch, Computation, Place, Precision, StepValue
+from hpf_core.errors import DataError, RunError, SaidElsewhere
+from hpf_core.frames import RealFrames, SyntheticSamples
+from hpf_core.interfaces import Prior
 from hpf_core.recipe import StagePlan
 
 TRAIN_SPLIT = "train"
+
+SAMPLES_AT_ONCE = 64
+"""Synthetic samples that one generator draws: a process makes the chunks that its share of a batch lies in."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class StepReport:
     Attributes:
         step: number of steps made, this one included.
         value: the computation.
-        images: number of depth maps that went through the network.
+        images: number of depth maps that went through this process' network.
         gradients: (T,) see `Energy.gradients`, in the steps that look at them.
         counts: which terms counted; None where all did.
     """
@@ -47,17 +53,30 @@ class StageTrainer:
         plan: the stage.
         seed: of the run.
         device: where everything is.
+        world: the processes among which each batch is shared; their sum is one process' step.
+        precision, compiled: see `Computation`.
 
     Attributes:
         thickness: (S,) on the host, how thick the hand of each recording is taken for, or None.
     """
 
-    def __init__(self, parts: Parts, plan: StagePlan, seed: int, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        plan: StagePlan,
+        seed: int,
+        device: torch.device | str,
+        world: World = ALONE,
+        precision: Precision = "float32",
+        compiled: bool = False,
+    ) -> None:
         self.parts = parts
+        self.world = world
         self.plan = plan
         self.seed = seed
         self.device = torch.device(device)
-        self.energy = parts.energy(plan).to(self.device)
+        self.energy = parts.energy(plan, None if world.alone else world.sum).to(self.device)
+        self.computation = Computation(parts, self.energy, self.device, precision, compiled)
         self._parameters = list(parts.backbone.parameters())
         self.optimiser = torch.optim.Adam(
             self._parameters,
@@ -85,27 +104,54 @@ class StageTrainer:
         return rate * min(1.0, (step + 1) / (plan.warmup + 1))
 
     def batch(self, step: int) -> Batch:
-        """What step `step` sees: a function of the seed, the stage and the step alone."""
-        plan, parts = self.plan, self.parts
-        real = synthetic = None
-        if plan.draw_real:
-            assert parts.real is not None
-            numbers = frame_numbers(
-                self.seed, f"{self.stream}/real", step * plan.draw_real, plan.draw_real, self.frames
-            )
-            real = parts.real.frames(TRAIN_SPLIT, numbers)
-            if self.thickness is not None:
-                real = replace(real, thickness=self.thickness[real.sequence])
-            if self.device.type == "cuda":
-                # From pageable memory a copy waits for what the GPU still has to do.
-                real = real.pin_memory()
-            real = real.to(self.device, non_blocking=True)
+        """What step `step` sees, or this process' share: a function of the seed, the stage and the step alone."""
+        plan, world = self.plan, self.world
+        (frame, frames), (sample, samples) = world.share(plan.draw_real), world.share(plan.draw_synthetic)
+        place = None if world.alone else Place(frame, plan.draw_real, sample, plan.draw_synthetic)
+        if frames or samples:
+            real = self._real(step, frame, frames) if frames else None
+            return Batch(real, self._synthetic(step, sample, samples) if samples else None, place)
+        # More processes than there is to share: this one goes along with the batch's first image, which won't count.
+        beginning = Place(0, plan.draw_real, 0, plan.draw_synthetic)
         if plan.draw_synthetic:
-            assert parts.synthetic is not None
-            synthetic = parts.synthetic.sample(
-                plan.draw_synthetic, generator(self.device, self.seed, self.stream, "synthetic", step)
-            )
-        return Batch(real, synthetic)
+            return Batch(None, self._synthetic(step, 0, 1), beginning, stand_in=True)
+        return Batch(self._real(step, 0, 1), None, beginning, stand_in=True)
+
+    def _real(self, step: int, first: int, count: int) -> RealFrames:
+        """`count` of the step's frames."""
+        assert self.parts.real is not None
+        begins = step * self.plan.draw_real + first
+        numbers = frame_numbers(self.seed, f"{self.stream}/real", begins, count, self.frames)
+        real = self.parts.real.frames(TRAIN_SPLIT, numbers)
+        if self.thickness is not None:
+            real = replace(real, thickness=self.thickness[real.sequence])
+        if self.device.type == "cuda":
+            # From pageable memory a copy waits for what the GPU still has to do.
+            real = real.pin_memory()
+        return real.to(self.device, non_blocking=True)
+
+    def _synthetic(self, step: int, first: int, count: int) -> SyntheticSamples:
+        """`count` of the step's samples. Chunks are drawn whole, so that no sample depends on who draws it."""
+        assert self.parts.synthetic is not None
+        drawn = []
+        for chunk, size, wanted in chunks(first, count, self.plan.draw_synthetic, SAMPLES_AT_ONCE):
+            source = generator(self.device, self.seed, self.stream, "synthetic", step, *([chunk] if chunk else []))
+            drawn.append(self.parts.synthetic.sample(size, source).take(wanted))
+        return drawn[0] if len(drawn) == 1 else SyntheticSamples.joined(drawn)
+
+    def _counted(self, batch: Batch, counts: tuple[bool, ...] | None) -> tuple[bool, ...] | None:
+        """Which terms count on this process' share: those that count and find there what they need."""
+        there = {"real": batch.real is not None, "synthetic": batch.synthetic is not None}
+        lacks = {name for name, is_there in there.items() if batch.stand_in or not is_there}
+        if self.world.alone or not lacks:
+            return counts
+        found = []
+        for part, term, now in zip(
+            self.plan.terms, self.energy.terms, counts or [True] * len(self.plan.terms), strict=True
+        ):
+            needs = {"real"} if isinstance(term, Prior) else part.spec.needs
+            found.append(now and not batch.stand_in and not needs & lacks)
+        return tuple(found)
 
     def step(self, step: int, look: bool = False) -> StepReport:
         """Make step `step` (counted from 0); with `look`, also measure the gradient of each term on the points."""
@@ -114,10 +160,8 @@ class StageTrainer:
         batch = self.batch(step)
         counts = self.plan.counts(step)
         drawn = generator(self.device, self.seed, self.stream, "transform", step)
-        value = compute(self.parts, self.energy, batch, drawn, counts)
-        gradients = self.energy.gradients(value.energy, value.fits[-1]) if look else None
         self.optimiser.zero_grad(set_to_none=True)
-        value.energy.total.backward()
+        value, gradients = self._backward(batch, drawn, counts, look)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.plan.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.plan.clip_norm, norm)
@@ -129,6 +173,42 @@ class StageTrainer:
         self.optimiser.step()
         return StepReport(step + 1, value, batch.images, gradients, counts)
 
+    def _backward(
+        self, batch: Batch, drawn: torch.Generator, counts: tuple[bool, ...] | None, look: bool
+    ) -> tuple[StepValue, Tensor | None]:
+        """The batch's loss, and its gradient on the weights; of all processes' shares together."""
+        made: list[tuple[StepValue, Tensor | None]] = []
+
+        def loss() -> Tensor:
+            value = self.computation(batch, drawn, self._counted(batch, counts), look)
+            made.append((value, self.energy.gradients(value.energy, value.fits[-1]) if look else None))
+            return value.energy.total
+
+        if self.world.alone:
+            loss().backward()
+            return made[0]
+
+        def share() -> Tensor:
+            total = loss() * self.world.size  # DDP will divide by it
+            if not total.requires_grad:  # nothing counts on this share
+                points = [e.points for e in (made[0][0].fits[-1].real, made[0][0].fits[-1].synthetic) if e is not None]
+                total = total + 0 * sum(p.sum() for p in points)
+            return total
+
+        self.world.shared(self.parts.backbone)(share).backward()
+        value, gradients = made[0]
+        return replace(value, peak=self._peak(value, batch)), gradients
+
+    def _peak(self, value: StepValue, batch: Batch) -> Tensor | None:
+        """The mean peak over all processes' real images; None where the stage draws none."""
+        if not self.plan.draw_real:
+            return None
+        none = value.peak is None or batch.real is None or batch.stand_in
+        count = 0 if none or batch.real is None else len(batch.real.views.rows)
+        peak = torch.zeros_like(value.energy.total.detach()) if none or value.peak is None else value.peak
+        added, images = self.world.sum(torch.stack([peak * count, torch.full_like(peak, count)])).unbind()
+        return added / images
+
     def check_finite(self, step: int) -> None:
         """Raises RunError with the terms' names where a loss, or its gradient, wasn't finite since the stage began."""
         *bad, bad_sum, bad_gradient = self._bad.tolist()
@@ -137,7 +217,8 @@ class StageTrainer:
             return
         # Where a loss isn't finite, neither is its gradient: the first of them is the cause.
         what = f"loss of {', '.join(named) or 'the sum of all terms'}" if named or bad_sum else "loss's gradient"
-        raise RunError(
+        kind = RunError if self.world.writes else SaidElsewhere  # all processes find the same
+        raise kind(
             f"the {what} isn't finite at step {step + 1} of stage '{self.plan.name}'; the last checkpoint is from "
             "before. A lower lr, a clip_norm, or a look at the frames of this step may help"
         )

@@ -202,6 +202,14 @@ class Runtime(_Strict):
     threads: int | None = Field(
         default=None, ge=1, le=4096, description="CPU threads; as many as torch likes if not given."
     )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32",
+        description="Of the network in training; read-out, geometry and terms are float32 always, and so is evaluation.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile network and terms (torch.compile): minutes at each stage's start; on a GPU into CUDA graphs.",
+    )
 
 
 class Recipe(_Strict):
