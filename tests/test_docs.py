@@ -131,7 +131,7 @@ def test_ci_finds_the_readmes_commands() -> None:
     assert found["tests"].split(" && ") == [
         "python3 -m venv .venv",
         ".venv/bin/pip install -e '.[dev]'",
-        ".venv/bin/pytest",
+        ".venv/bin/pytest -n auto --dist loadfile",
     ]
     assert found["quickstart"].split(" && ")[-1] == ".venv/bin/hpf run recipes/quickstart.yaml"
 
