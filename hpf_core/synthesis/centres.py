@@ -31,25 +31,43 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
         camera: of the image.
         cube_mm: side of the crop's cube.
     """
+    front = _front(depth, returned)
+    if front is None:
+        return None
+    place = np.flatnonzero(returned & (depth < front + cube_mm))
+    v, u = np.divmod(place, depth.shape[1])
+    z = depth.ravel()[place].astype(np.float64)
+    points = np.stack([(u - camera.cx) * z / camera.fx, (v - camera.cy) * z / camera.fy, z])
+    # A pixel covers z^2 / (fx fy) of the surface: with that weight the mean doesn't lean towards what is near.
+    weight = z**2
+    centre = _mean(points, weight, points[2] <= front + _FRONT_MM)
+    for _ in range(_ROUNDS):
+        inside = np.abs(points[2] - centre[2]) < cube_mm / 4
+        for axis in (0, 1):
+            inside &= np.abs(points[axis] - centre[axis]) < cube_mm / 4
+        if not inside.any():
+            break
+        centre = _mean(points, weight, inside)
+    around = np.square(points - centre[:, None]).sum(axis=0) < (cube_mm / 2) ** 2
+    if around.any():
+        centre = centre + _ARM_SHARE * (centre - _mean(points, weight, around))
+    return centre * (1 + _BEHIND_MM / np.linalg.norm(centre))
+
+
+def _front(depth: np.ndarray, returned: np.ndarray) -> float | None:
+    """The depth, mm, before which 200 pixels lie; None of fewer."""
     seen = depth[returned]
     if seen.size < _NEAREST_PIXELS:
         return None
-    front = np.partition(seen, _NEAREST_PIXELS - 1)[_NEAREST_PIXELS - 1]
-    v, u = np.nonzero(returned & (depth < front + cube_mm))
-    points = camera.lift(np.stack([u, v, depth[v, u]], axis=-1))
-    # A pixel covers z^2 / (fx fy) of the surface: with that weight the mean doesn't lean towards what is near.
-    weight = points[:, 2] ** 2
-    inside = points[:, 2] <= front + _FRONT_MM
-    centre = np.average(points[inside], axis=0, weights=weight[inside])
-    for _ in range(_ROUNDS):
-        inside = (np.abs(points - centre) < cube_mm / 4).all(axis=1)
-        if not inside.any():
-            break
-        centre = np.average(points[inside], axis=0, weights=weight[inside])
-    around = np.linalg.norm(points - centre, axis=1) < cube_mm / 2
-    if around.any():
-        centre = centre + _ARM_SHARE * (centre - np.average(points[around], axis=0, weights=weight[around]))
-    return centre * (1 + _BEHIND_MM / np.linalg.norm(centre))
+    if np.issubdtype(seen.dtype, np.integer):  # counted: an order of so many is slower than all that follows
+        return float(np.searchsorted(np.cumsum(np.bincount(seen)), _NEAREST_PIXELS))
+    return float(np.partition(seen, _NEAREST_PIXELS - 1)[_NEAREST_PIXELS - 1])
+
+
+def _mean(points: np.ndarray, weight: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """(3,) weighted mean of some of the points (3, K)."""
+    share = np.where(which, weight, 0.0)
+    return (points * share).sum(axis=1) / share.sum()
 
 
 def fuse(centres: np.ndarray) -> np.ndarray:
