@@ -426,25 +426,61 @@ class Refiner(nn.Module, abc.ABC):
 
 
 class Observer:
-    """Watches a run and never steers it. Override what is of interest."""
+    """Watches a run and never steers it. Override what is of interest.
+
+    A run is told in this order, and by one process alone where several train together:
+
+        run_started
+        evaluation_started, evaluated     with `init`, of the weights before the first stage: the stage "init"
+        for each stage:
+            stage_started
+            step_done, picture_drawn, checkpoint_written     over and over, each when it is due, in this order in a step
+            stage_ended
+            evaluation_started, evaluated     where the recipe evaluates
+        run_ended, or run_failed at any moment after run_started
+
+    A run that resumes begins with run_started again. Stages that are done tell of no start, step or end; what was
+    measured after them is told again (`evaluated`), without a start. Steps after the checkpoint that it resumes from
+    are made and told anew.
+
+    What an observer raises is a warning with its name and the place, once: it is then told nothing more, and the run
+    goes on. KeyboardInterrupt alone passes, and stops the run. Documents are copies of the observer's own. It is called
+    between steps: while it works, the run waits.
+    """
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """A run begins or resumes."""
+        """A run begins or resumes in a folder; `recipe` is what its recipe.yaml holds."""
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
-        """A stage begins at step `done` of `steps`."""
+        """A stage begins; of its `steps`, `done` were made before and stand in the checkpoint that it resumes from."""
 
-    def step_done(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Step `step` was made and logged."""
+    def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
+        """Step `step`, counted from 1, was made and logged: every `log.every` steps, those that measure something more,
+        and the last.
 
-    def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
-        """The network was evaluated after a stage."""
+        `metrics` is a row of metrics.jsonl: `stage`, `step`, `loss`, `lr`, `raw` and `weighted` (for each term that
+        counted in this step: its own value, and what it adds to the loss), `images_per_second` and `images` (of the
+        stage so far). In steps that measure them also `gradient` (for each term the norm of its pull on the points,
+        None where it has none) and `unseen_mm` (error on unseen samples, mm); for heatmaps also `peak`.
+        """
+
+    def picture_drawn(self, stage: str, step: int, path: Path) -> None:
+        """A picture of a step, a PNG, stands on disk: every `log.pictures_every` steps."""
 
     def checkpoint_written(self, stage: str, step: int, path: Path) -> None:
-        """A checkpoint stands on disk."""
+        """A checkpoint stands on disk. Later ones replace it."""
+
+    def stage_ended(self, stage: str, steps: int, weights: Path) -> None:
+        """All steps of a stage are made, and its weights stand on disk."""
+
+    def evaluation_started(self, stage: str) -> None:
+        """The network of a stage is about to be evaluated."""
+
+    def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
+        """The network was evaluated after a stage; `result` is what evaluation/STAGE.json holds."""
 
     def run_ended(self, folder: Path, summary: Mapping[str, Any]) -> None:
-        """The run is done."""
+        """The run is done; `summary` is what its summary.json holds, and its figures are drawn."""
 
     def run_failed(self, folder: Path, error: BaseException) -> None:
-        """The run ends with an error or was interrupted."""
+        """The run ends with an error, or was interrupted (KeyboardInterrupt)."""

@@ -77,5 +77,7 @@ def hpf_refiners() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_observers() -> Iterable[PluginSpec]:
-    """None is bundled."""
-    return ()
+    """Lines for a cluster's log, tables for spreadsheets, charts for TensorBoard."""
+    from hpf_plugins.observers import console, metrics_file, tensorboard
+
+    return (console.SPEC, metrics_file.SPEC, tensorboard.SPEC)

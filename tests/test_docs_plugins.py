@@ -71,6 +71,15 @@ def test_every_event_of_a_run_is_documented() -> None:
         if callable(value) and not name.startswith("_"):
             assert f"def {name}(" in section
             assert value.__doc__
+            assert re.search(rf"^\| .*`{name}`.* \|", TEXT, re.MULTILINE)
+
+
+def test_the_observers_of_the_page_are_a_recipes(tmp_path: Path) -> None:
+    (lines,) = [block for block in blocks("yaml") if block.startswith("observers:")]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"extends: {ROOT / 'recipes' / 'quickstart.yaml'}\n{lines}")
+    host = PluginHost.load(only=[])
+    assert [part.spec for part in load(recipe, host=host).observers] == [o.spec for o in host.registered("observer")]
 
 
 def test_the_fields_of_a_specification_are_all_listed() -> None:

@@ -93,9 +93,10 @@ class Run:
             return self._execute(parts, folder, device)
 
     def _execute(self, parts: Parts, folder: RunFolder, device: torch.device) -> dict[str, Any]:
-        watch = Watchers([*self.observers, *parts.observers])
-        watch.tell("run_started", folder.root, self.resolved.document())
+        names = [part.name for part in self.resolved.observers]
+        watch = Watchers(self.observers, zip(names, parts.observers, strict=True))
         try:
+            watch.tell("run_started", folder.root, self.resolved.document())
             self._prepare(parts, folder)
             parts.to(device)
             self._start_weights(parts, folder, watch, device)
@@ -179,7 +180,9 @@ class Run:
             for report in trainer.steps(done, self.resolved.recipe.log.gradients_every):
                 clock.count(report.images)
                 self._record(report, trainer, folder, clock, watch)
-                pictures.look(report)
+                picture = pictures.look(report)
+                if picture is not None:
+                    watch.tell("picture_drawn", plan.name, report.step, picture)
                 if report.step < plan.steps and (self._is_due(report.step) or interrupt.asked):
                     trainer.check_finite(report.step - 1)
                     self._checkpoint(plan, trainer, folder, report.step, clock, watch)
@@ -187,6 +190,7 @@ class Run:
                         raise KeyboardInterrupt
             trainer.check_finite(plan.steps - 1)
             self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+            watch.tell("stage_ended", plan.name, plan.steps, folder.stage_weights(plan.name))
             if interrupt.asked:  # in the last step
                 raise KeyboardInterrupt
 
@@ -292,6 +296,7 @@ class Run:
             return
         document = folder.evaluated(stage)
         if document is None:
+            watch.tell("evaluation_started", stage)
             found, about = self._measure(plan, parts, device)
             document = {"after": stage, **about, **found.document()}
             files.save(folder.predictions(stage), found.tensors(), {"after": stage})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from hpf_core.errors import nearest
 from hpf_core.interfaces import Observer
@@ -81,24 +82,50 @@ def whole_run(subject: Subject) -> None:
 
 
 def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
-    """What an observer is told of a small run, in order."""
-    metrics = {"loss": 3.5, "lr": 1e-4, "raw.m2d": 3.5, "weighted.m2d": 3.5, "images_per_second": 100.0, "images": 6}
-    evaluated = {"after": "fit", "data": "real", "simulated": True, "split": "test", "mean_error_mm": 12.0, "frames": 4}
-    checkpoint = folder / "checkpoints" / "fit" / "00000002.safetensors"
+    """What an observer is told of a small run, in order; its picture is there to be read."""
+    stage = {"draw": {"real": 2, "synthetic": 1}, "steps": 2, "terms": ["supervised", "m2d"], "control_of": None}
+    recipe = {"name": "small", "seed": 0, "stages": {"fit": stage}, "log": {"every": 1}}
+    picture = folder / "figures" / "steps" / "fit-0000002.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (6, 4), (200, 100, 50)).save(picture)
     begun: list[tuple[str, tuple[Any, ...]]] = [
-        ("run_started", (folder, {"name": "small", "seed": 0, "stages": {"fit": {"steps": 2}}})),
+        ("run_started", (folder, recipe)),
         ("stage_started", ("fit", 2, 0)),
-        ("step_done", ("fit", 1, {"stage": "fit", "step": 1, **metrics})),
+        ("step_done", ("fit", 1, _row(1) | {"gradient": {"supervised": None, "m2d": 0.3}, "peak": 0.02})),
     ]
     if fails:
         return [*begun, ("run_failed", (folder, RuntimeError("the loss isn't finite")))]
+    evaluated = {
+        "after": "fit",
+        "data": "real",
+        "simulated": True,
+        "split": "test",
+        "centre": "mass",
+        "frames": 4,
+        "joints": 14,
+        "mean_error_mm": 12.0,
+        "median_error_mm": 11.0,
+        "fingertip_error_mm": None,
+        "success": {"20": 0.25, "30": 0.5, "40": 1.0},
+    }
     return [
         *begun,
-        ("step_done", ("fit", 2, {"stage": "fit", "step": 2, **metrics})),
-        ("checkpoint_written", ("fit", 2, checkpoint)),
+        ("step_done", ("fit", 2, _row(2) | {"unseen_mm": 14.0})),
+        ("picture_drawn", ("fit", 2, picture)),
+        ("checkpoint_written", ("fit", 2, folder / "checkpoints" / "fit" / "00000002.safetensors")),
+        ("stage_ended", ("fit", 2, folder / "stages" / "fit.safetensors")),
+        ("evaluation_started", ("fit",)),
         ("evaluated", ("fit", evaluated)),
         ("run_ended", (folder, {"recipe": "small", "seed": 0, "stages": [], "evaluation": [evaluated]})),
     ]
+
+
+def _row(step: int) -> dict[str, Any]:
+    """A step's metrics; the term m2d counts in the first step alone."""
+    raw = {"supervised": 2.0, "m2d": 15.0} if step == 1 else {"supervised": 1.5}
+    weighted = {name: value * {"supervised": 1.0, "m2d": 0.1}[name] for name, value in raw.items()}
+    rates = {"lr": 1e-4, "images_per_second": 100.0, "images": 3 * step}
+    return {"stage": "fit", "step": step, "loss": sum(weighted.values()), "raw": raw, "weighted": weighted, **rates}
 
 
 def _tell(observer: Observer, name: str, details: tuple[Any, ...]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hpf_cli.main import app
+from hpf_core.hookspecs import hookimpl
 
 HPF = Path(sys.executable).with_name("hpf")
 DISTS = Path(__file__).resolve().parents[1] / "data" / "plugins"
@@ -95,7 +96,8 @@ def test_list_of_one_kind(hpf: Callable[..., Any], word: str) -> None:
     ]
 
 
-def test_a_kind_of_which_there_is_none(hpf: Callable[..., Any]) -> None:
+def test_a_kind_of_which_there_is_none(hpf: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpf_plugins.bundle.hpf_observers", hookimpl(lambda: ()))
     done = hpf("list", "--kind", "observer", dists=())
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith("No observer is installed.")

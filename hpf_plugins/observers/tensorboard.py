@@ -1,0 +1,138 @@
+"""Scalars and pictures of a run for TensorBoard (https://github.com/tensorflow/tensorboard)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from hpf_core.errors import PluginError
+from hpf_core.interfaces import Build, Config, Observer, PluginSpec
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+FOLDER = "tensorboard"
+FIGURES = "figures"
+SCALARS = ("loss", "lr", "images_per_second", "peak", "unseen_mm")
+OF_A_TERM = ("raw", "weighted", "gradient")
+
+
+class TensorBoardConfig(Config):
+    """Options of `tensorboard`."""
+
+    pictures: bool = Field(True, description="Whether to keep the steps' pictures and the run's figures, too.")
+
+
+class TensorBoard(Observer):
+    """Writes RUN/tensorboard: each stage is a line in every chart, so that a stage and its control lie over each other.
+
+    Charts are `loss`, `raw/TERM`, `weighted/TERM` and `gradient/TERM` (the norm of a term's pull on the points), `lr`,
+    `images_per_second`, `peak`, `unseen_mm`, and `evaluation/...` at a stage's last step. When a run resumes, steps
+    after its checkpoint are purged.
+
+    Args:
+        pictures: whether to keep pictures, too.
+
+    Raises:
+        PluginError: the package tensorboard isn't installed.
+    """
+
+    def __init__(self, pictures: bool) -> None:
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise PluginError(
+                "the observer 'tensorboard' needs the package tensorboard, which can't be imported "
+                f"({error}). Install it: pip install 'hpf[tensorboard]'; or take it out of the recipe's observers"
+            ) from error
+        self._make = SummaryWriter
+        self._pictures = pictures
+        self._folder = Path()
+        self._steps: dict[str, int] = {}
+        self._writers: dict[str, SummaryWriter] = {}
+
+    def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+        """Where to write, and how long stages are."""
+        self._folder = folder / FOLDER
+        self._steps = {name: stage["steps"] for name, stage in recipe["stages"].items()}
+
+    def stage_started(self, stage: str, steps: int, done: int) -> None:
+        """What was written after the checkpoint that a run resumes from is hidden."""
+        written = any((self._folder / stage).glob("events.*"))
+        self._close(stage)
+        self._writers[stage] = self._make(str(self._folder / stage), purge_step=done + 1 if written else None)
+
+    def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
+        """A point in each chart."""
+        found = {name: metrics.get(name) for name in SCALARS}
+        for kind in OF_A_TERM:
+            found |= {f"{kind}/{term}": value for term, value in metrics.get(kind, {}).items()}
+        self._add(stage, step, found)
+
+    def picture_drawn(self, stage: str, step: int, path: Path) -> None:
+        """The picture of a step."""
+        if self._pictures:
+            self._writer(stage).add_image("steps", _pixels(path), step, dataformats="HWC")
+
+    def checkpoint_written(self, stage: str, step: int, path: Path) -> None:
+        """What a resumed run counts on stands on disk."""
+        self._writer(stage).flush()
+
+    def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
+        """Errors in mm and shares of frames, after a stage's last step. The stage is done: its file is closed."""
+        found = {name: value for name, value in result.items() if name.endswith("_mm")}
+        found |= {f"frames_within_{mm}_mm": share for mm, share in result.get("success", {}).items()}
+        self._add(stage, self._steps.get(stage, 0), {f"evaluation/{name}": value for name, value in found.items()})
+        self._close(stage)
+
+    def run_ended(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """The run's figures."""
+        if self._pictures:
+            for path in sorted((folder / "figures").glob("*.png")):
+                self._writer(FIGURES).add_image(path.stem, _pixels(path), 0, dataformats="HWC")
+        self._close(*self._writers)
+
+    def run_failed(self, folder: Path, error: BaseException) -> None:
+        """What is there stands."""
+        self._close(*self._writers)
+
+    def _writer(self, stage: str) -> SummaryWriter:
+        if stage not in self._writers:
+            self._writers[stage] = self._make(str(self._folder / stage))
+        return self._writers[stage]
+
+    def _add(self, stage: str, step: int, found: Mapping[str, Any]) -> None:
+        for name, value in found.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._writer(stage).add_scalar(name, value, step)
+
+    def _close(self, *stages: str) -> None:
+        for stage in stages:
+            if stage in self._writers:
+                self._writers.pop(stage).close()
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def build(config: TensorBoardConfig, build: Build) -> TensorBoard:
+    """What a recipe's options come to."""
+    return TensorBoard(config.pictures)
+
+
+SPEC = PluginSpec(
+    kind="observer",
+    name="tensorboard",
+    config=TensorBoardConfig,
+    factory=build,
+    summary="Scalars and pictures for TensorBoard in the run's folder; needs hpf[tensorboard].",
+    source="own work",
+)
