@@ -13,15 +13,16 @@ import torch
 
 from hpf_core.engine import centring, measure, seen, thickness, unseen
 from hpf_core.engine import checkpoint as files
-from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
+from hpf_core.engine.build import Parts, build_parts, load_init
 from hpf_core.engine.deterministic import deterministic
+from hpf_core.engine.distributed import ALONE, World, processes
 from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.pictures import StagePictures, run_figures
 from hpf_core.engine.spared import spared
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
-from hpf_core.errors import DataError, InputError, RunError
+from hpf_core.errors import DataError, InputError, RunError, SaidElsewhere
 from hpf_core.interfaces import Observer, Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 from hpf_core.recipe.models import Evaluate
@@ -36,7 +37,7 @@ class ResumeWarning(UserWarning):
 
 @dataclass
 class Run:
-    """One run of a recipe in a folder.
+    """One run of a recipe in a folder; by all processes that torchrun started, if it did.
 
     Args:
         resolved: the recipe, from `hpf_core.recipe.load`.
@@ -58,6 +59,7 @@ class Run:
     progress: Progress = no_progress
     cache: Path | None = None
     was_done: bool = field(default=False, init=False)
+    _world: World = field(default=ALONE, init=False)
     _evaluations: list[dict[str, Any]] = field(default_factory=list)
     _stages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -69,32 +71,54 @@ class Run:
             RunError: where the run can't go on; the last checkpoint stands.
             KeyboardInterrupt: it was stopped; a checkpoint of the last step stands.
         """
-        recipe = self.resolved.recipe
-        device = choose_device(recipe.runtime.device)
+        with processes(self.resolved.recipe.runtime.device) as (world, device):
+            self._world = world
+            return self._execute_on(device)
+
+    def _execute_on(self, device: torch.device) -> dict[str, Any]:
+        recipe, world = self.resolved.recipe, self._world
         check_stages(self.resolved)
         name = recipe.name or "run"
-        if self.out is None and self.resume:
-            self.out = last_folder(name)
-        if self.out is not None:
-            RunFolder(self.out).check(self.resolved, self.resume)
-        if self.resume and self.out is not None and (summary := RunFolder(self.out).ended()) is not None:
+        summary = world.first(lambda: self._begun_before(name))
+        self.out = world.told(self.out)
+        if summary is not None:
             self.was_done = True
             return summary
         if recipe.runtime.threads is not None:
             torch.set_num_threads(recipe.runtime.threads)
         with deterministic(device):
             # Whatever is wrong with the parts or the weights to start from is found before the folder is touched.
-            parts = build_parts(self.resolved, self.cache)
-            if self.out is None or not RunFolder(self.out).initial_weights().is_file():
-                load_init(self.resolved, parts)
-            self.out = self.out or next_folder(name)
-            folder = RunFolder(self.out)
-            folder.begin(self.resolved)
+            parts = world.together(self._built)
+            folder = RunFolder(world.first(lambda: self._begin(name)))
+            self.out = folder.root
+            world.together(lambda: folder.check_shared(world.rank))
             return self._execute(parts, folder, device)
+
+    def _begun_before(self, name: str) -> dict[str, Any] | None:
+        """Find the folder to resume and check the one that is given; the summary of a run that is done already."""
+        if self.out is None and self.resume:
+            self.out = last_folder(name)
+        if self.out is None:
+            return None
+        RunFolder(self.out).check(self.resolved, self.resume)
+        return RunFolder(self.out).ended() if self.resume else None
+
+    def _built(self) -> Parts:
+        parts = build_parts(self.resolved, self.cache)
+        if self.out is None or not RunFolder(self.out).initial_weights().is_file():
+            load_init(self.resolved, parts)
+        return parts
+
+    def _begin(self, name: str) -> Path:
+        """The run's folder, with what is run in it."""
+        out = self.out or next_folder(name)
+        RunFolder(out).begin(self.resolved)
+        return out
 
     def _execute(self, parts: Parts, folder: RunFolder, device: torch.device) -> dict[str, Any]:
         names = [part.name for part in self.resolved.observers]
-        watch = Watchers(self.observers, zip(names, parts.observers, strict=True))
+        named = zip(names, parts.observers, strict=True)
+        watch = Watchers(self.observers, named) if self._world.writes else Watchers([])
         try:
             watch.tell("run_started", folder.root, self.resolved.document())
             self._prepare(parts, folder)
@@ -102,43 +126,54 @@ class Run:
             self._start_weights(parts, folder, watch, device)
             for plan in self.resolved.stages:
                 self._stage(plan, parts, folder, device, watch)
-            return self._finish(parts, folder, watch)
+            return self._world.first(lambda: self._finish(parts, folder, watch))
         except BaseException as error:
             watch.tell("run_failed", folder.root, error)
             raise
 
     def _prepare(self, parts: Parts, folder: RunFolder) -> None:
         """Make the caches, and find out before the training whether the data have what it and its end will ask for."""
+        world = self._world
         try:
-            parts.prepare_data(self.progress)
+            world.in_turn(lambda: parts.prepare_data(self.progress))
             for plan in self.resolved.stages:
                 if plan.draw_real:
-                    train_frames(parts, plan)
+                    frames = world.together(lambda plan=plan: train_frames(parts, plan))
+                    world.together(lambda frames=frames: self._check_same(frames))
             evaluate = self.resolved.recipe.evaluate
             if evaluate is not None and evaluate.data == "real":
-                measure.check(parts, evaluate.split)
-            parts.prepare_terms(self.progress)
-        except InputError:
-            if not self.resume:
+                split = evaluate.split
+                world.first(lambda: measure.check(parts, split))
+            world.in_turn(lambda: parts.prepare_terms(self.progress))
+        except (InputError, SaidElsewhere):
+            if not self.resume and world.writes:
                 folder.forget()
             raise
+
+    def _check_same(self, frames: int) -> None:
+        """Raises DataError where this process' dataset isn't rank 0's."""
+        wanted = self._world.told(frames)
+        if frames != wanted:
+            raise DataError(
+                f"rank {self._world.rank} finds {frames} training frames, but rank 0 finds {wanted}: every machine "
+                "needs the same data"
+            )
 
     # ------------------------------------------------------------------------------------------------------- stages
 
     def _start_weights(self, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device) -> None:
         """Weights before the first stage: the backbone's own, or those that `init` names."""
         path = folder.initial_weights()
-        if not path.is_file():
-            self._save_weights(parts, path, INIT, 0)
+        self._world.first(lambda: None if path.is_file() else self._save_weights(parts, path, INIT, 0))
         if self.resolved.recipe.init is not None:
             self._load(parts, path)
             self._evaluate(INIT, parts, folder, watch, device)
 
     def _stage(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
         end = folder.stage_weights(plan.name)
-        if not end.is_file():
+        if not self._world.first(end.is_file):
             self._train(plan, parts, folder, device, watch)
-        about = self._load(parts, end).about
+        about = self._world.together(lambda: self._load(parts, end)).about
         self._stages.append(
             {
                 "name": plan.name,
@@ -149,7 +184,8 @@ class Run:
             }
         )
         self._evaluate(plan.name, parts, folder, watch, device)
-        folder.clear_checkpoints(plan.name)
+        if self._world.writes:
+            folder.clear_checkpoints(plan.name)
 
     @staticmethod
     def _load(parts: Parts, path: Path) -> files.Checkpoint:
@@ -166,42 +202,60 @@ class Run:
         return checkpoint
 
     def _train(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
-        trainer = StageTrainer(parts, plan, self.resolved.recipe.seed, device)
+        world, runtime = self._world, self.resolved.recipe.runtime
+        seed = self.resolved.recipe.seed
+        trainer = StageTrainer(parts, plan, seed, device, world, runtime.precision, runtime.compile)
         if plan.draw_real and centring.is_asked_for(parts):
             self._centre(plan, parts, folder, device)
         if plan.draw_real and parts.renderer.measures_thickness:
             self._load(parts, folder.stage_weights(self._start_of(plan)))
-            trainer.thickness = thickness.find(parts, TRAIN_SPLIT, device, self.progress).cpu()
+            trainer.thickness = world.first(lambda: thickness.find(parts, TRAIN_SPLIT, device, self.progress).cpu())
         done, seconds, images = self._restore(plan, parts, trainer, folder)
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)
         clock = _Clock(seconds, images)
-        with Interrupt() as interrupt:
+        asked = 0
+        with Interrupt(patient=not world.alone) as interrupt:
             for report in trainer.steps(done, self.resolved.recipe.log.gradients_every):
-                clock.count(report.images)
+                # One process may be stopped: all stop after the same step.
+                images, asked = world.count(report.images, interrupt.asked)
+                clock.count(images)
                 self._record(report, trainer, folder, clock, watch)
-                picture = pictures.look(report)
+                picture = pictures.look(report) if world.writes else None
                 if picture is not None:
                     watch.tell("picture_drawn", plan.name, report.step, picture)
-                if report.step < plan.steps and (self._is_due(report.step) or interrupt.asked):
+                if report.step < plan.steps and (self._is_due(report.step) or asked):
                     trainer.check_finite(report.step - 1)
-                    self._checkpoint(plan, trainer, folder, report.step, clock, watch)
-                    if interrupt.asked:
+                    if world.writes:
+                        self._checkpoint(plan, trainer, folder, report.step, clock, watch)
+                    if asked:
                         raise KeyboardInterrupt
             trainer.check_finite(plan.steps - 1)
-            self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+            if world.writes:
+                self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+            world.first(lambda: None)  # until they stand
             watch.tell("stage_ended", plan.name, plan.steps, folder.stage_weights(plan.name))
-            if interrupt.asked:  # in the last step
+            if asked:  # in the last step
                 raise KeyboardInterrupt
 
     def _centre(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device) -> None:
         """Crop the stage's frames where the weights that it starts from see the hand: found once, then kept."""
         self._load(parts, folder.stage_weights(self._start_of(plan)))
         path = folder.centres(plan.name)
-        if path.is_file() and centring.put_back(parts, TRAIN_SPLIT, path):
-            return
-        centres = centring.refine(parts, TRAIN_SPLIT, device, progress=self.progress)
-        centring.keep(path, centres, plan.name, TRAIN_SPLIT)
+
+        def found() -> None:
+            if path.is_file() and centring.put_back(parts, TRAIN_SPLIT, path):
+                return
+            centres = centring.refine(parts, TRAIN_SPLIT, device, progress=self.progress)
+            centring.keep(path, centres, plan.name, TRAIN_SPLIT)
+
+        self._world.first(found)
+        self._world.together(lambda: None if self._world.writes else self._centre_as_kept(parts, path))
+
+    @staticmethod
+    def _centre_as_kept(parts: Parts, path: Path) -> None:
+        if not centring.put_back(parts, TRAIN_SPLIT, path):
+            raise RunError(f"{path} isn't what rank 0 wrote: all processes need to see the same folder")
 
     def _is_due(self, step: int) -> bool:
         return step % self.resolved.recipe.log.checkpoint_every == 0
@@ -214,8 +268,10 @@ class Run:
         looks = log.unseen_every is not None and report.step % log.unseen_every == 0
         if report.step % log.every and report.gradients is None and not looks and report.step < plan.steps:
             return
-        row = read(report, trainer.energy.names, trainer.energy.weight, trainer.rate(report.step - 1))
         trainer.check_finite(report.step - 1)
+        if not self._world.writes:
+            return
+        row = read(report, trainer.energy.names, trainer.energy.weight, trainer.rate(report.step - 1))
         row = {"stage": plan.name, **row, "images_per_second": clock.rate(), "images": clock.images}
         if looks:
             row["unseen_mm"] = unseen.evaluate(trainer.parts, trainer.device, _LOOK_SAMPLES).measured.mean
@@ -241,20 +297,34 @@ class Run:
 
         Returns the steps, seconds and images so far.
         """
-        for path in reversed(folder.checkpoints(plan.name)):
-            try:
-                checkpoint = files.read(path)
-                about = {key: float(str(checkpoint.about[key])) for key in ("step", "seconds", "images")}
-                trainer.restore(checkpoint, path)
-            except (DataError, KeyError, IndexError, ValueError) as error:
-                warnings.warn(f"{error}: the run goes on from what was saved before it", ResumeWarning, stacklevel=2)
-                path.unlink(missing_ok=True)
-                continue
-            folder.cut_metrics(plan.name, int(about["step"]))
-            return int(about["step"]), about["seconds"], int(about["images"])
-        self._load(parts, folder.stage_weights(self._start_of(plan)))
-        folder.cut_metrics(plan.name, 0)
-        return 0, 0.0, 0
+        world = self._world
+
+        def last() -> Path | None:
+            for path in reversed(folder.checkpoints(plan.name)):
+                try:
+                    about = self._restore_from(path, trainer)
+                except (DataError, KeyError, IndexError, ValueError) as error:
+                    text = f"{error}: the run goes on from what was saved before it"
+                    warnings.warn(text, ResumeWarning, stacklevel=2)
+                    path.unlink(missing_ok=True)
+                    continue
+                folder.cut_metrics(plan.name, about[0])
+                return path
+            folder.cut_metrics(plan.name, 0)
+            return None
+
+        path = world.first(last)
+        if path is None:
+            world.together(lambda: self._load(parts, folder.stage_weights(self._start_of(plan))))
+            return 0, 0.0, 0
+        return world.together(lambda: self._restore_from(path, trainer))
+
+    @staticmethod
+    def _restore_from(path: Path, trainer: StageTrainer) -> tuple[int, float, int]:
+        checkpoint = files.read(path)
+        about = {key: float(str(checkpoint.about[key])) for key in ("step", "seconds", "images")}
+        trainer.restore(checkpoint, path)
+        return int(about["step"]), about["seconds"], int(about["images"])
 
     def _checkpoint(
         self, plan: StagePlan, trainer: StageTrainer, folder: RunFolder, step: int, clock: _Clock, watch: Watchers
@@ -291,6 +361,12 @@ class Run:
     # -------------------------------------------------------------------------------------------------- evaluation
 
     def _evaluate(self, stage: str, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device) -> None:
+        """Measure on rank 0, in float32 and all of it: what is measured doesn't depend on how many processes train."""
+        self._world.first(lambda: self._evaluate_here(stage, parts, folder, watch, device))
+
+    def _evaluate_here(
+        self, stage: str, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device
+    ) -> None:
         plan = self.resolved.recipe.evaluate
         if plan is None:
             return
