@@ -21,10 +21,10 @@ def hpf_hands() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_renderers() -> Iterable[PluginSpec]:
-    """Eq. 6-11."""
-    from hpf_plugins.renderers import spheres
+    """Eq. 6-11, and a finer surface over the same points."""
+    from hpf_plugins.renderers import sphere_mesh, spheres
 
-    return (spheres.SPEC,)
+    return (spheres.SPEC, sphere_mesh.SPEC)
 
 
 @hookimpl

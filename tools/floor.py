@@ -1,5 +1,7 @@
 """The floor of m2d: how far the depth map of the 41 spheres lies from the skin's. Run: python tools/floor.py
 
+With `--renderer sphere_mesh`, that of the sphere mesh over the same points.
+
 What a perfect fit of the spheres leaves, over random poses, shapes and views: the mean difference of the two depth maps
 where both cover, and the intersection over union of their silhouettes.
 """
@@ -7,15 +9,18 @@ where both cover, and the intersection over union of their silhouettes.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from agreement import agreement
 
 from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build, Renderer
 from hpf_core.rotations import random_rotations, rotation_vector
 from hpf_core.synthesis.triangles import orthographic
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
+from hpf_plugins.renderers import sphere_mesh, spheres
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
 BATCH = 64
@@ -37,11 +42,18 @@ class Floor(NamedTuple):
     median_mm: float
 
 
-def measure(hand: Spheres41, count: int, seed: int = 0, neutral: bool = False, grid: Grid | None = None) -> Floor:
+def measure(
+    hand: Spheres41,
+    count: int,
+    seed: int = 0,
+    neutral: bool = False,
+    grid: Grid | None = None,
+    renderer: Renderer | None = None,
+) -> Floor:
     """The floor over `count` sampled hands, each seen from a random direction; `neutral`: all of the neutral shape."""
     grid = grid or Grid()
     generator = torch.Generator().manual_seed(seed)
-    renderer = Spheres(hand.radii, SpheresConfig())
+    renderer = renderer or Spheres(hand.radii, SpheresConfig())
     rows = []
     for start in range(0, count, BATCH):
         number = min(BATCH, count - start)
@@ -64,11 +76,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the floor of m2d.")
     parser.add_argument("--count", type=int, default=1000, help="number of random hands")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--renderer", choices=("spheres", "sphere_mesh"), default="spheres")
     options = parser.parse_args()
     torch.set_num_threads(1)
     hand = Spheres41(Spheres41Config())
+    spec = {"spheres": spheres.SPEC, "sphere_mesh": sphere_mesh.SPEC}[options.renderer]
+    renderer = spec.factory(spec.config(), Build(grid=Grid(), seed=0, cache=Path("unused"), hand=hand))
     for name, neutral in (("random shapes", False), ("neutral shape", True)):
-        found = measure(hand, options.count, options.seed, neutral)
+        found = measure(hand, options.count, options.seed, neutral, renderer=renderer)
         depth = f"{found.depth_mm:.2f} mm (median {found.median_mm:.2f}), bias {found.bias_mm:+.2f} mm"
         print(f"{name}: {depth}, IoU {found.iou:.3f}")
 

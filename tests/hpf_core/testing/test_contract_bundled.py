@@ -44,6 +44,7 @@ for _offer in HOST.registered():
     globals()[f"test_{_spec.kind}_{_spec.name}"] = contract(_spec, SMALL.get(_spec.name))
 
 test_renderer_spheres_measured = contract(HOST.get("renderer", "spheres").spec, {"radii": "measured"})
+test_renderer_sphere_mesh_measured = contract(HOST.get("renderer", "sphere_mesh").spec, {"radii": "measured"})
 test_data_term_m2d_as_printed = contract(
     HOST.get("data_term", "m2d").spec, {"background": "far", "forearm": "keep", "loss": "squared"}
 )

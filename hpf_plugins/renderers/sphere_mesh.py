@@ -1,0 +1,225 @@
+"""The hand as a sphere mesh under an orthographic camera: spheres, tangent cones along links, and tangent planes.
+
+Tkach, Pauly and Tagliasacchi, "Sphere-Meshes for Real-Time Hand Modeling and Tracking", SIGGRAPH Asia 2016, section 3:
+the surface is the envelope of all spheres whose centre and radius are interpolated between two linked points, or over
+three of them. Which of these spheres a ray meets, or a query is nearest to, is found in closed form and without
+gradient; then that one sphere is evaluated with gradient, as `spheres` does. Since it is the best of its neighbours,
+moving it along its element changes nothing to first order: the gradient is the exact one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hpf_core.geometry import Grid, at_least_float32
+from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_plugins.renderers import sphere_mesh_kernels as kernels
+from hpf_plugins.renderers import sphere_mesh_search as search
+
+# Radii in mm with which the mesh over the 41 points of the paper lies nearest to the skin of `spheres41`, fingers from
+# little to thumb, tip to root: what `tools/fit_sphere_mesh.py` found. Plain spheres must be thicker, to fill gaps.
+_FINGERS = (
+    (6.1, 6.4, 7.4, 7.2, 8.5, 11.8),
+    (6.9, 7.4, 7.8, 8.3, 9.3, 10.7),
+    (7.2, 7.8, 8.5, 9.0, 9.2, 11.3),
+    (7.4, 7.4, 8.6, 8.8, 9.0, 11.4),
+    (8.7, 10.2, 10.3, 12.0, 15.4, 11.2),
+)
+_PALM = (16.2, 14.6, 13.4, 20.7, 21.7, 17.7, 15.8, 15.7, 16.0, 15.8, 17.2)
+_POINTS = ("KNU3_A", "KNU3_B", "KNU2_A", "KNU2_B", "KNU1_A", "KNU1_B")
+FITTED = {
+    f"{finger}_{point}": radius
+    for finger, radii in zip(("F1", "F2", "F3", "F4", "TH"), _FINGERS, strict=True)
+    for point, radius in zip(_POINTS, radii, strict=True)
+} | {f"PALM_{k + 1}": radius for k, radius in enumerate(_PALM)}
+"""mm, by the point's name."""
+
+_THICKNESS = (0.7, 1.5)
+"""The least and the most that hands are taken for, as in `spheres`."""
+
+
+class SphereMeshConfig(Config):
+    """Options of the renderer `sphere_mesh`."""
+
+    rim_floor_mm2: float = Field(
+        1.0,
+        gt=0,
+        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
+        "rim. It moves the surface by less than the floor's root.",
+    )
+    miss: Literal["far"] | float = Field(
+        "far",
+        description="What a pixel sees where nothing is hit: `far`, the far side of the cube (d_far of Eq. 6), or a "
+        "depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
+    )
+    sizes: Literal["fitted", "hand"] = Field(
+        "fitted",
+        description="`fitted`: radii found for this surface, where the hand model has the 41 points of the paper; "
+        "`hand`: the hand model's own, which are plain spheres' (as for any other hand model).",
+    )
+    radii: Literal["fixed", "measured"] = Field(
+        "fixed",
+        description="`fixed`: the same for every hand (the paper); `measured`: times the thickness of each "
+        "recording's hand, found in its depth maps with the weights that a stage starts from.",
+    )
+
+
+class SphereMesh(Renderer):
+    """Spheres around each of the hand model's points, cones along its links, planes over three points that are all
+    linked. Elements are numbered in this order: J points, L links, T triangles.
+
+    Args:
+        radii: (J,) mm.
+        links: pairs of points.
+        config: the options.
+    """
+
+    radii: Tensor
+    links: Tensor
+    triangles: Tensor
+    corners: Tensor
+
+    def __init__(self, radii: Tensor, links: Sequence[tuple[int, int]], config: SphereMeshConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.measures_thickness = config.radii == "measured"
+        points = [(j, j, j) for j in range(len(radii))]
+        triangles = triangles_of(links)
+        corners = [*points, *((a, b, b) for a, b in links), *triangles]
+        self.register_buffer("radii", radii.detach().clone(), persistent=False)
+        self.register_buffer("links", torch.tensor(links, dtype=torch.int64).reshape(-1, 2), persistent=False)
+        self.register_buffer("triangles", torch.tensor(triangles, dtype=torch.int64).reshape(-1, 3), persistent=False)
+        self.register_buffer("corners", torch.tensor(corners), persistent=False)
+
+    def depth(self, points: Tensor, grid: Grid, thickness: Tensor | None = None) -> Rendered:
+        """Orthographic depth map of the surface in front along each ray.
+
+        As with `spheres`, there is no near plane, what lies beyond the far value isn't seen, and points that aren't
+        finite are not seen, nor what hangs on them.
+
+        Args:
+            points: (N, J, 3) mm in the crop's frame.
+            grid: the crop's rays.
+            thickness: (N,) factors on the radii, 1 if not given.
+
+        Returns:
+            Maps (N, size, size); half precision is computed and returned in float32.
+        """
+        points = at_least_float32(points)
+        radii = self._radii_of(points, thickness)
+        far = grid.far_mm if self.config.miss == "far" else self.config.miss
+        element, weights = self._seen(points.detach(), radii, grid, float(far))
+        hit = element < len(self.corners)
+        element = torch.where(hit, element, 0)
+        x, y, z, radius = self._sphere(points, radii, element, weights).unbind(-1)
+
+        axis = grid.axis(points.device, points.dtype)
+        pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
+        gap = radius.square() - (x - pixel_x).square() - (y - pixel_y).square()
+        depth = torch.where(hit, z - gap.clamp_min(self.config.rim_floor_mm2).sqrt(), far)
+        # The value is the pixel's own ray, the gradient the sphere's: a loss on it slides the sphere sideways.
+        anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
+
+        shape = (points.shape[0], grid.size, grid.size)
+        return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
+
+    def distance(self, points: Tensor, queries: Tensor, thickness: Tensor | None = None) -> SurfaceDistance:
+        """Distance to the surface of the interpolated sphere that a query is nearest to, or deepest in.
+
+        Outside that is the distance to the sphere mesh; inside, how deep a query lies: never more than the distance to
+        the surface, and just that where one element alone is near. Surfaces within other elements don't count.
+
+        Args:
+            points: (N, J, 3) mm.
+            queries: (N, Q, 3) mm, in the same frame.
+            thickness: (N,) factors on the radii, 1 if not given.
+
+        Returns:
+            Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
+        """
+        points, queries = at_least_float32(points), at_least_float32(queries)
+        radii = self._radii_of(points, thickness)
+        element, sphere = self._nearest(points, radii, queries)
+        apart = torch.linalg.vector_norm(queries - sphere[..., :3], dim=-1)
+        return SurfaceDistance((apart - sphere[..., 3]).abs(), element)
+
+    @torch.no_grad()
+    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
+        """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
+
+        Args:
+            points: (N, J, 3) mm.
+            queries: (N, Q, 3) mm on the hand's surface, as far as it is seen.
+            there: (N, Q) bool, which of them exist; NaN where none does.
+        """
+        points, queries = at_least_float32(points), at_least_float32(queries)
+        _, sphere = self._nearest(points, self._radii_of(points, None), queries)
+        share = torch.linalg.vector_norm(queries - sphere[..., :3], dim=-1) / sphere[..., 3]
+        return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
+
+    def _nearest(self, points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """The element (N, Q) and the sphere (N, Q, 4) on it that each query is nearest to."""
+        mesh = points.detach(), radii, self.links, self.triangles
+        if self._compiled(points):
+            places = queries.detach().to(points.dtype).contiguous()
+            element, weights = kernels.nearest(mesh[0].contiguous(), *mesh[1:], places)
+        else:
+            element, weights = search.nearest(*mesh, queries.detach())
+        return element, self._sphere(points, radii, element, weights)
+
+    def _seen(self, points: Tensor, radii: Tensor, grid: Grid, far: float) -> tuple[Tensor, Tensor]:
+        """The element (N, H * W) that each pixel sees, their number where none, and the weights of its corners."""
+        if self._compiled(points):
+            mesh = points.contiguous(), radii, self.links, self.triangles
+            return kernels.seen(*mesh, grid.size, grid.pixel_mm, far)
+        return search.seen(points, radii, self.links, self.triangles, grid, far)
+
+    def _compiled(self, points: Tensor) -> bool:
+        """Whether the compiled kernels do it."""
+        return points.device.type == "cpu" and kernels.are_there(points.dtype)
+
+    def _sphere(self, points: Tensor, radii: Tensor, element: Tensor, weights: Tensor) -> Tensor:
+        """(N, P, 4) mm, centre and radius of the spheres at weights (N, P, 3) of elements (N, P)."""
+        count, rays = element.shape
+        spheres = torch.cat([points, radii[..., None].to(points.dtype)], dim=-1)  # (N, J, 4)
+        corners = self.corners[element].view(count, rays * 3, 1).expand(-1, -1, 4)
+        return (spheres.gather(1, corners).view(count, rays, 3, 4) * weights[..., None]).sum(dim=2)
+
+    def _radii_of(self, points: Tensor, thickness: Tensor | None) -> Tensor:
+        """(N, J) mm, the radii of the spheres around points (N, J, 3); contiguous and without gradient."""
+        radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
+        if thickness is None:
+            return radii.contiguous()
+        return radii * thickness.detach().to(points.dtype).clamp(*_THICKNESS)[:, None]
+
+
+def triangles_of(links: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """All three points of which each two are linked, each in rising order."""
+    linked = {frozenset(link) for link in links}
+    points = sorted({point for link in links for point in link})
+    near = {a: [b for b in points if b > a and frozenset((a, b)) in linked] for a in points}
+    return [(a, b, c) for a in points for b, c in combinations(near[a], 2) if frozenset((b, c)) in linked]
+
+
+def _build(config: SphereMeshConfig, build: Build) -> SphereMesh:
+    hand = build.need_hand()
+    radii = hand.radii
+    if config.sizes == "fitted" and set(hand.names) == set(FITTED):
+        radii = torch.tensor([FITTED[name] for name in hand.names], dtype=radii.dtype, device=radii.device)
+    return SphereMesh(radii, hand.links, config)
+
+
+SPEC = PluginSpec(
+    kind="renderer",
+    name="sphere_mesh",
+    config=SphereMeshConfig,
+    factory=_build,
+    summary="Spheres joined by tangent cones along links and by tangent planes over three linked points.",
+    source="Tkach, Pauly and Tagliasacchi, SIGGRAPH Asia 2016, section 3",
+)

@@ -1,0 +1,264 @@
+"""Which interpolated sphere of a sphere mesh a ray meets first, or a place is nearest to, in closed form.
+
+A sphere mesh (Tkach, Pauly and Tagliasacchi, SIGGRAPH Asia 2016, section 3) is the union of all spheres whose centre
+and radius are interpolated between two linked points, or over the triangle of three. An element is a point, a link or a
+triangle; each answers with the weights of its corners. Inside of a link or a triangle the answer is where a derivative
+is zero; on its border it is that of one of its own links or points, which are elements as well. So each formula need
+only hold inside, and the best of all answers is right.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hpf_core.geometry import Grid
+
+_FLAT = 1e-4
+"""Triangles whose height is less than about a hundredth of a side, and planes seen so much from their edge, are left to
+their links."""
+
+
+class Found(NamedTuple):
+    """For each of P rays or places: the `element` (N, P) int64 and the weights (N, P, 3) of its corners. Where there is
+    no element its number is that of elements in all."""
+
+    element: Tensor
+    weights: Tensor
+
+
+class _Group(NamedTuple):
+    """Elements of one kind: `value` (N, E, P) mm, inf where they don't answer; weights of the second and the third
+    corner (N, E, P)."""
+
+    value: Tensor
+    second: Tensor
+    third: Tensor
+
+
+class Links(NamedTuple):
+    """`start`, `along` (N, L, 3), `radius` and its `growth` (N, L); `rest` (N, L) mm^2, the squared length of the
+    tangent cone's side: not above 0 where one end's sphere holds the other's."""
+
+    start: Tensor
+    along: Tensor
+    radius: Tensor
+    growth: Tensor
+    rest: Tensor
+
+
+class Sides(NamedTuple):
+    """Both tangent planes of T triangles, S = 2 T: a corner `start` (N, S, 3) with `radius` (N, S), the outward
+    `normal` (N, S, 3), functionals (N, S, 3) of a place relative to it: the weights of the `second` and the `third`
+    corner at its foot and its `height` over it along the normal; and which `exist` (N, S)."""
+
+    start: Tensor
+    radius: Tensor
+    normal: Tensor
+    second: Tensor
+    third: Tensor
+    height: Tensor
+    exist: Tensor
+
+
+def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: Grid, far: float) -> Found:
+    """The element in front along each orthographic ray.
+
+    On the sphere of a link at u the ray's depth is z(u) - sqrt(g(u)) with g(u) = r(u)^2 - |p - c(u)|^2, a quadratic
+    with discriminant D. It is stationary where g' = 2 z' sqrt(g), and since g'^2 = 4 g'' g / 2 + D there g is
+    D / 4 / (L^2 - dr^2): the link's length and the radii's difference alone decide it. A triangle is met on the plane
+    that touches its three spheres, with weights that are affine in the pixel.
+
+    Args:
+        points: (N, J, 3) mm.
+        radii: (N, J) mm.
+        links: (L, 2) int64.
+        triangles: (T, 3) int64.
+        grid: the crop's rays, P = size^2.
+        far: mm; what lies beyond isn't seen.
+    """
+    axis = grid.axis(points.device, points.dtype)
+    rays = axis.repeat(grid.size), axis.repeat_interleave(grid.size)  # x, y (P,)
+    groups = (
+        _spheres_on_rays(points, radii, rays),
+        _links_on_rays(links_of(points, radii, links), rays),
+        _sides_on_rays(sides_of(points, radii, triangles), rays),
+    )
+    return _best(groups, triangles.shape[0], far)
+
+
+def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, queries: Tensor) -> Found:
+    """The element whose sphere a place (N, P, 3) is nearest to, or deepest in: the least |q - c| - r.
+
+    That function is convex in an element's weights. On a link it is stationary where the line from the foot to the
+    place leans by the cone's angle; on a triangle, where it stands along the normal of a tangent plane.
+    """
+    places = queries[..., 0][:, None], queries[..., 1][:, None], queries[..., 2][:, None]  # (N, 1, P) each
+    groups = (
+        _spheres_near(points, radii, queries),
+        _links_near(links_of(points, radii, links), places),
+        _sides_near(sides_of(points, radii, triangles), places),
+    )
+    return _best(groups, triangles.shape[0], None)
+
+
+# ---------------------------------------------------------------------------------------------------- links and planes
+
+
+def links_of(points: Tensor, radii: Tensor, links: Tensor) -> Links:
+    """What the formulas need of links (L, 2)."""
+    start, along = points[:, links[:, 0]], points[:, links[:, 1]] - points[:, links[:, 0]]
+    radius, growth = radii[:, links[:, 0]], radii[:, links[:, 1]] - radii[:, links[:, 0]]
+    return Links(start, along, radius, growth, along.square().sum(-1) - growth.square())
+
+
+def sides_of(points: Tensor, radii: Tensor, triangles: Tensor) -> Sides:
+    """What the formulas need of triangles (T, 3).
+
+    A plane with unit normal n touches the three spheres where n . e1 = -(r1 - r0) and n . e2 = -(r2 - r0): that is the
+    normal's part within the triangle's plane; what is left of its length stands out of it, on one side or the other.
+    """
+    start, radius = points[:, triangles[:, 0]], radii[:, triangles[:, 0]]
+    one, other = points[:, triangles[:, 1]] - start, points[:, triangles[:, 2]] - start
+    grow_one, grow_other = radii[:, triangles[:, 1]] - radius, radii[:, triangles[:, 2]] - radius
+    a, b, c = one.square().sum(-1), (one * other).sum(-1), other.square().sum(-1)
+    area2 = a * c - b * b
+    exist = area2 > _FLAT * a * c
+    safe = torch.where(exist, area2, 1)
+    # (e1 e2)^T n = -(r1 - r0, r2 - r0), solved within the plane.
+    in_one, in_other = (b * grow_other - c * grow_one) / safe, (b * grow_one - a * grow_other) / safe
+    within = in_one[..., None] * one + in_other[..., None] * other
+    left = 1 - within.square().sum(-1)
+    exist = exist & (left > _FLAT)
+    upright = torch.linalg.cross(one, other) / safe.sqrt()[..., None] * left.clamp_min(_FLAT).sqrt()[..., None]
+    normal = torch.cat([within + upright, within - upright], dim=1)
+
+    start, radius, exist = start.repeat(1, 2, 1), radius.repeat(1, 2), exist.repeat(1, 2)
+    one, other = one.repeat(1, 2, 1), other.repeat(1, 2, 1)
+    # The basis that is dual to (e1, e2, n): place - start = second e1 + third e2 + height n.
+    across = torch.linalg.cross(other, normal)
+    volume = (one * across).sum(-1)
+    volume = torch.where(exist, volume, 1)[..., None]
+    dual = (across / volume, torch.linalg.cross(normal, one) / volume, torch.linalg.cross(one, other) / volume)
+    return Sides(start, radius, normal, *dual, exist)
+
+
+# ---------------------------------------------------------------------------------------------------------------- rays
+
+
+def _spheres_on_rays(points: Tensor, radii: Tensor, rays: tuple[Tensor, Tensor]) -> _Group:
+    gap = radii.square()[..., None] - (rays[0] - points[..., :1]).square() - (rays[1] - points[..., 1:2]).square()
+    value = torch.where(gap >= 0, points[..., 2:] - gap.clamp_min(0).sqrt(), torch.inf)
+    none = value.new_zeros(()).expand_as(value)
+    return _Group(value, none, none)
+
+
+def _links_on_rays(links: Links, rays: tuple[Tensor, Tensor]) -> _Group:
+    ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
+    radius, growth, rest = links.radius[..., None], links.growth[..., None], links.rest[..., None]
+    x, y = rays[0] - links.start[..., :1], rays[1] - links.start[..., 1:2]
+    # D / 4 without the difference of two large numbers.
+    flat = ex * ex + ey * ey
+    squared, beside = x * x + y * y, x * ey - y * ex
+    axial = x * ex + y * ey
+    half = radius * growth + axial  # g'(0) / 2
+    inside = radius * radius * flat + growth * (2 * radius * axial + growth * squared) - beside * beside
+    exists = (rest > 0) & (inside >= 0)
+    root = (torch.where(exists, inside, 0) / torch.where(rest > 0, rest, 1)).sqrt()  # sqrt(g)
+    # One of two forms of the same quotient, whichever adds numbers of one sign.
+    lean = ez * root
+    same = lean * half > 0
+    top = torch.where(same, half * half - (radius * radius - squared) * ez * ez, lean - half)
+    bottom = torch.where(same, rest * (lean + half), growth * growth - flat)
+    u = top / torch.where(bottom == 0, 1, bottom)
+    within = exists & (bottom != 0) & (u > 0) & (u < 1)
+    u = torch.where(within, u, 0)
+    return _Group(torch.where(within, links.start[..., 2:] + ez * u - root, torch.inf), u, torch.zeros_like(u))
+
+
+def _sides_on_rays(sides: Sides, rays: tuple[Tensor, Tensor]) -> _Group:
+    nx, ny, nz = (part[..., None] for part in sides.normal.unbind(-1))
+    faces = sides.exist[..., None] & (nz < -_FLAT)
+    x, y = rays[0] - sides.start[..., :1], rays[1] - sides.start[..., 1:2]
+    z = (sides.radius[..., None] - nx * x - ny * y) / torch.where(faces, nz, -1)
+    second, third = _along(sides.second, x, y, z), _along(sides.third, x, y, z)
+    within = faces & (second > 0) & (third > 0) & (second + third < 1)
+    return _answer(within, sides.start[..., 2:] + z, second, third)
+
+
+# -------------------------------------------------------------------------------------------------------------- places
+
+
+def _spheres_near(points: Tensor, radii: Tensor, queries: Tensor) -> _Group:
+    # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
+    apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
+    value = apart - radii[..., None]
+    none = value.new_zeros(()).expand_as(value)
+    return _Group(value, none, none)
+
+
+def _links_near(links: Links, places: tuple[Tensor, Tensor, Tensor]) -> _Group:
+    squared = links.along.square().sum(-1)
+    exists = (links.rest > 0)[..., None]
+    safe = torch.where(links.rest > 0, squared, 1)[..., None]
+    slope = (links.growth / torch.where(links.rest > 0, links.rest, 1).sqrt())[..., None]
+    offset = [place - start[..., None] for place, start in zip(places, links.start.unbind(-1), strict=True)]
+    ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
+    x, y, z = offset
+    # The place's height over the axis from the foot of its perpendicular: a cross product would need more of memory.
+    at = (x * ex + y * ey + z * ez) / safe
+    height = ((x - at * ex).square() + (y - at * ey).square() + (z - at * ez).square()).sqrt()
+    u = at + height * slope / safe.sqrt()
+    within = exists & (u > 0) & (u < 1)
+    u = torch.where(within, u, 0)
+    apart = ((x - u * ex).square() + (y - u * ey).square() + (z - u * ez).square()).sqrt()
+    value = apart - links.radius[..., None] - links.growth[..., None] * u
+    return _Group(torch.where(within, value, torch.inf), u, torch.zeros_like(u))
+
+
+def _sides_near(sides: Sides, places: tuple[Tensor, Tensor, Tensor]) -> _Group:
+    x, y, z = (place - start[..., None] for place, start in zip(places, sides.start.unbind(-1), strict=True))
+    second, third = _along(sides.second, x, y, z), _along(sides.third, x, y, z)
+    within = sides.exist[..., None] & (second > 0) & (third > 0) & (second + third < 1)
+    within = within & (_along(sides.height, x, y, z) >= 0)  # else the foot is on the other side
+    return _answer(within, _along(sides.normal, x, y, z) - sides.radius[..., None], second, third)
+
+
+def _along(vectors: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """(N, S, P), vectors (N, S, 3) times places."""
+    return vectors[..., :1] * x + vectors[..., 1:2] * y + vectors[..., 2:] * z
+
+
+def _answer(within: Tensor, value: Tensor, second: Tensor, third: Tensor) -> _Group:
+    return _Group(torch.where(within, value, torch.inf), torch.where(within, second, 0), torch.where(within, third, 0))
+
+
+def _best(groups: tuple[_Group, ...], triangles: int, limit: float | None) -> Found:
+    """The least value of all elements, below the limit if there is one; of equals the first.
+
+    The last group has both sides of each triangle.
+    """
+    values: list[Tensor] = []
+    elements: list[Tensor] = []
+    seconds: list[Tensor] = []
+    thirds: list[Tensor] = []
+    first = 0
+    for group in groups:
+        count = group.value.shape[1]
+        if count:
+            least = group.value.min(dim=1)
+            sides = group is groups[-1]
+            values.append(least.values)
+            elements.append(first + (least.indices % triangles if sides else least.indices))
+            for kept, part in ((seconds, group.second), (thirds, group.third)):
+                kept.append(part.gather(1, least.indices[:, None])[:, 0])
+            first += triangles if sides else count
+    best = torch.stack(values).min(dim=0)
+    element, second, third = (
+        torch.stack(parts).gather(0, best.indices[None])[0] for parts in (elements, seconds, thirds)
+    )
+    if limit is not None:
+        element = torch.where(best.values < limit, element, first)
+    return Found(element, torch.stack([1 - second - third, second, third], dim=-1))
