@@ -75,7 +75,7 @@ class Chart:
         """The drawing, an `svg` element with a name for screen readers."""
         lines = [thinned(line) for line in self.lines if len(line.x)]
         x = _Scale.of([line.x for line in self.lines], self.x_range, _LEFT, self.width - _RIGHT, False)
-        y = _Scale.of([line.y for line in lines], self.y_range, self.height - _BOTTOM, _TOP, self.log)
+        y = _Scale.of([line.y for line in lines], self.y_range, self.height - _BOTTOM, _TOP, self.log, room=True)
         parts = [self._axes(x, y)]
         for line in lines:
             path = "".join(
@@ -121,9 +121,9 @@ class Chart:
 
 def wrap(title: str, width: int, height: int, content: Markup) -> Markup:
     """An `svg` element that scales with the page."""
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, title, content
-    )
+    return Markup(
+        '<svg class="chart" style="max-width:{}px" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(round(1.35 * width), width, height, title, content)
 
 
 def bars(title: str, names: Sequence[str], results: Sequence[tuple[str, str, np.ndarray]], unit: str) -> Markup:
@@ -132,10 +132,10 @@ def bars(title: str, names: Sequence[str], results: Sequence[tuple[str, str, np.
     Args:
         results: label, style, and (K,) values >= 0 of each result.
     """
-    width, left, thick, gap = 520, 150, 9, 8
+    width, left, thick, gap = 420, 104, 8, 7
     group = thick * len(results) + gap
     height = group * len(names) + _BOTTOM
-    x = _Scale.of([np.concatenate([values for _, _, values in results])], None, left, width - 44, False, zero=True)
+    x = _Scale.of([np.concatenate([values for _, _, values in results])], None, left, width - 16, False, room=True)
     parts = []
     for value in x.ticks():
         parts.append(Markup('<path class="grid" d="M{:.1f} 0V{}"/>').format(x.at(value), height - _BOTTOM))
@@ -148,7 +148,7 @@ def bars(title: str, names: Sequence[str], results: Sequence[tuple[str, str, np.
         top = k * group + gap / 2
         parts.append(
             Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
-                left - 6, top + thick * len(results) / 2 + 4, name if len(name) <= 22 else f"{name[:21]}…"
+                left - 6, top + thick * len(results) / 2 + 4, name if len(name) <= 16 else f"{name[:15]}…"
             )
         )
         for n, (label, style, values) in enumerate(results):
@@ -163,7 +163,7 @@ def bars(title: str, names: Sequence[str], results: Sequence[tuple[str, str, np.
             )  # fmt: skip
     parts.append(
         Markup('<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            (left + width - 44) / 2, height - 4, f"mean error ({unit})"
+            (left + width - 16) / 2, height - 4, f"mean error ({unit})"
         )
     )
     return wrap(title, width, height, Markup("").join(parts))
@@ -235,7 +235,7 @@ class _Scale:
         start: float,
         end: float,
         log: bool,
-        zero: bool = False,
+        room: bool = False,
     ) -> _Scale:
         """A scale that holds all values, with some room, unless its ends are given."""
         if ends is not None:
@@ -244,10 +244,10 @@ class _Scale:
         low, high = float(every.min()), float(every.max())
         if log and low > 0 and high > 10 * low:
             return _Scale(low / 1.1, high * 1.1, start, end, "log")
-        low = min(0.0, low) if zero or log or low >= 0 else low
+        low = min(0.0, low)
         if high <= low:
             high = low + max(1.0, abs(low))
-        return _Scale(low, high + (0.05 * (high - low) if log or zero else 0.0), start, end)
+        return _Scale(low, high + (0.05 * (high - low) if room else 0.0), start, end)
 
     def at(self, value: float) -> float:
         """The place of a value."""

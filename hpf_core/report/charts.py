@@ -64,8 +64,8 @@ def success(run: Material, paper: list[Mark]) -> Titled:
         (0.0, 80.0),
         (0.0, 1.0),
         percent=True,
-        width=520,
-        height=320,
+        width=420,
+        height=290,
     )
     legend = [(line.style, line.label) for line in lines]
     return Titled(
@@ -73,7 +73,11 @@ def success(run: Material, paper: list[Mark]) -> Titled:
         chart.svg(),
         (
             *legend,
-            *([("paper", "published, " + ("own synthetic samples" if run.synthetic else "real NYU"))] if paper else []),
+            *(
+                [("dot paper", "published, " + ("own synthetic samples" if run.synthetic else "real NYU"))]
+                if paper
+                else []
+            ),
         ),
     )
 
@@ -89,7 +93,7 @@ def joints(run: Material) -> Titled:
             values = np.array([number(per_joint[n]) or 0.0 for n in names] + [number(document["mean_error_mm"]) or 0.0])
             results.append((after, style[after], values))
     drawn = bars(f"Mean error of each of {len(names)} joints, in mm", [*names, "all joints"], results, "mm")
-    return Titled("Joints", drawn, tuple((s, n) for n, s, _ in results))
+    return Titled("Joints", drawn, tuple((f"bar {s}", n) for n, s, _ in results))
 
 
 def before_and_after(run: Material) -> Titled | None:
@@ -106,7 +110,7 @@ def before_and_after(run: Material) -> Titled | None:
     return Titled(
         f"Each of {len(x):,} frames",
         drawn,
-        (("after", f"better after {chain[-1]}: {better:.0%}"), ("before", f"not better: {1 - better:.0%}")),
+        (("dot after", f"better after {chain[-1]}: {better:.0%}"), ("dot before", f"not better: {1 - better:.0%}")),
     )
 
 

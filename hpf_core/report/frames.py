@@ -100,14 +100,14 @@ def _views(
     )
     shown = []
     for v in there.tolist():
-        where = "the evaluated view" if v == about["view"] and len(there) > 1 else ""
-        title = f"view {v + 1}" + (f", {where}" if where else "")
+        where = " (evaluated)" if v == about["view"] and len(there) > 1 else ""
+        title = f"view {v + 1}{where}"
         said = f"frame {int(t['numbers'][b])}, {title}"
         over = _skeleton(pixels["points.after"][v], about["links"])
         over += _errors(pixels["joints.after"][v], pixels["truth"][v], errors, names)
         shown.append(
             (
-                Panel(f"{title}: depth, joints", _panel(t["depth"][b, v], far, shade, window, over,
+                Panel(title, _panel(t["depth"][b, v], far, shade, window, over,
                       f"Depth map of {said}, with the estimated skeleton and the annotated joints; "
                       f"mean error {errors.mean():.1f} mm")),
                 Panel("render", _panel(t["rendered"][b, v], far, shade, window, Markup(""),

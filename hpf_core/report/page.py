@@ -66,6 +66,7 @@ def render(run: Material) -> str:
         gradients=charts.shares(run, "gradient", "gradient norms on the points"),
         gallery=shown,
         roles=charts.styles(run),
+        total=_total(run),
         duration=_duration,
     )
 
@@ -123,6 +124,12 @@ def _headline(run: Material) -> dict[str, Any] | None:
         "against_before": against(before),
         "against_control": against(control),
     }
+
+
+def _total(run: Material) -> float | None:
+    """Seconds of all stages, or None as long as one isn't done."""
+    seconds = [stage.seconds for stage in run.stages]
+    return None if None in seconds else sum(s for s in seconds if s is not None)
 
 
 def _duration(seconds: float | None) -> str:

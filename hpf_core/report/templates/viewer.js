@@ -118,7 +118,7 @@
   function dot(p, ink) {
     pen.globalAlpha = Math.max(0.25, Math.min(0.9, 0.6 - p[2] / 300));
     pen.fillStyle = ink;
-    const side = Math.max(1.5, 1.1 * p[3]);
+    const side = Math.max(1.6, 1.3 * p[3]);
     pen.fillRect(p[0] - side / 2, p[1] - side / 2, side, side);
   }
 
