@@ -19,7 +19,7 @@ from hpf_core.interfaces import Progress, no_progress
 
 FORMAT = 3  # of the arrays; raise it when what is in them changes
 PER_MM = 10  # depth is kept in tenths of a millimetre
-CHUNK = 8  # frames
+CHUNK = 16  # frames
 META = "meta.json"
 _CHECKED_BYTES = 64 * 2**20  # maps up to this size are checked against their checksums whenever they are opened
 _MAPS = ("depth", "state")

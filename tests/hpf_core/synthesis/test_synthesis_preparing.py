@@ -33,7 +33,7 @@ FRAMES = 3 * CHUNK + 5
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One view of a slanted plane, all frames alike but for one number; 29 frames, as links to four images."""
+    """One view of a slanted plane, all frames alike but for one number; 53 frames, as links to four images."""
     split = tmp_path_factory.mktemp("capture") / "test"
     split.mkdir()
     v, u = np.mgrid[:480, :640]
@@ -165,7 +165,7 @@ def test_a_killed_preparation_goes_on_and_ends_with_the_same_bytes(
         "    capture = Capture(source, CropOptions(Grid(16), 'annotated', False), cache)\n"
         "    def progress(done, total, what):\n"
         "        print(done, flush=True)\n"
-        "        if done > 8:\n"
+        "        if done > 16:\n"
         "            sys.stdin.readline()\n"
         "    capture.prepare(progress, jobs=2)\n"
         "if __name__ == '__main__':\n"
