@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from hpf_cli.main import app
 from hpf_core import recipe as recipes
 from hpf_core.engine import unseen
 from hpf_core.engine.build import build_parts
@@ -252,3 +254,15 @@ def test_it_opens_in_chromium(whole):
     canvas = re.search(r'<canvas id="space"[^>]*>', made.stdout.decode())
     assert canvas is not None
     assert re.search(r'width="\d{3,}"', canvas[0])
+
+
+def test_the_command_makes_it_again(copy, tmp_path):
+    before = (copy / "report.html").read_bytes()
+    (copy / "report.html").unlink()
+    made = CliRunner().invoke(app, ["report", str(copy), "--json"])
+    assert made.exit_code == 0
+    assert json.loads(made.stdout)["reports"] == [{"run": str(copy), "report": str(copy / "report.html")}]
+    assert (copy / "report.html").read_bytes() == before.replace(b"in run.", b"in copy.")
+    wrong = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert wrong.exit_code == 2
+    assert "is not the folder of a run" in wrong.stderr
