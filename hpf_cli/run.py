@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,10 @@ def run(
         hpf run recipes/quickstart.yaml --out runs/no-vae --resume
         torchrun --nproc-per-node 2 -m hpf_cli.main run recipes/quickstart.yaml
     """
+    if "WORLD_SIZE" in os.environ:
+        # Before torch is imported: each process would tell of its sockets, and DDP of what it needn't have looked for.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
     from hpf_core.engine.folder import RunFolder, last_folder
