@@ -85,6 +85,11 @@ def prepare(
     for split in prepared:
         for reason in split.left_out:
             show.note(f"{split.split}: left out: {reason}")
+        if split.left_out:
+            show.note(
+                f"{split.split}: listed in {split.folder / 'meta.json'}; once the images are mended, remove that "
+                "folder and prepare again"
+            )
     show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
     show.note(f"run on it: HPF_CACHE_DIR={shlex.quote(str(cache))} HPF_NYU_ROOT={shlex.quote(str(root))} hpf run ...")
 

@@ -1,0 +1,156 @@
+"""`hpf data prepare`: what it leaves, what it says, and that it goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import nyu_by_hand
+import pytest
+from typer.testing import CliRunner, Result
+
+from hpf_cli.main import app
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Build
+from hpf_core.synthesis import store
+from hpf_core.synthesis.capture_cache import CaptureWarning
+from hpf_core.synthesis.cropping import CropPlan
+from hpf_plugins.datasets import nyu
+
+FRAMES = 64
+CHUNKS = FRAMES // store.CHUNK
+HERE = ("-c", "from hpf_cli.main import main; main()", "data", "prepare", "nyu")
+
+
+def prepare(root: Path, cache: Path, *words: object) -> Result:
+    return CliRunner().invoke(app, ["data", "prepare", "nyu", str(root), "--out", str(cache), *map(str, words)])
+
+
+def digest(cache: Path) -> dict[str, bytes]:
+    """Every file of the cache but the locks."""
+    files = (path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(cache)): path.read_bytes() for path in files}
+
+
+def hand_image(seed: int) -> np.ndarray:
+    depth = np.full((480, 640), 1500)
+    depth[150:330, 240:420] = 850 + np.random.default_rng(seed).integers(0, 9, (180, 180))
+    return depth
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """64 frames to train on and one to test on."""
+    root = tmp_path_factory.mktemp("nyu")
+    few = [hand_image(k) for k in range(3)]
+    xyz, _ = nyu_by_hand.joints(FRAMES)
+    nyu_by_hand.write_split(root / "train", [[few[(v + f) % 3] for f in range(FRAMES)] for v in range(3)], xyz)
+    nyu_by_hand.write_split(root / "test", [few[:1], few[1:2], few[2:]], nyu_by_hand.joints(1)[0])
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a command that nothing disturbed."""
+    cache = tmp_path_factory.mktemp("whole")
+    done = prepare(root, cache, "--jobs", 1, "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert {name: split["frames"] for name, split in document["splits"].items()} == {"train": FRAMES, "test": 1}
+    assert not any(split["left_out"] for split in document["splits"].values())
+    assert [view["off"] for view in document["splits"]["train"]["views"]] == [[], [], []]
+    return cache
+
+
+@pytest.fixture
+def cache(whole: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(whole, tmp_path / "cache"))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A capture of six frames that a test may damage."""
+    few = [hand_image(k) for k in range(3)]
+    images = [[few[(v + f) % 3].copy() for f in range(6)] for v in range(3)]
+    nyu_by_hand.write_split(tmp_path / "small" / "test", images, nyu_by_hand.joints(6)[0])
+    return tmp_path / "small"
+
+
+def test_what_reads_the_dataset_finds_all_of_it_made(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CropPlan, "make", lambda plan, chunk: pytest.fail("cropped again"))
+    dataset = nyu.SPEC.factory(nyu.NyuConfig(root=str(root)), Build(Grid(64), 0, cache))
+    said: list[str] = []
+    dataset.prepare(lambda done, total, what: said.append(what))  # type: ignore[attr-defined]
+    assert said == []
+    again = prepare(root, cache)
+    assert again.exit_code == 0, again.output
+    assert "every byte was read back" in again.stderr
+
+
+@pytest.mark.filterwarnings("default::hpf_core.synthesis.capture_cache.CaptureWarning")
+def test_bad_and_missing_images_are_listed_and_left_out(small: Path, tmp_path: Path) -> None:
+    path = {name: small / "test" / f"depth_{name}.png" for name in ("1_0000002", "2_0000003", "3_0000005")}
+    content = bytearray(path["1_0000002"].read_bytes())
+    content[len(content) // 2] ^= 1
+    path["1_0000002"].write_bytes(content)
+    path["2_0000003"].write_bytes(path["2_0000003"].read_bytes()[:3000])
+    path["3_0000005"].unlink()
+    done = prepare(small, tmp_path / "cache", "--json")
+    assert done.exit_code == 0, done.output
+    split = json.loads(done.stdout)["splits"]["test"]
+    assert split["frames"] == 6
+    for reason, (name, what) in zip(
+        split["left_out"], (("1_0000002", "damaged"), ("2_0000003", "damaged"), ("3_0000005", "missing")), strict=True
+    ):
+        assert f"depth_{name}.png is {what}" in reason
+    kept = json.loads((Path(split["folder"]) / "meta.json").read_text())
+    assert kept["left_out"] == split["left_out"]
+    assert kept["kept"] == [0, 3, 5]
+    shown = prepare(small, tmp_path / "cache")
+    assert shown.exit_code == 0
+    assert f"listed in {Path(split['folder']) / 'meta.json'}" in shown.stderr
+    # Whatever evaluates on it later is told as well, and reads the frames that are left.
+    dataset = nyu.SPEC.factory(nyu.NyuConfig(root=str(small)), Build(Grid(64), 0, tmp_path / "cache"))
+    with pytest.warns(CaptureWarning, match=r"3 of 6 frames of .*test can't be used and are left out"):
+        assert dataset.splits() == {"test": 3}  # type: ignore[attr-defined]
+
+
+def test_what_was_killed_goes_on_to_the_same_bytes(
+    root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    words = [sys.executable, *HERE, str(root), "--out", str(cache), "--jobs", "1"]
+    child = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    until = time.monotonic() + 60
+    while standing(cache) < 1 and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    child.kill()
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL, said
+    before = standing(cache)
+    assert 1 <= before < CHUNKS
+    made: list[int] = []
+    make = CropPlan.make
+
+    def counted(plan: CropPlan, chunk: int) -> object:
+        if plan.folder.name == "train":
+            made.append(chunk)
+        return make(plan, chunk)
+
+    monkeypatch.setattr(CropPlan, "make", counted)
+    assert prepare(root, cache, "--jobs", 1).exit_code == 0
+    assert len(made) == CHUNKS - before
+    assert digest(cache) == digest(whole)
+
+
+def standing(cache: Path) -> int:
+    """Number of chunks that the unfinished crops' journal tells of."""
+    journals = list(cache.glob("captures/*/train/.crops-*-partial/journal.jsonl"))
+    return len(journals[0].read_text().splitlines()) - 1 if journals else 0
