@@ -10,11 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
@@ -146,7 +148,7 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
     if "forkserver" in ways:
         context.set_forkserver_preload([__name__])
     ahead, standing = iter(chunks), set()
-    with ProcessPoolExecutor(processes, context, _begin, (plan,)) as pool:
+    with _script_left_alone(), ProcessPoolExecutor(processes, context, _begin, (plan,)) as pool:
         try:
             # Two for each process: enough to keep it busy, and few to wait for after Ctrl-C.
             waiting: set[Future[WrittenChunk]] = {pool.submit(_make, chunk) for chunk in islice(ahead, 2 * processes)}
@@ -166,6 +168,20 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
         finally:
             pool.shutdown(cancel_futures=True)
     return [chunk for chunk in chunks if chunk not in standing]
+
+
+@contextmanager
+def _script_left_alone() -> Iterator[None]:
+    """Processes that are started don't import the script that runs here. One that prepares data outside of `if __name__
+    == "__main__"` would do so in each of them, and wait for this process, which waits for them."""
+    main = sys.modules["__main__"]
+    kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main).pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 _plan: CropPlan | None = None  # of a process of the pool

@@ -154,3 +154,14 @@ def standing(cache: Path) -> int:
     """Number of chunks that the unfinished crops' journal tells of."""
     journals = list(cache.glob("captures/*/train/.crops-*-partial/journal.jsonl"))
     return len(journals[0].read_text().splitlines()) - 1 if journals else 0
+
+
+def test_a_script_that_prepares_at_its_top_level_comes_to_an_end(root: Path, whole: Path, tmp_path: Path) -> None:
+    """Processes that cropped would run it again, and wait for the first."""
+    script = tmp_path / "script.py"
+    words = ["hpf", "data", "prepare", "nyu", str(root), "--out", str(tmp_path / "cache"), "--jobs", "2"]
+    script.write_text(f"import sys\n\nfrom hpf_cli.main import main\n\nsys.argv = {words!r}\nmain()\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "ended before its time" not in done.stderr
+    assert digest(tmp_path / "cache") == digest(whole)
