@@ -90,9 +90,11 @@ class Live(Observer):
     def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
         """The mean error after a stage."""
         simulated = " (simulated)" if result.get("simulated") else ""
+        count = result.get("left_out", 0)
+        left_out = f"; {count} more left out, of which an image is missing or damaged" if count else ""
         self._print(
             f"after {stage}: mean error {result['mean_error_mm']:.2f} mm on {result['frames']} frames of "
-            f"{result['data']}/{result['split']}{simulated}"
+            f"{result['data']}/{result['split']}{simulated}{left_out}"
         )
 
     def _update(self, name: str, done: int, total: int, text: str) -> None:

@@ -367,6 +367,10 @@ class RealDataset(abc.ABC):
     def to_camera(self, split: str) -> np.ndarray:
         """(F, 4, 4) float64, from the evaluated view's crop frame to its camera's frame, of all frames."""
 
+    def left_out(self, split: str) -> Sequence[str]:
+        """Why frames of a split aren't used, one by one: an image is missing or damaged. `splits` leaves them out."""
+        return ()
+
     def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
         """From now on crop a split's frames around these places; `frames` and `to_camera` follow. For datasets that
         can (`recentres`); others leave this method as it is.

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,8 @@ class Run:
             world.in_turn(lambda: parts.prepare_data(self.progress))
             for plan in self.resolved.stages:
                 if plan.draw_real:
-                    frames = world.together(lambda plan=plan: train_frames(parts, plan))
-                    world.together(lambda frames=frames: self._check_same(frames))
+                    frames = world.together(partial(train_frames, parts, plan))
+                    world.together(partial(self._check_same, frames))
             evaluate = self.resolved.recipe.evaluate
             if evaluate is not None and evaluate.data == "real":
                 split = evaluate.split
@@ -406,6 +407,7 @@ class Run:
             "simulated": parts.real.simulated,
             "split": plan.split,
             "centre": parts.real.protocol.centre,
+            "left_out": len(parts.real.left_out(plan.split)),
         }
 
     def _finish(self, parts: Parts, folder: RunFolder, watch: Watchers) -> dict[str, Any]:
