@@ -74,7 +74,8 @@ class Parts:
 
     def prepare_terms(self, progress: Progress = no_progress) -> None:
         """Train or fetch what the terms, and the refiners of the evaluation, need."""
-        for part in (*self.terms.values(), *self.refiners):
+        needing: list[Term | Refiner] = [*self.terms.values(), *self.refiners]
+        for part in needing:
             part.prepare(progress)
 
 

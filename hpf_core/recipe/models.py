@@ -204,11 +204,11 @@ class Runtime(_Strict):
     )
     precision: Literal["float32", "bf16"] = Field(
         default="float32",
-        description="Of the network in training; read-out, geometry and terms are float32 always, and so is evaluation.",
+        description="Of the network in training; read-out, geometry, terms and evaluation are float32 always.",
     )
     compile: bool = Field(
         default=False,
-        description="Compile network and terms (torch.compile): minutes at each stage's start; on a GPU into CUDA graphs.",
+        description="Compile network and terms (torch.compile), minutes at each stage's start; a GPU: CUDA graphs.",
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -175,7 +176,7 @@ def _script_left_alone() -> Iterator[None]:
     """Processes that are started don't import the script that runs here. One that prepares data outside of `if __name__
     == "__main__"` would do so in each of them, and wait for this process, which waits for them."""
     main = sys.modules["__main__"]
-    kept = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     vars(main).pop("__file__", None)
     main.__spec__ = None
     try:
