@@ -21,7 +21,7 @@ name: damaged
 backbone: {{use: hourglass, width: 8, stem: 8, depth: 1}}
 grid: {{size: 32}}
 data: {{real: {{use: nyu, root: "{root}", multi_view_share: 0.5, single_view_share: 0.5}}}}
-stages: {{fit: {{draw: {{real: 3}}, steps: 2, terms: [m2d, d2m, multiview], lr: 1e-4}}}}
+stages: {{fit: {{draw: {{real: 3}}, steps: 2, terms: [m2d, d2m], lr: 1e-4}}}}
 evaluate: {{data: real, split: test}}
 log: {{every: 1, pictures_every: 100, checkpoint_every: 100, gradients_every: 100}}
 """

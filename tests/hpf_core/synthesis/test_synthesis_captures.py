@@ -18,6 +18,7 @@ from hpf_core.synthesis import nyu_layout, simulate
 from hpf_core.synthesis.capture_cache import CaptureSource, CaptureWarning, CropOptions
 from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.centres import Centring
+from hpf_core.synthesis.crops import crop
 from hpf_core.synthesis.frame_sets import TrainingSet
 from hpf_core.synthesis.simulate import SUBJECT_NAMES, CaptureConfig, segments_of
 
@@ -266,20 +267,31 @@ def test_centres_of_mass_need_no_label_and_are_fixed(root: Path, tmp_path: Path)
     assert not torch.equal(first.depth, centred.depth)
 
 
-def test_crops_that_can_be_moved_begin_as_those_of_the_mass(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("centring", ["annotated", "mass"])
+def test_what_is_cut_out_of_the_wider_maps_is_the_crop(root: Path, tmp_path: Path, centring: Centring) -> None:
     """The wider maps are told at the cube's faces anew; only rays at an edge may be told otherwise."""
-    mass, kept = reader(root, tmp_path / "one", centring="mass"), reader(root, tmp_path / "two", centring="refined")
-    assert (mass.recentres, kept.recentres) == (False, True)
-    one, other = everything(mass), everything(kept)
-    assert torch.equal(one.to_rig, other.to_rig)
-    assert other.depth.shape == (6, 3, 64, 64)
-    same = one.state == other.state
-    assert same.float().mean() > 0.97
-    both = (one.state == State.HIT) & (other.state == State.HIT)
-    assert ((one.depth - other.depth).abs()[both] < 0.11).float().mean() > 0.99
+    capture = reader(root, tmp_path / "cache", centring=centring)
+    found = everything(capture)
+    (split,) = (one for one in capture.prepared() if one.split == "train")
+    centres = np.load(split.folder / "centres.npy")
+    for frame in range(6):
+        for view in range(3):
+            depth = nyu_layout.read_depth(nyu_layout.image_path(root / "train", view, frame))
+            made = crop(depth, nyu_layout.returned(depth), nyu_layout.CAMERA, centres[frame, view], Grid(64), True)
+            assert (found.state[frame, view].numpy() == made.state).mean() > 0.97
+            both = (found.state[frame, view].numpy() == State.HIT) & (made.state == State.HIT)
+            assert (np.abs(found.depth[frame, view].numpy() - made.depth)[both] < 0.11).mean() > 0.99
     # One place per frame, seen from every camera.
-    centres = one.to_rig[..., :3, 3]
-    assert (centres - centres[:, :1]).abs().max() < 1e-3
+    places = found.to_rig[..., :3, 3]
+    assert (places - places[:, :1]).abs().max() < 1e-3
+
+
+def test_crops_that_can_be_moved_begin_as_those_of_the_mass_and_share_their_cache(root: Path, tmp_path: Path) -> None:
+    mass, kept = (reader(root, tmp_path, centring=centring) for centring in ("mass", "refined"))
+    assert (mass.recentres, kept.recentres) == (False, True)
+    before = everything(mass)
+    kept.prepare(lambda *_: pytest.fail("prepared again"))
+    assert_same(everything(kept), before)
 
 
 def test_moved_crops_follow_with_their_maps_and_come_back(root: Path, tmp_path: Path) -> None:

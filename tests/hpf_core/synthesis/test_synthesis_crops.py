@@ -28,7 +28,7 @@ def cut(depth: np.ndarray, size: int = 64, turned: bool = False, centre: np.ndar
     return crop(np.where(returned, depth, 0), returned, PRIMESENSE, centre, Grid(size), turned)
 
 
-@pytest.mark.parametrize("size", [64, 96])
+@pytest.mark.parametrize("size", [64, 96, 128])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("slope", [0.0, 0.8])
 def test_a_plane_appears_at_its_depth_without_holes(size: int, turned: bool, slope: float) -> None:
