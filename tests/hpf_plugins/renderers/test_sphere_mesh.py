@@ -89,7 +89,8 @@ def test_depth_is_that_of_finely_sampled_spheres(seed, spread):
     found = renderer(rim_floor_mm2=1e-9).depth(centres, grid)
     gap = found.depth[0].numpy() - reference_depth(centres[0].numpy(), grid)
     assert gap.max() < 1e-4
-    assert np.quantile(gap, 0.02) > -0.2  # a rim between two samples may be seen by a pixel, or not
+    assert np.quantile(gap, 0.02) > -1  # a rim between two samples may be seen by a pixel, or not
+    assert np.median(np.abs(gap)) < 0.05
     assert bool(((found.depth < grid.far_mm) == found.hit).all())
 
 
@@ -100,11 +101,14 @@ def test_distance_is_that_of_finely_sampled_spheres(seed, spread):
     found = renderer().distance(centres, queries).distance[0].numpy()
     c, r = sampled(centres[0].numpy())
     signed = (np.linalg.norm(queries[0].numpy()[:, None] - c, axis=-1) - r).min(axis=1)
-    gap = np.sign(signed) * found - signed
-    # Along an axis the sampling's gap shows in full, elsewhere as its square.
+    # The surface is where the samples' is or outside of it; a query between the two is inside.
+    gap = np.where(found <= signed + 1e-6, found, -found) - signed
     assert gap.max() < 1e-6
-    assert gap.min() > -1.5 * spread / 100 * 2
-    assert np.median(np.abs(gap)) < 0.02
+    # Of each place on a triangle with sides of at most s a corner is no further than s / sqrt(3); radii differ by less
+    # than 0.2 mm from sample to sample. Beside an axis the sampling's gap shows in full, elsewhere as its square.
+    longest = np.linalg.norm(centres[0][:, None] - centres[0], axis=-1).max() / 100
+    assert gap.min() > -longest / math.sqrt(3) - 0.2
+    assert np.median(np.abs(gap)) < 0.05
 
 
 def test_a_capsule_and_a_plate_are_known_in_closed_form():
