@@ -5,6 +5,8 @@ import os
 # Before torch is loaded: where cores are shared, threads that wait for one another by spinning take twenty times as
 # long as threads that sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# pytest-xdist gives its workers a width, which rich keeps for good; tests set their own.
+os.environ.pop("COLUMNS", None)
 
 import torch
 

@@ -225,6 +225,7 @@ class Run:
                 picture = pictures.look(report) if world.writes else None
                 if picture is not None:
                     watch.tell("picture_drawn", plan.name, report.step, picture)
+                asked = asked or (world.alone and interrupt.asked)  # meanwhile
                 if report.step < plan.steps and (self._is_due(report.step) or asked):
                     trainer.check_finite(report.step - 1)
                     if world.writes:
