@@ -34,22 +34,26 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
     front = _front(depth, returned)
     if front is None:
         return None
-    place = np.flatnonzero(returned & (depth < front + cube_mm))
-    v, u = np.divmod(place, depth.shape[1])
-    z = depth.ravel()[place].astype(np.float64)
-    points = np.stack([(u - camera.cx) * z / camera.fx, (v - camera.cy) * z / camera.fy, z])
+    limit = front + cube_mm
+    if np.issubdtype(depth.dtype, np.integer):  # compared in the image's own type: much faster than in float64
+        limit = depth.dtype.type(min(np.ceil(limit), np.iinfo(depth.dtype).max))
+    place = np.flatnonzero(returned & (depth < limit)).astype(np.int32)
+    v, u = np.divmod(place, np.int32(depth.shape[1]))
+    z = depth.ravel().take(place).astype(np.float64)
+    points = np.stack([(u - camera.cx) * (z / camera.fx), (v - camera.cy) * (z / camera.fy), z])
     # A pixel covers z^2 / (fx fy) of the surface: with that weight the mean doesn't lean towards what is near.
     weight = z**2
-    centre = _mean(points, weight, points[2] <= front + _FRONT_MM)
+    centre = _mean(points, weight, np.flatnonzero(points[2] <= front + _FRONT_MM))
     for _ in range(_ROUNDS):
-        inside = np.abs(points[2] - centre[2]) < cube_mm / 4
+        inside = np.flatnonzero(np.abs(points[2] - centre[2]) < cube_mm / 4)
         for axis in (0, 1):
-            inside &= np.abs(points[axis] - centre[axis]) < cube_mm / 4
-        if not inside.any():
+            inside = inside[np.abs(points[axis].take(inside) - centre[axis]) < cube_mm / 4]
+        if not len(inside):
             break
         centre = _mean(points, weight, inside)
-    around = np.square(points - centre[:, None]).sum(axis=0) < (cube_mm / 2) ** 2
-    if around.any():
+    near = np.flatnonzero(np.abs(points[2] - centre[2]) < cube_mm / 2)
+    around = near[np.square(points.take(near, axis=1) - centre[:, None]).sum(axis=0) < (cube_mm / 2) ** 2]
+    if len(around):
         centre = centre + _ARM_SHARE * (centre - _mean(points, weight, around))
     return centre * (1 + _BEHIND_MM / np.linalg.norm(centre))
 
@@ -65,9 +69,9 @@ def _front(depth: np.ndarray, returned: np.ndarray) -> float | None:
 
 
 def _mean(points: np.ndarray, weight: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """(3,) weighted mean of some of the points (3, K)."""
-    share = np.where(which, weight, 0.0)
-    return (points * share).sum(axis=1) / share.sum()
+    """(3,) weighted mean of the points (3, K) of these numbers."""
+    share = weight.take(which)
+    return (points.take(which, axis=1) * share).sum(axis=1) / share.sum()
 
 
 def fuse(centres: np.ndarray) -> np.ndarray:
