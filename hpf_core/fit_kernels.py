@@ -21,10 +21,9 @@ def are_there(dtype: torch.dtype) -> bool:
 @torch.library.custom_op("hpf::nearest_marked", mutates_args=(), device_types="cpu")
 def nearest_marked(mask: Tensor) -> Tensor:
     """As `hpf_core.geometry.nearest_marked`, of a contiguous mask."""
-    library = native.load(_SOURCE, torch.float32)
-    assert library is not None, "the caller asks `are_there` first"
     out = mask.new_empty((*mask.shape, 2), dtype=torch.int64)
-    native.call(library.nearest_marked, mask.shape[0], mask.shape[1], mask.shape[2], mask, out)
+    function = native.function(_SOURCE, "nearest_marked", torch.float32)
+    native.call(function, mask.shape[0], mask.shape[1], mask.shape[2], mask, out)
     return out
 
 
@@ -47,12 +46,9 @@ def beyond_planes(
         offset: (P,).
         least: share of a map's points that must not lie beyond.
     """
-    library = native.load(_SOURCE, points.dtype)
-    assert library is not None, "the caller asks `are_there` first"
     out = there.new_empty((target.shape[0], there.shape[1]))
-    native.call(
-        library.beyond_planes, target.shape[0], there.shape[1], least, points, there, target, normal, offset, out
-    )  # fmt: skip
+    function = native.function(_SOURCE, "beyond_planes", points.dtype)
+    native.call(function, target.shape[0], there.shape[1], least, points, there, target, normal, offset, out)
     return out
 
 

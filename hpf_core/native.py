@@ -66,6 +66,13 @@ def load(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
     return library
 
 
+def function(source: Path, name: str, dtype: torch.dtype) -> Any:
+    """A function of a C file that `load` was seen to find."""
+    library = load(source, dtype)
+    assert library is not None, "the caller asks first whether there is a compiler"
+    return getattr(library, name)
+
+
 def call(function: Any, rows: int, *arguments: Tensor | int | float | None) -> None:
     """Call a C function with tensors as pointers to their contiguous data, and let it share its rows among threads.
 
@@ -88,18 +95,23 @@ def call(function: Any, rows: int, *arguments: Tensor | int | float | None) -> N
 def _loaded(source: Path, real: str) -> tuple[ctypes.CDLL | None, str]:
     """The library, or why there is none."""
     texts = [file.read_text(encoding="utf-8") for file in (source, _HEADER)]
-    key = content_key({"texts": texts, "real": real, "flags": [*_FLAGS, *_THIS_PROCESSOR], "processor": _processor()})
+    key = content_key({"texts": texts, "real": real, "flags": [*_FLAGS, *_THIS_PROCESSOR], "processor": processor()})
     path = cache_folder() / "kernels" / f"{source.stem}-{real}-{key[:32]}.so"
-    if path.is_file():
-        try:
-            return ctypes.CDLL(str(path)), ""
-        except OSError:  # damaged, or of another system that shares the cache: made again
-            pass
+    if path.is_file() and (library := _opened(path)) is not None:
+        return library, ""
     try:
         write_atomic(path, lambda temporary: _compile(source, real, temporary))
         return ctypes.CDLL(str(path)), ""
     except (OSError, RunError, _Uncompiled) as error:
         return None, str(error)
+
+
+def _opened(path: Path) -> ctypes.CDLL | None:
+    """A kept library; None where it is damaged, or of another system that shares the cache: it is made again."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        return None
 
 
 def _compile(source: Path, real: str, out: Path) -> None:
@@ -128,7 +140,7 @@ def _compiler() -> Sequence[str]:
 
 
 @functools.cache
-def _processor() -> Mapping[str, Any]:
+def processor() -> Mapping[str, Any]:
     """What distinguishes processors that may share a cache: code for one needn't run on another."""
     about = {"system": platform.system(), "machine": platform.machine(), "processor": platform.processor()}
     try:

@@ -13,7 +13,7 @@ PACKAGES = ("hpf_core", "hpf_plugins", "hpf_cli")
 
 PUBLIC = {
     "cache", "errors", "fit", "frames", "geometry", "hookspecs", "interfaces", "native", "rotations",
-    "synthesis", "testing",
+    "synthesis", "testing", "trained",
 }  # fmt: skip
 """What plugins may import of the core."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import hpf_core
+from hpf_core import native
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -27,10 +27,5 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def _processor() -> str:
     """Its name, as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    _, _, name = native.processor().get("model name", "").partition(":")
+    return name.strip() or platform.processor() or platform.machine()

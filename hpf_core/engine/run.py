@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +17,7 @@ from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.distributed import ALONE, World, processes
 from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
+from hpf_core.engine.keeper import Clock, Keeper
 from hpf_core.engine.pictures import StagePictures, run_figures
 from hpf_core.engine.spared import spared
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
@@ -28,12 +27,7 @@ from hpf_core.interfaces import Observer, Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 from hpf_core.recipe.models import Evaluate
 
-_KEPT_CHECKPOINTS = 2
 _LOOK_SAMPLES = 1000  # unseen synthetic samples that are measured while a stage runs
-
-
-class ResumeWarning(UserWarning):
-    """A run resumes otherwise than from its last checkpoint."""
 
 
 @dataclass
@@ -61,6 +55,7 @@ class Run:
     cache: Path | None = None
     was_done: bool = field(default=False, init=False)
     _world: World = field(default=ALONE, init=False)
+    _keeper: Keeper = field(init=False)
     _evaluations: list[dict[str, Any]] = field(default_factory=list)
     _stages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -119,6 +114,7 @@ class Run:
     def _execute(self, parts: Parts, folder: RunFolder, device: torch.device) -> dict[str, Any]:
         names = [part.name for part in self.resolved.observers]
         named = zip(names, parts.observers, strict=True)
+        self._keeper = Keeper(self.resolved, parts, folder, self._world)
         watch = Watchers(self.observers, named) if self._world.writes else Watchers([])
         try:
             watch.tell("run_started", folder.root, self.resolved.document())
@@ -165,16 +161,16 @@ class Run:
     def _start_weights(self, parts: Parts, folder: RunFolder, watch: Watchers, device: torch.device) -> None:
         """Weights before the first stage: the backbone's own, or those that `init` names."""
         path = folder.initial_weights()
-        self._world.first(lambda: None if path.is_file() else self._save_weights(parts, path, INIT, 0))
+        self._world.first(lambda: None if path.is_file() else self._keeper.save(path, INIT, 0))
         if self.resolved.recipe.init is not None:
-            self._load(parts, path)
+            self._keeper.load(path)
             self._evaluate(INIT, parts, folder, watch, device)
 
     def _stage(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
         end = folder.stage_weights(plan.name)
         if not self._world.first(end.is_file):
             self._train(plan, parts, folder, device, watch)
-        about = self._world.together(lambda: self._load(parts, end)).about
+        about = self._world.together(lambda: self._keeper.load(end)).about
         self._stages.append(
             {
                 "name": plan.name,
@@ -188,20 +184,6 @@ class Run:
         if self._world.writes:
             folder.clear_checkpoints(plan.name)
 
-    @staticmethod
-    def _load(parts: Parts, path: Path) -> files.Checkpoint:
-        """Put the run's own weights into the network.
-
-        Raises:
-            RunError: they were damaged.
-        """
-        try:
-            checkpoint = files.read(path)
-            files.load_model(parts.backbone, checkpoint, path)
-        except DataError as error:
-            raise RunError(f"{error}. Delete it and resume: its stage is trained again") from error
-        return checkpoint
-
     def _train(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device, watch: Watchers) -> None:
         world, runtime = self._world, self.resolved.recipe.runtime
         seed = self.resolved.recipe.seed
@@ -209,12 +191,11 @@ class Run:
         if plan.draw_real and centring.is_asked_for(parts):
             self._centre(plan, parts, folder, device)
         if plan.draw_real and parts.renderer.measures_thickness:
-            self._load(parts, folder.stage_weights(self._start_of(plan)))
+            self._keeper.load(folder.stage_weights(self._start_of(plan)))
             trainer.thickness = world.first(lambda: thickness.find(parts, TRAIN_SPLIT, device, self.progress).cpu())
-        done, seconds, images = self._restore(plan, parts, trainer, folder)
+        done, clock = self._keeper.restore(trainer, folder.stage_weights(self._start_of(plan)))
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)
-        clock = _Clock(seconds, images)
         asked = 0
         with Interrupt(patient=not world.alone) as interrupt:
             for report in trainer.steps(done, self.resolved.recipe.log.gradients_every):
@@ -229,12 +210,13 @@ class Run:
                 if report.step < plan.steps and (self._is_due(report.step) or asked):
                     trainer.check_finite(report.step - 1)
                     if world.writes:
-                        self._checkpoint(plan, trainer, folder, report.step, clock, watch)
+                        kept = self._keeper.checkpoint(trainer, report.step, clock)
+                        watch.tell("checkpoint_written", plan.name, report.step, kept)
                     if asked:
                         raise KeyboardInterrupt
             trainer.check_finite(plan.steps - 1)
             if world.writes:
-                self._save_weights(parts, folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+                self._keeper.save(folder.stage_weights(plan.name), plan.name, plan.steps, clock)
             world.first(lambda: None)  # until they stand
             watch.tell("stage_ended", plan.name, plan.steps, folder.stage_weights(plan.name))
             if asked:  # in the last step
@@ -242,7 +224,7 @@ class Run:
 
     def _centre(self, plan: StagePlan, parts: Parts, folder: RunFolder, device: torch.device) -> None:
         """Crop the stage's frames where the weights that it starts from see the hand: found once, then kept."""
-        self._load(parts, folder.stage_weights(self._start_of(plan)))
+        self._keeper.load(folder.stage_weights(self._start_of(plan)))
         path = folder.centres(plan.name)
 
         def found() -> None:
@@ -263,7 +245,7 @@ class Run:
         return step % self.resolved.recipe.log.checkpoint_every == 0
 
     def _record(
-        self, report: StepReport, trainer: StageTrainer, folder: RunFolder, clock: _Clock, watch: Watchers
+        self, report: StepReport, trainer: StageTrainer, folder: RunFolder, clock: Clock, watch: Watchers
     ) -> None:
         """A row of metrics.jsonl, now and then: reading values back makes a GPU wait."""
         plan, log = trainer.plan, self.resolved.recipe.log
@@ -289,76 +271,6 @@ class Run:
             if other.control_of is None:
                 chain = other.name
         raise AssertionError(f"stage {plan.name} isn't in the recipe")
-
-    # -------------------------------------------------------------------------------------------------- what is kept
-
-    def _restore(
-        self, plan: StagePlan, parts: Parts, trainer: StageTrainer, folder: RunFolder
-    ) -> tuple[int, float, int]:
-        """Go on from the stage's last checkpoint that can be read, or from its start.
-
-        Returns the steps, seconds and images so far.
-        """
-        world = self._world
-
-        def last() -> Path | None:
-            for path in reversed(folder.checkpoints(plan.name)):
-                try:
-                    about = self._restore_from(path, trainer)
-                except (DataError, KeyError, IndexError, ValueError) as error:
-                    text = f"{error}: the run goes on from what was saved before it"
-                    warnings.warn(text, ResumeWarning, stacklevel=2)
-                    path.unlink(missing_ok=True)
-                    continue
-                folder.cut_metrics(plan.name, about[0])
-                return path
-            folder.cut_metrics(plan.name, 0)
-            return None
-
-        path = world.first(last)
-        if path is None:
-            world.together(lambda: self._load(parts, folder.stage_weights(self._start_of(plan))))
-            return 0, 0.0, 0
-        return world.together(lambda: self._restore_from(path, trainer))
-
-    @staticmethod
-    def _restore_from(path: Path, trainer: StageTrainer) -> tuple[int, float, int]:
-        checkpoint = files.read(path)
-        about = {key: float(str(checkpoint.about[key])) for key in ("step", "seconds", "images")}
-        trainer.restore(checkpoint, path)
-        return int(about["step"]), about["seconds"], int(about["images"])
-
-    def _checkpoint(
-        self, plan: StagePlan, trainer: StageTrainer, folder: RunFolder, step: int, clock: _Clock, watch: Watchers
-    ) -> None:
-        path = folder.checkpoint(plan.name, step)
-        about = {
-            "kind": "checkpoint",
-            "stage": plan.name,
-            "step": step,
-            "seconds": clock.seconds(),
-            "images": clock.images,
-        }
-        files.save(path, trainer.tensors(), about)
-        for old in folder.checkpoints(plan.name)[:-_KEPT_CHECKPOINTS]:
-            old.unlink(missing_ok=True)
-        watch.tell("checkpoint_written", plan.name, step, path)
-
-    def _save_weights(self, parts: Parts, path: Path, stage: str, step: int, clock: _Clock | None = None) -> None:
-        backbone = self.resolved.backbone
-        about = {
-            "kind": "weights",
-            "stage": stage,
-            "step": step,
-            "recipe": self.resolved.recipe.name,
-            "seed": self.resolved.recipe.seed,
-            "backbone": files.options_of(backbone.spec.name, backbone.config),
-            "grid": self.resolved.recipe.grid.model_dump(),
-            "hand": self.resolved.hand.spec.name,
-            "seconds": clock.seconds() if clock else 0.0,
-            "images_per_second": clock.rate() if clock else 0.0,
-        }
-        files.save(path, files.model_tensors(parts.backbone), about)
 
     # -------------------------------------------------------------------------------------------------- evaluation
 
@@ -432,21 +344,3 @@ class Run:
             write_report(folder.root)
         watch.tell("run_ended", folder.root, summary)
         return summary
-
-
-class _Clock:
-    """Seconds and images of a stage, over all the times that it was resumed."""
-
-    def __init__(self, seconds: float, images: int) -> None:
-        self._before = seconds
-        self._began = time.perf_counter()
-        self.images = images
-
-    def count(self, images: int) -> None:
-        self.images += images
-
-    def seconds(self) -> float:
-        return round(self._before + time.perf_counter() - self._began, 3)
-
-    def rate(self) -> float:
-        return round(self.images / max(self.seconds(), 1e-9), 2)

@@ -20,9 +20,7 @@ def is_there(dtype: torch.dtype) -> bool:
 
 
 def _function(name: str, like: Tensor) -> Any:
-    library = native.load(_SOURCE, like.dtype)
-    assert library is not None, "the caller asks `is_there` first"
-    return getattr(library, name)
+    return native.function(_SOURCE, name, like.dtype)
 
 
 @torch.library.custom_op("hpf::mean_residual", mutates_args=(), device_types="cpu")

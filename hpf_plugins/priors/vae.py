@@ -8,11 +8,9 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hpf_core.cache import bytes_key, content_key, write_atomic
+from hpf_core.cache import content_key
 from hpf_core.errors import RunError
 from hpf_core.interfaces import (
     INTERFACE_VERSION,
@@ -25,6 +23,7 @@ from hpf_core.interfaces import (
     TermValue,
     no_progress,
 )
+from hpf_core.trained import fingerprint, keep, take
 from hpf_plugins.priors.vae_network import SCALE_MM, PoseVAE
 from hpf_plugins.priors.vae_training import Diet, train
 
@@ -109,7 +108,7 @@ class VAE(Prior):
         if self.held_out_mm is not None:
             return
         path = self.cache_file()
-        if not self._load(path):
+        if not take(path, self._take, "vae prior"):
             self._train(path, progress)
         if self.held_out_mm is not None and self.held_out_mm > _GOOD_MM:
             log.warning(
@@ -128,7 +127,7 @@ class VAE(Prior):
             "interface": list(INTERFACE_VERSION),
             "training": _RECIPE_OF_TRAINING,
             "torch": str(torch.__version__),
-            "hand": _fingerprint(hand),
+            "hand": fingerprint(hand),
             "config": self.config.model_dump(mode="json", exclude=unused),
         }
         return self._cache / "vae" / f"{content_key(content)}.safetensors"
@@ -172,30 +171,13 @@ class VAE(Prior):
             seed=c.seed,
             progress=progress,
         )
-        weights = trained.network.state_dict()
-        metadata = {"held_out_mm": repr(trained.held_out_mm), "sha256": _digest(weights)}
-        write_atomic(path, lambda temporary: save_file(weights, temporary, metadata))
-        self._take(weights, trained.held_out_mm)
+        weights, figures = trained.network.state_dict(), {"held_out_mm": trained.held_out_mm}
+        keep(path, weights, figures)
+        self._take(weights, figures)
 
-    def _load(self, path: Path) -> bool:
-        """Take the weights from the cache; False where there are none, or they are damaged."""
-        if not path.is_file():
-            return False
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-            if metadata.get("sha256") != _digest(weights):
-                raise ValueError("its checksum doesn't match")
-            self._take(weights, float(metadata["held_out_mm"]))
-        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-            log.warning("The vae prior's cache %s is damaged (%s): it is trained again.", path, error)
-            return False
-        return True
-
-    def _take(self, weights: dict[str, Tensor], held_out_mm: float) -> None:
+    def _take(self, weights: dict[str, Tensor], figures: dict[str, float]) -> None:
         self.network.load_state_dict(weights)
-        self.held_out_mm = held_out_mm
+        self.held_out_mm = figures["held_out_mm"]
 
 
 class MeanSquareVAE(VAE):
@@ -206,21 +188,6 @@ class MeanSquareVAE(VAE):
     def _misfit(self, points: Tensor, code: Tensor) -> Tensor:
         """(N,) mean over coordinates of |x - decode(z)|^2 in the network's own unit, squared."""
         return ((points - self.network.decode(code)) / SCALE_MM).square().mean((-1, -2))
-
-
-def _digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and bytes."""
-    parts = {name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()}
-    return content_key(parts)
-
-
-@torch.no_grad()
-def _fingerprint(hand: HandModel) -> str:
-    """What the hand model samples and how it poses it, as a hash."""
-    device = hand.radii.device
-    sample = hand.sample(64, torch.Generator(device).manual_seed(0))
-    tensors = (sample.pose, sample.shape, hand.points(sample.pose, sample.shape))
-    return bytes_key(b"".join(t.cpu().numpy().tobytes() for t in tensors))
 
 
 def _make(config: VAEConfig, build: Build) -> VAE:

@@ -6,16 +6,13 @@ with 10 mm noise. Which 112 numbers it reads isn't known here; this one reads al
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from hpf_core.cache import bytes_key, content_key, write_atomic
+from hpf_core.cache import content_key
 from hpf_core.errors import PluginError, RunError
 from hpf_core.geometry import at_least_float32
 from hpf_core.interfaces import (
@@ -28,9 +25,8 @@ from hpf_core.interfaces import (
     Refiner,
     no_progress,
 )
+from hpf_core.trained import fingerprint, keep, take
 from hpf_plugins.refiners.palm_training import PalmNetwork, train
-
-log = logging.getLogger("hpf.refiners.palm_denoiser")
 
 _RECIPE_OF_TRAINING = 1  # raise when what `palm_training.py` does changes: older caches are then left aside
 
@@ -81,7 +77,7 @@ class PalmDenoiser(Refiner):
         if self.held_out_mm is not None:
             return
         path = self.cache_file()
-        if not self._load(path):
+        if not take(path, self._take, "palm denoiser"):
             self._train(path, progress)
 
     def cache_file(self) -> Path:
@@ -91,7 +87,7 @@ class PalmDenoiser(Refiner):
             "interface": list(INTERFACE_VERSION),
             "training": _RECIPE_OF_TRAINING,
             "torch": str(torch.__version__),
-            "hand": _fingerprint(hand),
+            "hand": fingerprint(hand),
             "palm": self.network.palm.tolist(),
             "config": self.config.model_dump(mode="json"),
         }
@@ -124,48 +120,13 @@ class PalmDenoiser(Refiner):
             progress=progress,
         )
         weights = trained.network.state_dict()
-        metadata = {
-            "noisy_mm": repr(trained.noisy_mm),
-            "held_out_mm": repr(trained.held_out_mm),
-            "sha256": _digest(weights),
-        }
-        write_atomic(path, lambda temporary: save_file(weights, temporary, metadata))
-        self._take(weights, trained.noisy_mm, trained.held_out_mm)
+        figures = {"noisy_mm": trained.noisy_mm, "held_out_mm": trained.held_out_mm}
+        keep(path, weights, figures)
+        self._take(weights, figures)
 
-    def _load(self, path: Path) -> bool:
-        """Take the weights from the cache; False where there are none, or they are damaged."""
-        if not path.is_file():
-            return False
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-            if metadata.get("sha256") != _digest(weights):
-                raise ValueError("its checksum doesn't match")
-            self._take(weights, float(metadata["noisy_mm"]), float(metadata["held_out_mm"]))
-        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-            log.warning("The palm denoiser's cache %s is damaged (%s): it is trained again.", path, error)
-            return False
-        return True
-
-    def _take(self, weights: dict[str, Tensor], noisy_mm: float, held_out_mm: float) -> None:
+    def _take(self, weights: dict[str, Tensor], figures: dict[str, float]) -> None:
         self.network.load_state_dict(weights)
-        self.noisy_mm, self.held_out_mm = noisy_mm, held_out_mm
-
-
-def _digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and bytes."""
-    parts = {name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()}
-    return content_key(parts)
-
-
-@torch.no_grad()
-def _fingerprint(hand: HandModel) -> str:
-    """What the hand model samples and how it poses it, as a hash."""
-    device = hand.radii.device
-    sample = hand.sample(64, torch.Generator(device).manual_seed(0))
-    tensors = (sample.pose, sample.shape, hand.points(sample.pose, sample.shape))
-    return bytes_key(b"".join(t.cpu().numpy().tobytes() for t in tensors))
+        self.noisy_mm, self.held_out_mm = figures["noisy_mm"], figures["held_out_mm"]
 
 
 def _make(config: PalmDenoiserConfig, build: Build) -> PalmDenoiser:

@@ -23,9 +23,7 @@ def are_there(dtype: torch.dtype) -> bool:
 
 
 def _function(name: str, like: Tensor) -> Any:
-    library = native.load(_SOURCE, like.dtype)
-    assert library is not None, "the caller asks `are_there` first"
-    return getattr(library, name)
+    return native.function(_SOURCE, name, like.dtype)
 
 
 # --------------------------------------------------------------------------------------------------------------- depth

@@ -18,9 +18,10 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.geometry import Grid, at_least_float32
-from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_core.interfaces import Build, PluginSpec, Rendered, Renderer, SurfaceDistance
 from hpf_plugins.renderers import sphere_mesh_kernels as kernels
 from hpf_plugins.renderers import sphere_mesh_search as search
+from hpf_plugins.renderers.surface import SurfaceConfig, along_rays, median_share, radii_around
 
 # Radii in mm with which the mesh over the 41 points of the paper lies nearest to the skin of `spheres41`, fingers from
 # little to thumb, tip to root: what `tools/fit_sphere_mesh.py` found. Plain spheres must be thicker, to fill gaps.
@@ -40,33 +41,14 @@ FITTED = {
 } | {f"PALM_{k + 1}": radius for k, radius in enumerate(_PALM)}
 """mm, by the point's name."""
 
-_THICKNESS = (0.7, 1.5)
-"""The least and the most that hands are taken for, as in `spheres`."""
 
-
-class SphereMeshConfig(Config):
+class SphereMeshConfig(SurfaceConfig):
     """Options of the renderer `sphere_mesh`."""
 
-    rim_floor_mm2: float = Field(
-        1.0,
-        gt=0,
-        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
-        "rim. It moves the surface by less than the floor's root.",
-    )
-    miss: Literal["far"] | float = Field(
-        "far",
-        description="What a pixel sees where nothing is hit: `far`, the far side of the cube (d_far of Eq. 6), or a "
-        "depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
-    )
     sizes: Literal["fitted", "hand"] = Field(
         "fitted",
         description="`fitted`: radii found for this surface, where the hand model has the 41 points of the paper; "
         "`hand`: the hand model's own, which are plain spheres' (as for any other hand model).",
-    )
-    radii: Literal["fixed", "measured"] = Field(
-        "fixed",
-        description="`fixed`: the same for every hand (the paper); `measured`: times the thickness of each "
-        "recording's hand, found in its depth maps with the weights that a stage starts from.",
     )
 
 
@@ -112,19 +94,14 @@ class SphereMesh(Renderer):
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = self._radii_of(points, thickness)
-        far = grid.far_mm if self.config.miss == "far" else self.config.miss
-        element, weights = self._seen(points.detach(), radii, grid, float(far))
+        radii = radii_around(points, self.radii, thickness)
+        far = self.config.far_mm(grid)
+        element, weights = self._seen(points.detach(), radii, grid, far)
         hit = element < len(self.corners)
         element = torch.where(hit, element, 0)
         x, y, z, radius = self._sphere(points, radii, element, weights).unbind(-1)
-
-        axis = grid.axis(points.device, points.dtype)
-        pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
-        gap = radius.square() - (x - pixel_x).square() - (y - pixel_y).square()
-        depth = torch.where(hit, z - gap.clamp_min(self.config.rim_floor_mm2).sqrt(), far)
-        # The value is the pixel's own ray, the gradient the sphere's: a loss on it slides the sphere sideways.
-        anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
+        front, anchor = along_rays(x, y, z, radius, grid, self.config.rim_floor_mm2)
+        depth = torch.where(hit, front, far)
 
         shape = (points.shape[0], grid.size, grid.size)
         return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
@@ -144,7 +121,7 @@ class SphereMesh(Renderer):
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = self._radii_of(points, thickness)
+        radii = radii_around(points, self.radii, thickness)
         element, sphere = self._nearest(points, radii, queries)
         apart = torch.linalg.vector_norm(queries - sphere[..., :3], dim=-1)
         return SurfaceDistance((apart - sphere[..., 3]).abs(), element)
@@ -159,9 +136,8 @@ class SphereMesh(Renderer):
             there: (N, Q) bool, which of them exist; NaN where none does.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        _, sphere = self._nearest(points, self._radii_of(points, None), queries)
-        share = torch.linalg.vector_norm(queries - sphere[..., :3], dim=-1) / sphere[..., 3]
-        return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
+        _, sphere = self._nearest(points, radii_around(points, self.radii, None), queries)
+        return median_share(queries, sphere[..., :3], sphere[..., 3], there)
 
     def _nearest(self, points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """The element (N, Q) and the sphere (N, Q, 4) on it that each query is nearest to."""
@@ -190,13 +166,6 @@ class SphereMesh(Renderer):
         spheres = torch.cat([points, radii[..., None].to(points.dtype)], dim=-1)  # (N, J, 4)
         corners = self.corners[element].view(count, rays * 3, 1).expand(-1, -1, 4)
         return (spheres.gather(1, corners).view(count, rays, 3, 4) * weights[..., None]).sum(dim=2)
-
-    def _radii_of(self, points: Tensor, thickness: Tensor | None) -> Tensor:
-        """(N, J) mm, the radii of the spheres around points (N, J, 3); contiguous and without gradient."""
-        radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
-        if thickness is None:
-            return radii.contiguous()
-        return radii * thickness.detach().to(points.dtype).clamp(*_THICKNESS)[:, None]
 
 
 def triangles_of(links: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -58,11 +58,10 @@ def _asked(
     others: tuple[Tensor, ...],
     count: int,
 ) -> tuple[Tensor, Tensor]:
-    library, out = native.load(_SOURCE, points.dtype), _empty(points, count)
-    assert library is not None, "the caller asks `are_there` first"
+    out = _empty(points, count)
     sizes = points.shape[1], links.shape[0], triangles.shape[0]
     tensors = points, radii, links, triangles, *others, *out
-    native.call(getattr(library, name), points.shape[0], *sizes, *numbers, *tensors)
+    native.call(native.function(_SOURCE, name, points.dtype), points.shape[0], *sizes, *numbers, *tensors)
     return out
 
 

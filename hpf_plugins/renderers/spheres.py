@@ -9,41 +9,17 @@ On a CPU that is compiled C (`kernels`); where there is no compiler, and on othe
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from hpf_core.geometry import Grid, at_least_float32
-from hpf_core.interfaces import Build, Config, PluginSpec, Rendered, Renderer, SurfaceDistance
+from hpf_core.interfaces import Build, PluginSpec, Rendered, Renderer, SurfaceDistance
 from hpf_plugins.renderers import kernels
+from hpf_plugins.renderers.surface import THICKNESS, SurfaceConfig, along_rays, median_share, radii_around
 
 
-class SpheresConfig(Config):
+class SpheresConfig(SurfaceConfig):
     """Options of the renderer `spheres`."""
-
-    rim_floor_mm2: float = Field(
-        1.0,
-        gt=0,
-        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
-        "sphere's rim. It moves the surface by less than the floor's root.",
-    )
-    miss: Literal["far"] | float = Field(
-        "far",
-        description="What a pixel sees where no sphere is hit: `far`, the far side of the cube (d_far of Eq. 6), or "
-        "a depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
-    )
-    radii: Literal["fixed", "measured"] = Field(
-        "fixed",
-        description="`fixed`: the hand model's, for every hand (the paper); `measured`: times the thickness of each "
-        "recording's hand, found in its depth maps with the weights that a stage starts from. Spheres that are too "
-        "thin are drawn to the surface of a thick hand, and together.",
-    )
-
-
-_THICKNESS = (0.7, 1.5)
-"""The least and the most that hands are taken for. Our choice: wider than the adults that the hand model draws."""
 
 
 class Spheres(Renderer):
@@ -64,7 +40,7 @@ class Spheres(Renderer):
         # On the host, once: the side of the window of pixels that a sphere can cover must be static.
         self._largest_mm = float(radii.max())
         if self.measures_thickness:
-            self._largest_mm *= _THICKNESS[1]
+            self._largest_mm *= THICKNESS[1]
 
     def depth(self, points: Tensor, grid: Grid, thickness: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the nearest sphere along each ray (Eq. 6-8).
@@ -82,25 +58,19 @@ class Spheres(Renderer):
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = self._radii_of(points, thickness)
-        far = self._far_mm(grid)
+        radii = radii_around(points, self.radii, thickness)
+        far = self.config.far_mm(grid)
         if self._compiled(points):
             return Rendered(
-                *kernels.depth(
-                    points.contiguous(), radii, grid.size, grid.pixel_mm, float(far), self.config.rim_floor_mm2
-                )
+                *kernels.depth(points.contiguous(), radii, grid.size, grid.pixel_mm, far, self.config.rim_floor_mm2)
             )
         element = self._front(points.detach(), radii, grid, far)  # (N, H * W), J where nothing is hit
         hit = element < radii.shape[1]
         element = torch.where(hit, element, 0)
 
-        axis = grid.axis(points.device, points.dtype)
-        pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
         x, y, z = (points[..., i].gather(1, element) for i in range(3))
-        gap = radii.gather(1, element).square() - (x - pixel_x).square() - (y - pixel_y).square()
-        depth = torch.where(hit, z - gap.clamp_min(self.config.rim_floor_mm2).sqrt(), far)
-        # The value is the pixel's own ray, the gradient the sphere's: a loss on it slides the sphere sideways.
-        anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
+        front, anchor = along_rays(x, y, z, radii.gather(1, element), grid, self.config.rim_floor_mm2)
+        depth = torch.where(hit, front, far)
 
         shape = (points.shape[0], grid.size, grid.size)
         return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
@@ -117,7 +87,7 @@ class Spheres(Renderer):
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = self._radii_of(points, thickness)
+        radii = radii_around(points, self.radii, thickness)
         if self._compiled(points):
             queries = queries.to(points.dtype).contiguous()
             return SurfaceDistance(*kernels.distance(points.contiguous(), radii, queries))
@@ -141,22 +111,11 @@ class Spheres(Renderer):
         points, queries = at_least_float32(points), at_least_float32(queries)
         element = self.distance(points, queries).element
         centre = torch.stack([points[..., i].gather(1, element) for i in range(3)], dim=-1)
-        share = torch.linalg.vector_norm(queries - centre, dim=-1) / self.radii.to(points.dtype)[element]
-        return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
-
-    def _radii_of(self, points: Tensor, thickness: Tensor | None) -> Tensor:
-        """(N, J) mm, the radii of the spheres around points (N, J, 3); contiguous and without gradient."""
-        radii = self.radii.to(points.dtype).expand(points.shape[0], -1)
-        if thickness is None:
-            return radii.contiguous()
-        return radii * thickness.detach().to(points.dtype).clamp(*_THICKNESS)[:, None]
+        return median_share(queries, centre, self.radii.to(points.dtype)[element], there)
 
     def _compiled(self, points: Tensor) -> bool:
         """Whether the compiled kernels do it."""
         return points.device.type == "cpu" and kernels.are_there(points.dtype)
-
-    def _far_mm(self, grid: Grid) -> float:
-        return grid.far_mm if self.config.miss == "far" else self.config.miss
 
     @torch.no_grad()
     def _front(self, points: Tensor, radii: Tensor, grid: Grid, far: float) -> Tensor:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,12 @@ def test_no_two_of_many_hold_it(tmp_path: Path) -> None:
     def work() -> None:
         nonlocal inside, most, turns
         for _ in range(30):
-            try:
-                with Claims(tmp_path).hold("a"):
-                    with lock:
-                        inside += 1
-                        most, turns = max(most, inside), turns + 1
-                    with lock:
-                        inside -= 1
-            except Taken:
-                pass
+            with suppress(Taken), Claims(tmp_path).hold("a"):
+                with lock:
+                    inside += 1
+                    most, turns = max(most, inside), turns + 1
+                with lock:
+                    inside -= 1
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:

@@ -1,0 +1,74 @@
+"""What renderers made of spheres share: their options, their radii, and what a ray sees of the sphere it meets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hpf_core.geometry import Grid
+from hpf_core.interfaces import Config
+
+THICKNESS = (0.7, 1.5)
+"""The least and the most that hands are taken for. Our choice: wider than the adults that the hand model draws."""
+
+
+class SurfaceConfig(Config):
+    """Options of a surface that is made of spheres."""
+
+    rim_floor_mm2: float = Field(
+        1.0,
+        gt=0,
+        description="Smallest r^2 - d^2 under the root of Eq. 6, mm^2: the root's gradient goes to infinity at a "
+        "sphere's rim. It moves the surface by less than the floor's root.",
+    )
+    miss: Literal["far"] | float = Field(
+        "far",
+        description="What a pixel sees where nothing is hit: `far`, the far side of the cube (d_far of Eq. 6), or a "
+        "depth in mm. It is a constant without gradient, and a surface beyond it isn't seen.",
+    )
+    radii: Literal["fixed", "measured"] = Field(
+        "fixed",
+        description="`fixed`: the same for every hand (the paper); `measured`: times the thickness of each "
+        "recording's hand, found in its depth maps with the weights that a stage starts from. Spheres that are too "
+        "thin are drawn to the surface of a thick hand, and together.",
+    )
+
+    def far_mm(self, grid: Grid) -> float:
+        """What a pixel sees where nothing is hit, mm."""
+        return float(grid.far_mm if self.miss == "far" else self.miss)
+
+
+def radii_around(points: Tensor, radii: Tensor, thickness: Tensor | None) -> Tensor:
+    """(N, J) mm, radii (J,) times the thickness (N,) of each hand, of the spheres around points (N, J, 3); contiguous
+    and without gradient."""
+    expanded = radii.to(points.dtype).expand(points.shape[0], -1)
+    if thickness is None:
+        return expanded.contiguous()
+    return expanded * thickness.detach().to(points.dtype).clamp(*THICKNESS)[:, None]
+
+
+def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor_mm2: float) -> tuple[Tensor, Tensor]:
+    """What each of the grid's rays sees of a sphere: depth (N, H * W) mm (Eq. 6) and anchor (N, H * W, 2) mm.
+
+    Args:
+        x, y, z: (N, H * W) mm, the centre of each ray's sphere, with gradient.
+        radii: (N, H * W) mm.
+        grid: the rays.
+        floor_mm2: the least r^2 - d^2 under the root.
+    """
+    axis = grid.axis(x.device, x.dtype)
+    pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
+    gap = radii.square() - (x - pixel_x).square() - (y - pixel_y).square()
+    # The anchor's value is the pixel's own ray, its gradient the sphere's: a loss on it slides the sphere sideways.
+    anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
+    return z - gap.clamp_min(floor_mm2).sqrt(), anchor
+
+
+def median_share(queries: Tensor, centres: Tensor, radii: Tensor, there: Tensor) -> Tensor:
+    """(N,) the median over queries (N, Q, 3) of their distance to centres (N, Q, 3), by radii (N, Q); of those that are
+    `there` (N, Q) alone, NaN where none is."""
+    share = torch.linalg.vector_norm(queries - centres, dim=-1) / radii
+    return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
