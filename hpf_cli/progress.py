@@ -149,17 +149,16 @@ def print_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 def effects(summary: Mapping[str, Any]) -> list[str]:
     """What fitting did to the mean error: against the start and against the control."""
+    from hpf_core.evaluation.lineage import Lineage
+
     found = {row["after"]: row["mean_error_mm"] for row in summary["evaluation"]}
-    controls = {stage["name"]: stage.get("control_of") for stage in summary["stages"]}
-    # What feeds the next stage, in order: a control feeds none.
-    chain = [name for name in found if controls.get(name) is None]
+    lineage = Lineage.of_summary(summary)
     lines = []
-    for control, stage in controls.items():
-        if stage not in found or control not in found or not found[control]:
+    for stage in lineage.chain:
+        control, before = lineage.control(stage), lineage.before(stage)
+        if control is None or not found[control]:
             continue
-        position = chain.index(stage)
-        if position and found[chain[position - 1]]:
-            before = chain[position - 1]
+        if before is not None and found[before]:
             lines.append(f"mean error after {stage}: {found[stage] / found[before]:.2f} x that after {before}")
             lines.append(f"mean error after {control}: {found[control] / found[before]:.2f} x that after {before}")
         ratio = found[stage] / found[control]

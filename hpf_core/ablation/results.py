@@ -16,6 +16,7 @@ from hpf_core.ablation.rows import FULL, Row
 from hpf_core.engine import checkpoint as files
 from hpf_core.engine.folder import RunFolder
 from hpf_core.errors import DataError
+from hpf_core.evaluation.lineage import Lineage
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 
 SUCCESS_MM = 20
@@ -155,20 +156,19 @@ def read_run(run: Path, seed: int) -> RunResult | None:
     if summary is None:
         return None
     measured = {entry["after"]: entry for entry in summary["evaluation"]}
-    controls = {stage["control_of"]: stage["name"] for stage in summary["stages"] if stage.get("control_of")}
-    chain = [stage["name"] for stage in summary["stages"] if not stage.get("control_of")]
-    last = chain[-1]
+    last = next(stage["name"] for stage in reversed(summary["stages"]) if not stage.get("control_of"))
     if last not in measured:
         raise DataError(f"{run} wasn't measured: its recipe says `evaluate: null`")
-    before = [name for name in measured if name != last and name not in controls.values()]
-    entry, control = measured[last], measured.get(controls.get(last, ""))
+    lineage = Lineage.of_summary(summary)
+    before, control = lineage.before(last), lineage.control(last)
+    entry = measured[last]
     return RunResult(
         seed=seed,
         after=last,
         mean_mm=float(entry["mean_error_mm"]),
         success=float(entry["success"][str(SUCCESS_MM)]),
-        before_mm=float(measured[before[-1]]["mean_error_mm"]) if before else None,
-        control_mm=None if control is None else float(control["mean_error_mm"]),
+        before_mm=None if before is None else float(measured[before]["mean_error_mm"]),
+        control_mm=None if control is None else float(measured[control]["mean_error_mm"]),
         curve=_curve(folder.predictions(last)),
         evaluation=entry,
     )

@@ -29,8 +29,8 @@ class Titled:
 def styles(run: Material) -> dict[str, str]:
     """The style of each stage: before, after and control look the same in all charts."""
     names = [INIT, *(s.name for s in run.stages)]
-    evaluated = run.chain
-    chain = [n for n in names if n not in run.controls]
+    evaluated, controls = run.lineage.chain, run.lineage.controls
+    chain = [n for n in names if n not in controls]
     before = evaluated[0] if evaluated else None
     after = evaluated[-1] if evaluated else chain[-1]
     found: dict[str, str] = {}
@@ -40,7 +40,7 @@ def styles(run: Material) -> dict[str, str]:
             found[name] = "after"
         elif name == before:
             found[name] = "before"
-        elif run.controls.get(name) == after:
+        elif controls.get(name) == after:
             found[name] = "control"
         else:
             found[name] = next(others)
@@ -98,7 +98,7 @@ def joints(run: Material) -> Titled:
 
 def before_and_after(run: Material) -> Titled | None:
     """Each frame's error before and after, where both are of the same frames."""
-    chain = [name for name in run.chain if name in run.errors]
+    chain = [name for name in run.lineage.chain if name in run.errors]
     if len(chain) < 2 or len(run.errors[chain[0]]) != len(run.errors[chain[-1]]):
         return None
     x, y = (run.errors[name].mean(axis=1) for name in (chain[0], chain[-1]))
@@ -164,7 +164,7 @@ def _starts(run: Material) -> dict[str, float]:
     starts: dict[str, float] = {}
     end = 0.0
     for name, steps in last.items():
-        partner = run.controls.get(name)
+        partner = run.lineage.controls.get(name)
         starts[name] = starts.get(partner, end) if partner is not None else end
         end = max(end, starts[name] + steps)
     return starts

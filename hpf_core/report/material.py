@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from hpf_core.engine import checkpoint as files
 from hpf_core.engine.folder import INIT, RunFolder
 from hpf_core.errors import DataError, InputError
+from hpf_core.evaluation.lineage import Lineage
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,9 @@ class Material:
     finished: bool
 
     @property
-    def chain(self) -> list[str]:
-        """The evaluated stages that feed the next one, from the start to the fitted network."""
-        return [name for name in self.evaluations if name not in self.controls]
-
-    @property
-    def controls(self) -> dict[str, str]:
-        """By control, the stage that it is the control of."""
-        return {s.name: s.control_of for s in self.stages if s.control_of is not None}
-
-    @property
-    def control(self) -> str | None:
-        """The evaluated control of the last stage of the chain."""
-        last = self.chain[-1] if self.chain else None
-        return next((c for c, of in self.controls.items() if of == last and c in self.evaluations), None)
+    def lineage(self) -> Lineage:
+        """What is held against what."""
+        return Lineage.of(self.evaluations, ((stage.name, stage.control_of) for stage in self.stages))
 
     @property
     def simulated(self) -> bool:

@@ -80,7 +80,7 @@ def _gallery(run: Material) -> Gallery | None:
 
 def _rows(run: Material) -> list[dict[str, Any]]:
     """The table of evaluations, each followed by its subjects."""
-    chain, controls = run.chain, run.controls
+    chain, controls = run.lineage.chain, run.lineage.controls
     rows = []
     for after, document in run.evaluations.items():
         partner = controls.get(after)
@@ -108,9 +108,10 @@ def _figures(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _headline(run: Material) -> dict[str, Any] | None:
     """The figures at the top: the last stage's, and what it is against the start and the control."""
-    if not run.chain:
+    chain = run.lineage.chain
+    if not chain:
         return None
-    before, after, control = run.chain[0], run.chain[-1], run.control
+    before, after, control = chain[0], chain[-1], run.lineage.control(chain[-1])
     mean = {name: float(run.evaluations[name]["mean_error_mm"]) for name in run.evaluations}
 
     def against(name: str | None) -> float | None:
