@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hpf_core.errors import PluginError
 from hpf_core.interfaces import Config, Kind
 from hpf_core.recipe.errors import Problem, problem_at
-from hpf_core.recipe.models import TermUse, Use
+from hpf_core.recipe.models import Recipe, TermUse, Use
 from hpf_core.recipe.resolved import Host, Offer, Part, TermPart
 from hpf_core.recipe.tree import Node, Path_
 from hpf_core.recipe.validation import validate
 
 TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The plugins of a recipe but for its terms. One that it should have and that is None is among the problems."""
+
+    hand: Part | None
+    renderer: Part | None
+    backbone: Part | None
+    real: Part | None
+    synthetic: Part | None
+    transforms: tuple[Part, ...]
+    observers: tuple[Part, ...]
+    refiners: tuple[Part, ...]
+
+    def all(self) -> list[Part]:
+        """Those that are there."""
+        single = (self.hand, self.renderer, self.backbone, self.real, self.synthetic)
+        return [*(part for part in single if part is not None), *self.transforms, *self.observers, *self.refiners]
+
+
+def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> Parts:
+    """The plugins that a recipe uses but for its terms; `problems` grows by what is wrong."""
+
+    def one(kind: Kind, use: Use | None, *path: str) -> Part | None:
+        return None if use is None else resolve_use(kind, use, tree, path, host, problems)
+
+    def several(kind: Kind, uses: Sequence[Use], *path: str) -> tuple[Part, ...]:
+        return resolve_uses(kind, uses, tree, path, host, problems)
+
+    return Parts(
+        hand=one("hand", recipe.hand, "hand"),
+        renderer=one("renderer", recipe.renderer, "renderer"),
+        backbone=one("backbone", recipe.backbone, "backbone"),
+        real=one("dataset", recipe.data.real, "data", "real"),
+        synthetic=one("dataset", recipe.data.synthetic, "data", "synthetic"),
+        transforms=several("transform", recipe.transforms, "transforms"),
+        observers=several("observer", recipe.observers, "observers"),
+        refiners=several("refiner", recipe.evaluate.refiners, "evaluate", "refiners") if recipe.evaluate else (),
+    )
 
 
 def resolve_use(kind: Kind, use: Use, tree: Node, path: Path_, host: Host, problems: list[Problem]) -> Part | None:

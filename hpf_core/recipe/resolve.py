@@ -12,16 +12,16 @@ from typing import Any
 
 import hpf_core
 from hpf_core.errors import RecipeError
-from hpf_core.interfaces import Config, Kind
 from hpf_core.recipe import files, rows
 from hpf_core.recipe.changes import describe_sets
+from hpf_core.recipe.document import document, dumped_terms
 from hpf_core.recipe.errors import Problem, fail, problem_at, raise_if
-from hpf_core.recipe.models import Recipe, Stage, Use
+from hpf_core.recipe.models import Recipe
 from hpf_core.recipe.overrides import apply_sets, split_names
-from hpf_core.recipe.parts import node_at, resolve_use, resolve_uses
+from hpf_core.recipe.parts import find_parts, node_at
 from hpf_core.recipe.pins import deprecations, pin_problems, saved_problems
 from hpf_core.recipe.prepare import prepared
-from hpf_core.recipe.resolved import Host, Part, Resolved, StagePlan, TermPart
+from hpf_core.recipe.resolved import Host, Part, Resolved, TermPart
 from hpf_core.recipe.stages import Planner, Selection, selected
 from hpf_core.recipe.term_table import TermTable
 from hpf_core.recipe.tree import Node, path_text, shorten
@@ -109,78 +109,34 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_o
         left = ", ".join(name for name in recipe.stages if name not in stages)
         changes.append(f"stages: only {', '.join(stages)}, not {left} (--stages)")
 
-    def part(kind: Kind, use: Use, *path: str | int) -> Part | None:
-        return resolve_use(kind, use, tree, path, host, problems)
-
-    hand = part("hand", recipe.hand, "hand")
-    renderer = part("renderer", recipe.renderer, "renderer")
-    backbone = part("backbone", recipe.backbone, "backbone")
-    data = recipe.data
-    real = None if data.real is None else part("dataset", data.real, "data", "real")
-    synthetic = None if data.synthetic is None else part("dataset", data.synthetic, "data", "synthetic")
-    transforms = resolve_uses("transform", recipe.transforms, tree, ("transforms",), host, problems)
-    observers = resolve_uses("observer", recipe.observers, tree, ("observers",), host, problems)
-    refiners: tuple[Part, ...] = ()
-    if recipe.evaluate is not None:
-        refiners = resolve_uses("refiner", recipe.evaluate.refiners, tree, ("evaluate", "refiners"), host, problems)
-        measured = recipe.evaluate.data
-        if getattr(data, measured) is None:
-            problems.append(
-                problem_at(tree.get("evaluate"), ("evaluate",), f"the recipe has no data.{measured} to measure on")
-            )
-    if recipe.log.unseen_every is not None and data.synthetic is None:
-        problems.append(
-            problem_at(tree.get("log"), ("log", "unseen_every"), "the recipe has no data.synthetic to measure on")
-        )
+    parts = find_parts(recipe, tree, host, problems)
+    _check_measured(recipe, tree, problems)
     init = _init(recipe, tree, problems)
     terms = TermTable.of(tree, recipe, selection, host, problems)
-    planner = Planner(tree, recipe, selection, terms.on, terms.off, backbone, inherited_real, problems, changes)
+    planner = Planner(tree, recipe, selection, terms.on, terms.off, parts.backbone, inherited_real, problems, changes)
     plans = planner.plan(stages)
     raise_if(problems)
-    assert hand is not None
-    assert renderer is not None
-    assert backbone is not None
-    parts = (hand, renderer, backbone, real, synthetic, *transforms, *observers, *refiners)
     used = {term.name: term for plan in plans for term in plan.terms}
-    everything: list[Part | TermPart] = [*(part for part in parts if part is not None), *used.values()]
+    everything: list[Part | TermPart] = [*parts.all(), *used.values()]
     versions = _versions(everything)
     problems += pin_problems(recipe, tree, everything)
     if not allow_other_plugins:
         problems += saved_problems(recipe, tree, versions)
     raise_if(problems)
-    document = {
-        "name": recipe.name or stem,
-        "seed": recipe.seed,
-        "hand": _dumped(hand),
-        "renderer": _dumped(renderer),
-        "backbone": _dumped(backbone),
-        "grid": recipe.grid.model_dump(),
-        "init": init,
-        "data": {
-            "real": None if real is None else _dumped(real),
-            "synthetic": None if synthetic is None else _dumped(synthetic),
-        },
-        "transforms": [_dumped(transform) for transform in transforms],
-        "observers": [_dumped(observer) for observer in observers],
-        "stages": {plan.name: _dumped_stage(plan) for plan in plans},
-        "terms": {name: _dumped_term(term) for name, term in used.items()} | terms.switched_off(host),
-        "evaluate": recipe.evaluate
-        and recipe.evaluate.model_dump() | {"refiners": [_dumped(refiner) for refiner in refiners]},
-        "log": recipe.log.model_dump(),
-        "runtime": recipe.runtime.model_dump(),
-        "plugins": recipe.plugins,
-        "versions": versions,
-    }
+    plain = document(recipe, stem, init, parts, plans, dumped_terms(used.values()) | terms.switched_off(host), versions)
+    assert parts.hand is not None
+    assert parts.renderer is not None
+    assert parts.backbone is not None
     return Resolved(
-        recipe=Recipe.model_validate_json(json.dumps(document), strict=True),
-        hand=hand,
-        renderer=renderer,
-        backbone=backbone,
-        real=real,
-        synthetic=synthetic,
-        transforms=transforms,
-        observers=observers,
-        refiners=refiners,
+        recipe=Recipe.model_validate_json(json.dumps(plain), strict=True),
+        hand=parts.hand,
+        renderer=parts.renderer,
+        backbone=parts.backbone,
+        real=parts.real,
+        synthetic=parts.synthetic,
+        transforms=parts.transforms,
+        observers=parts.observers,
+        refiners=parts.refiners,
         stages=plans,
         changes=tuple(changes),
         notes=(
@@ -190,6 +146,16 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_o
             *deprecations(everything),
         ),
     )
+
+
+def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None:
+    """What is to be measured must be there."""
+    if recipe.evaluate is not None and getattr(recipe.data, recipe.evaluate.data) is None:
+        without = f"the recipe has no data.{recipe.evaluate.data} to measure on"
+        problems.append(problem_at(tree.get("evaluate"), ("evaluate",), without))
+    if recipe.log.unseen_every is not None and recipe.data.synthetic is None:
+        without = "the recipe has no data.synthetic to measure on"
+        problems.append(problem_at(tree.get("log"), ("log", "unseen_every"), without))
 
 
 def _document_before(written: Node, host: Host, stem: str) -> Mapping[str, Any]:
@@ -217,25 +183,6 @@ def _name_of(path: Path) -> str:
     """A recipe's name from its file's, free of what no name may hold."""
     stem = path.stem.encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() and c not in "/\\" else "_" for c in stem)[:200] or "recipe"
-
-
-def _options(config: Config) -> dict[str, Any]:
-    # round_trip leaves out computed fields, which the model would not take back.
-    return config.model_dump(mode="json", by_alias=True, round_trip=True)
-
-
-def _dumped(part: Part) -> dict[str, Any]:
-    return {"use": part.name, **_options(part.config)}
-
-
-def _dumped_term(term: TermPart) -> dict[str, Any]:
-    return {"use": term.spec.name, "weight": term.weight, **_options(term.config)}
-
-
-def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
-    fields = {field: getattr(plan, field) for field in Stage.model_fields if field not in ("draw", "terms")}
-    draw = {"real": plan.draw_real, "synthetic": plan.draw_synthetic}
-    return {"draw": draw, **fields, "terms": [term.name for term in plan.terms]}
 
 
 def _versions(parts: Sequence[Part | TermPart]) -> dict[str, str]:
