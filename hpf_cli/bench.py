@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpf_cli.options import NoPlugin
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,6 +26,7 @@ def bench(
     alternations: Annotated[int, typer.Option(min=1, max=1000, help="How often each side is timed, in turn.")] = 10,
     device: Annotated[str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for tensors on the CPU.")] = 1,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Measure this machine: what HPF does against the plain way of doing it, in one process, in turn.
@@ -47,7 +50,7 @@ def bench(
 
     names = [] if only is None else [name.strip() for name in only.split(",") if name.strip()]
     torch.set_num_threads(threads)
-    host = PluginHost.load()
+    host = PluginHost.load(blocked=no_plugin or [])
     fit, predict = (load(_HERE / f"bench_{part}.yaml", host=host) for part in ("fit", "predict"))
     with progress.Live(show.console) as live:
         made = Bench(fit, predict, device, alternations, live.progress)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import NoPlugin
 from hpf_cli.pictures import check_picture
 from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
@@ -69,6 +70,7 @@ def simulate(
             metavar="NAME", help="Hand model of the people seen. [default: that of recipes]", show_default=False
         ),
     ] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Simulate a multi-view capture in the raw layout of NYU, for `hpf run recipes/paper.yaml` and `hpf data check`.
@@ -88,7 +90,7 @@ def simulate(
     config = _config(
         train=frames, test=test, validation=_tenth(frames) if validation is None else validation, views=views, seed=seed
     )
-    model = build_hand(hand)
+    model = build_hand(hand, no_plugin or [])
     began = time.monotonic()
     try:
         with Live(show.console) as live:
@@ -152,7 +154,7 @@ def check(
         raise typer.Exit(InputError.exit_code)
 
 
-def build_hand(name: str | None = None) -> HandModel:
+def build_hand(name: str | None = None, blocked: Sequence[str] = ()) -> HandModel:
     """The hand model of this name at its defaults; by default the one of recipes that name none.
 
     Raises:
@@ -165,7 +167,7 @@ def build_hand(name: str | None = None) -> HandModel:
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.models import DEFAULT_PLUGINS
 
-    found = PluginHost.load().get("hand", name or DEFAULT_PLUGINS["hand"])
+    found = PluginHost.load(blocked=blocked).get("hand", name or DEFAULT_PLUGINS["hand"])
     made = found.spec.factory(found.spec.config(**found.preset), Build(Grid(), 0, cache_folder()))
     if not isinstance(made, HandModel):
         raise PluginError(f"hand '{found.spec.name}' built a {type(made).__name__}, not a HandModel")

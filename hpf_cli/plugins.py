@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import NoPlugin
 from hpf_core.errors import HPFError, InputError, PluginError, nearest
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 _KIND = typer.Option("--kind", "-k", metavar="KIND", help="Only this kind: hand, renderer, backbone, data_term, ...")
-_NO_PLUGIN = typer.Option(
-    "--no-plugin", metavar="PACKAGE", help="Don't load this plugin package; repeatable.", show_default=False
-)
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 
 
@@ -48,7 +46,7 @@ def plugins() -> None:
 @app.command("list")
 def list_plugins(
     kind: Annotated[str | None, _KIND] = None,
-    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
     strict: Annotated[bool, typer.Option("--strict-plugins", help="Exit with 2 if any plugin is broken.")] = False,
 ) -> None:
@@ -80,7 +78,7 @@ def list_plugins(
 def show_plugin(
     name: Annotated[str, typer.Argument(help="A plugin's name or alias, as recipes write it.")],
     kind: Annotated[str | None, _KIND] = None,
-    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Show a plugin: its options with types, defaults and meaning, and whose it is.
@@ -111,7 +109,7 @@ def new_plugin(
     """Write a small package with a working plugin of a kind, to begin your own from.
 
     It has a pyproject.toml with the entry point, one module with typed options, a test that runs the contract, and a
-    README.
+    README; for a prior or a data term also a recipe, by which runs with and without it are compared.
 
     \b
     Example:
@@ -127,7 +125,8 @@ def new_plugin(
         return
     for path in made:
         show.result(str(path))
-    show.note(f"\nNext: pip install -e {folder} && hpf plugins check {folder.name}")
+    place = folder if folder.is_absolute() else f"./{folder}"
+    show.note(f"\nNext: pip install -e {place} && hpf plugins check {folder.name}")
 
 
 @app.command("check")
@@ -143,7 +142,7 @@ def check_plugins(
     ] = None,
     hand: Annotated[str | None, typer.Option(help="Hand model that it is for.", show_default=False)] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer that it is for.", show_default=False)] = None,
-    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Check that plugins keep the contract of their kind, clause by clause. Exits with 1 where one is broken.

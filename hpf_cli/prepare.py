@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hpf_cli.options import NoPlugin
 from hpf_core.errors import InputError, PluginError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from hpf_core.synthesis.captures import Capture, PreparedSplit
@@ -46,6 +49,7 @@ def prepare(
         bool | None,
         typer.Option("--turned/--straight", help="Whether crops are turned along their ray.", show_default=False),
     ] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Prepare a dataset: find its cameras, crop all images, keep the crops in the cache, and check what was written.
@@ -67,7 +71,9 @@ def prepare(
         raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
     cache = (out or cache_folder()).absolute()
     options = {"root": str(root), "centre": centre, "turned": turned}
-    capture = _capture(dataset, {name: value for name, value in options.items() if value is not None}, size, cache)
+    capture = _capture(
+        dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []
+    )
     began = time.monotonic()
     try:
         with Live(show.console) as live:
@@ -94,7 +100,7 @@ def prepare(
     show.note(f"run on it: HPF_CACHE_DIR={shlex.quote(str(cache))} HPF_NYU_ROOT={shlex.quote(str(root))} hpf run ...")
 
 
-def _capture(name: str, options: dict[str, Any], size: int, cache: Path) -> Capture:
+def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked: Sequence[str]) -> Capture:
     """The dataset as a recipe would build it.
 
     Raises:
@@ -109,7 +115,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path) -> Capt
     from hpf_core.plugins import PluginHost
     from hpf_core.synthesis.captures import Capture
 
-    found = PluginHost.load().get("dataset", name)
+    found = PluginHost.load(blocked=blocked).get("dataset", name)
     lacking = sorted(set(options) - set(found.spec.config.model_fields))
     if lacking:
         raise PluginError(
@@ -121,7 +127,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path) -> Capt
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {first['msg']}.") from error
-    made = found.spec.factory(config, Build(Grid(size), 0, cache, build_hand()))
+    made = found.spec.factory(config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
     if not isinstance(made, Capture):
         raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")
     return made

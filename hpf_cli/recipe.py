@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import NoPlugin
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-_NO_PLUGIN = typer.Option(
-    "--no-plugin", metavar="PACKAGE", help="Don't load this plugin package; repeatable.", show_default=False
-)
 _JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SET = typer.Option("--set", metavar="PATH=VALUE", help="Change a value, e.g. terms.m2d.weight=0.5; repeatable.")
 _WITH = typer.Option("--with", metavar="TERM", help="Add a term to every stage that fits; repeatable.")
@@ -43,7 +41,7 @@ def recipe() -> None:
 @app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipes.", show_default=False)],
-    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Check recipes, every value of them, without starting anything. Exits with 2 if one is wrong.
@@ -88,7 +86,7 @@ def show_recipe(
     without_terms: Annotated[list[str] | None, _WITHOUT] = None,
     stages: Annotated[list[str] | None, _STAGES] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Another seed.", show_default=False)] = None,
-    no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None,
+    no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Show a recipe with all that it extends, all changes and every default: a recipe that can be run itself.
@@ -121,7 +119,7 @@ def show_recipe(
 
 
 @app.command()
-def schema(no_plugin: Annotated[list[str] | None, _NO_PLUGIN] = None) -> None:
+def schema(no_plugin: NoPlugin = None) -> None:
     """Print the JSON schema of recipes, with the options of every installed plugin, for editors.
 
     \b

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpf_cli.options import NoPlugin
+
 if TYPE_CHECKING:
     from hpf_core.recipe import Resolved
 
@@ -39,9 +41,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Show stages, images, memory and hours at the measured rate; train nothing."),
     ] = False,
-    no_plugin: Annotated[
-        list[str] | None, typer.Option(help="Don't load this plugin package; can be repeated.", show_default=False)
-    ] = None,
+    no_plugin: NoPlugin = None,
     allow_other_plugins: Annotated[
         bool,
         typer.Option(

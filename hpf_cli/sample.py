@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hpf_cli.options import NoPlugin
 from hpf_cli.pictures import check_picture
 from hpf_core.errors import InputError
 
@@ -24,6 +25,7 @@ def sample(
     stats: Annotated[
         int, typer.Option(min=0, max=100_000, help="Samples of the statistic of what they cover; 0 for none.")
     ] = 2000,
+    no_plugin: NoPlugin = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Draw samples of the synthetic dataset as a network sees them, and say what they cover.
@@ -51,7 +53,7 @@ def sample(
     check_picture("--out", out)
     if 0 < stats < LEAST:
         raise InputError(f"--stats {stats}: a statistic needs {LEAST} samples or more; 0 is for none")
-    host = PluginHost.load()
+    host = PluginHost.load(blocked=no_plugin or [])
     made = source(host, None if recipe is None else load(recipe, host=host))
     with progress.Live(show.console) as live:
         batches = made.draw(max(count, stats), seed, progress=live.progress)

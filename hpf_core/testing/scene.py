@@ -125,8 +125,12 @@ def taken(found: Estimate, rows: Tensor) -> Estimate:
 def degenerate_points(hand: HandModel) -> dict[str, Tensor]:
     """(2, J, 3) mm each: hands that no hand takes."""
     ordinary = hands(hand, 2, seed=7)
+    # Whole numbers of mm, so that every link is exactly parallel to every other: the arc cosine's slope is endless there.
+    line = torch.zeros_like(ordinary)
+    line[..., 0] = 4.0 * (torch.arange(ordinary.shape[1], dtype=ordinary.dtype) - ordinary.shape[1] // 2)
     return {
         "coincident points": torch.zeros_like(ordinary),
+        "points on a line": line,
         "a point behind the camera": ordinary.index_add(
             1, torch.tensor([0]), torch.tensor([[0.0, 0.0, -2000.0]]).expand(2, 1, 3)
         ),

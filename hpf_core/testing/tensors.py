@@ -29,6 +29,14 @@ TENSORS: tuple[Kind, ...] = (*DIFFERENTIABLE, "refiner")
 def meta_device(subject: Subject) -> None:
     wanted = subject.run(subject.built, subject.inputs)
     built = subject.fresh().to("meta")
+    for where, module in built.plugin.named_modules():
+        for name, value in vars(module).items():
+            # As an index it would work, and be copied to the device in every step.
+            need(
+                not isinstance(value, Tensor) or value.device.type == "meta",
+                f"the tensor {'.'.join(filter(None, (where, name)))} stays behind on the CPU: make it a buffer with "
+                "register_buffer(..., persistent=False), which moves along",
+            )
     try:
         found = subject.run(built, on("meta", subject.inputs))
     except Exception as error:

@@ -75,6 +75,13 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("refiner", "shapes", ".clamp(-self.limit_mm, self.limit_mm)", "[:, 1:]", "(5, 40, 3), not (5, 41, 3)"),
     # Tensor code.
     ("prior", "meta device", FORWARD, "        points.sum().item()\n" + FORWARD, "item"),
+    (
+        "prior",
+        "meta device",
+        INIT,
+        INIT + "        self.first = torch.tensor([0])\n",
+        "the tensor first stays behind on the CPU: make it a buffer",
+    ),
     ("renderer", "meta device", "axis = grid.axis(points.device, points.dtype)", "axis = grid.axis()", "meta"),
     ("prior", "no mutation", FORWARD, "        points.clamp_(-50, 50)\n" + FORWARD, "changes its input points"),
     (
@@ -91,6 +98,14 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         VALUES,
         "values = 1 / points.norm(dim=-1).mean(-1)",
         "value isn't finite with coincident points",
+    ),
+    (
+        "prior",
+        "finite",
+        VALUES,
+        "bones = points[:, [0, 1, 3]].diff(dim=1); "
+        "values = torch.acos(torch.cosine_similarity(bones[:, 1:], bones[:, :-1], dim=-1).clamp(-1, 1)).mean(-1)",
+        "gradient on points isn't finite with points on a line",
     ),
     ("data_term", "finite", ".clamp_min(1)", "", "finite with empty depth maps"),
     ("renderer", "finite", "gap.clamp_min(self.rim_floor_mm2).sqrt()", "gap.sqrt()", "gradient on points"),
