@@ -1,7 +1,7 @@
 """The data term `temporal_smoothness` for HPF: hands move little from one frame of a recording to the next.
 
 It compares frames of one batch: each with the next later one of its recording, if that is near enough in time. Frames
-that a batch holds alone count for nothing, and so it wants batches of frames that follow each other.
+that a batch holds alone count for nothing, and so it wants a stage that draws clips (`draw: {real: 8, clip: 4}`).
 """
 
 from __future__ import annotations

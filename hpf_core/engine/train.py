@@ -121,7 +121,7 @@ class StageTrainer:
         """`count` of the step's frames."""
         assert self.parts.real is not None
         begins = step * self.plan.draw_real + first
-        numbers = frame_numbers(self.seed, f"{self.stream}/real", begins, count, self.frames)
+        numbers = frame_numbers(self.seed, f"{self.stream}/real", begins, count, self.frames, self.plan.draw_clip)
         real = self.parts.real.frames(TRAIN_SPLIT, numbers)
         if self.thickness is not None:
             real = replace(real, thickness=self.thickness[real.sequence])

@@ -72,5 +72,5 @@ def _dumped(part: Part | None) -> dict[str, Any] | None:
 
 def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
     fields = {field: getattr(plan, field) for field in Stage.model_fields if field not in ("draw", "terms")}
-    draw = {"real": plan.draw_real, "synthetic": plan.draw_synthetic}
+    draw = {"real": plan.draw_real, "synthetic": plan.draw_synthetic, "clip": plan.draw_clip}
     return {"draw": draw, **fields, "terms": [term.name for term in plan.terms]}

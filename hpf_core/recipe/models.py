@@ -111,11 +111,19 @@ class Draw(_Strict):
 
     real: int = Field(default=0, ge=0, le=1_000_000, description="Real frames in a step, each with all of its views.")
     synthetic: int = Field(default=0, ge=0, le=1_000_000, description="Synthetic samples in a step.")
+    clip: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="Real frames that follow each other in their recording, drawn together.",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> Draw:
         if self.real == 0 and self.synthetic == 0:
             raise ValueError("a step must draw something: real, synthetic or both at least 1")
+        if self.real % self.clip:
+            raise ValueError(f"a step draws whole clips: real ({self.real}) must be a multiple of clip ({self.clip})")
         return self
 
 

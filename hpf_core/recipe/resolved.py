@@ -82,6 +82,7 @@ class StagePlan:
         steps: optimiser steps.
         draw_real: real frames in a step, over all processes.
         draw_synthetic: synthetic samples in a step, over all processes.
+        draw_clip: how many real frames that follow each other are drawn together.
         lr, weight_decay, schedule, warmup, clip_norm: the optimiser's.
         control_of: the stage that this one is a control of, or None.
         terms: the terms that are on, in the order of the recipe; at least one.
@@ -100,6 +101,7 @@ class StagePlan:
     control_of: str | None
     terms: tuple[TermPart, ...]
     cycle: int | None = None
+    draw_clip: int = 1
     during: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def counts(self, step: int) -> tuple[bool, ...] | None:

@@ -184,6 +184,7 @@ class Planner:
             control_of=stage.control_of,
             terms=parts,
             cycle=stage.cycle,
+            draw_clip=stage.draw.clip,
             during=self._during(name, stage, terms),
         )
 

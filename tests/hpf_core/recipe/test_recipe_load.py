@@ -256,6 +256,7 @@ def test_a_variable_stays_text_and_a_bad_reference_is_refused(
         ("steps: 100", "steps: 100, schedule: cosin", "Did you mean 'cosine'?"),
         ("synthetic: 128", "synthetic: 0", "stages.pretrain.draw: a step must draw something"),
         ("synthetic: 128", "synthetic: 2, real: 1.0", "Write 1."),
+        ("real: 25", "real: 25, clip: 4", "a step draws whole clips: real (25) must be a multiple of clip (4)"),
         ("[labels]}\n  fit:", "[]}\n  fit:", "stages.pretrain.terms: needs at least 1 of them"),
         ("[labels]}\n  fit:", "labels}\n  fit:", "expected a list, got the text 'labels'"),
         ("[labels]}\n  fit:", "[labels, labels]}\n  fit:", "6:66: stages.pretrain.terms[1]: labels is listed twice"),
