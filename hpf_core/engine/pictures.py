@@ -17,6 +17,7 @@ from hpf_core.engine.seen import see
 from hpf_core.engine.train import StepReport
 from hpf_core.evaluation.figures import error_before_after, per_joint_bars, success_curves, training_curves
 from hpf_core.evaluation.fit_sheet import FitRow, fit_sheet, to_pixels
+from hpf_core.evaluation.lineage import Lineage
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 from hpf_core.fit import Fit
 from hpf_core.recipe import Resolved
@@ -108,11 +109,10 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
     )
     per_joint = {name: e.mean(axis=0) for name, e in errors.items()}
     per_joint_bars(folder.figures / "joints.png", per_joint, list(evaluations[0]["per_joint_mm"]))
-    controls = {s.name: s.control_of for s in resolved.stages if s.control_of is not None}
-    order = [name for name in errors if name not in controls]
-    before, after = order[0], order[-1]
+    lineage = Lineage.of(errors, ((stage.name, stage.control_of) for stage in resolved.stages))
+    before, after = lineage.chain[0], lineage.chain[-1]
     if before != after:
-        control = next((name for name, partner in controls.items() if partner == after and name in errors), None)
+        control = lineage.control(after)
         error_before_after(
             folder.figures / "before_after.png",
             errors[before].mean(axis=1),
