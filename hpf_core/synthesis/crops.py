@@ -234,13 +234,16 @@ def _beside(
     pixel sees something inside of the cube (H, W) bool."""
     axis = grid.axis(dtype=torch.float64).numpy()
     turn, centre = pose[:3, :3], pose[:3, 3]
-    x, y, z = (turn[k, 0] * axis + (turn[k, 1] * axis + centre[k])[:, None] for k in range(3))
+    if turn[0, 0] == 1:  # straight: x is a column's own and y a row's, so that what follows is of lines, not of maps
+        x, y, z = axis + centre[0], (axis + centre[1])[:, None], centre[2:]
+    else:
+        x, y, z = (turn[k, 0] * axis + (turn[k, 1] * axis + centre[k])[:, None] for k in range(3))
     before = z > 1.0  # in front of the camera
     z = np.where(before, z, 1.0)
     u = np.rint(x / z * camera.fx + camera.cx).astype(np.int64)
     v = np.rint(y / z * camera.fy + camera.cy).astype(np.int64)
-    sees = before & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
-    u, v = np.where(sees, u, 0), np.where(sees, v, 0)
+    sees_u, sees_v = before & (u >= 0) & (u < camera.width), (v >= 0) & (v < camera.height)
+    sees, u, v = sees_u & sees_v, np.where(sees_u, u, 0), np.where(sees_v, v, 0)
     # Depth in the crop's frame of what the pixel sees: along the pixel's ray, z in the camera grows in proportion.
     ray = turn[0, 2] * ((u - camera.cx) / camera.fx) + turn[1, 2] * ((v - camera.cy) / camera.fy) + turn[2, 2]
     pixel = v * camera.width + u
