@@ -40,7 +40,7 @@ def forearm(hand: HandModel, points: Tensor, skin: Tensor, length: Tensor, bend:
     # Rings: one inside of the hand, one in the wrist that has turned half of the way, the others down the arm.
     reached = length[:, None] * torch.linspace(0, 1, _RINGS - 1, device=points.device, dtype=points.dtype)
     turned = torch.ones_like(reached)
-    turned[:, 0] = 0.5
+    turned[:, 0].fill_(0.5)
     flexion, deviation = (turned * angle[:, None] for angle in bend.unbind(-1))  # (N, R) each
     straight = _turned(along, normal, flexion)
     down = _turned(straight, side[:, None], deviation)

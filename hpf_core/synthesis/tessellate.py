@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -30,10 +32,15 @@ def of_spheres(centres: Tensor, radii: Tensor) -> Mesh:
     Returns:
         12 E vertices, sphere by sphere, in the centres' dtype, and 20 E faces.
     """
-    corners = torch.tensor(_CORNERS).to(centres)
+    corners, faces = _icosahedron(centres.device, centres.dtype)
     vertices = centres[:, :, None] + radii[:, :, None, None] * (corners / corners.norm(dim=-1, keepdim=True))
-    faces = torch.tensor(_FACES, device=centres.device)
     return Mesh(vertices.flatten(1, 2), numbered(faces, len(_CORNERS), radii.shape[1]))
+
+
+@functools.lru_cache(maxsize=8)
+def _icosahedron(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Corners (12, 3) and faces (20, 3), kept: a copy to a GPU in each draw would make the host wait."""
+    return torch.tensor(_CORNERS).to(device=device, dtype=dtype), torch.tensor(_FACES).to(device)
 
 
 def numbered(faces: Tensor, corners: int, copies: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 import torch
@@ -97,7 +98,7 @@ class Synthetic(SyntheticDataset):
         rotation = sample_view(count, generator, config.cone_deg, config.roll_deg)
         pose = pose.clone()
         pose[:, :3] = rotation_vector(rotation)
-        pose[:, 3:6] = 0
+        pose[:, 3:6].zero_()
         points, skin = self.hand.points(pose, shape), self.hand.mesh(pose, shape)
         shift = self._centre(count, generator) - points[:, self.hand.palm_centre]
         pose[:, 3:6] = shift
@@ -114,10 +115,8 @@ class Synthetic(SyntheticDataset):
     def _centre(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, 3) mm, where the palm's centre lies in the crop."""
         draw = torch.rand(count, 3, generator=generator, device=generator.device)
-        near, far = self.config.depth_mm
-        low = draw.new_tensor([-self.config.sideways_mm, -self.config.sideways_mm, near])
-        high = draw.new_tensor([self.config.sideways_mm, self.config.sideways_mm, far])
-        return low + draw * (high - low)
+        low, extent = _place(self.config.sideways_mm, self.config.depth_mm, draw.device)
+        return low + draw * extent
 
     def _stretched(self, points: Tensor, mesh: Mesh, generator: torch.Generator) -> tuple[Tensor, Mesh]:
         """Points and mesh along the crop's axes, each sample by factors of its own; its palm's centre stays."""
@@ -136,12 +135,23 @@ class Synthetic(SyntheticDataset):
         return forearm(self.hand, points, skin.vertices, length, bend, thickness=0.85 + 0.3 * draw[2])
 
     def _drawn(self, mesh: Mesh) -> Tensor:
-        """Depth (N, H, W) mm. Only the first draw on a GPU waits for it, to see how many pixels faces take."""
-        if mesh.vertices.device.type == "cpu":
-            return orthographic(mesh, self.grid)
+        """Depth (N, H, W) mm."""
+        on_host = mesh.vertices.device.type == "cpu"
+        return orthographic(mesh, self.grid, most=None if on_host else self._room(mesh))
+
+    def _room(self, mesh: Mesh) -> int:
+        """Length of the rasteriser's list. Only a dataset's first draw on a GPU waits, to see what the faces take."""
         if self._pairs_per_map is None:
             self._pairs_per_map = _ROOM * int(listed(mesh, self.grid).amax())
-        return orthographic(mesh, self.grid, most=self._pairs_per_map * len(mesh.vertices))
+        return self._pairs_per_map * len(mesh.vertices)
+
+
+@functools.lru_cache(maxsize=8)
+def _place(sideways_mm: float, depth_mm: tuple[float, float], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nearest corner and extent (3,) mm of where the palm's centre may lie. Kept: copying it to a GPU is a wait."""
+    near, far = depth_mm
+    low, high = torch.tensor([[-sideways_mm, -sideways_mm, near], [sideways_mm, sideways_mm, far]])
+    return low.to(device), (high - low).to(device)
 
 
 def _make(config: SyntheticConfig, build: Build) -> Synthetic:

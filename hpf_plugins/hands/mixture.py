@@ -10,6 +10,7 @@ shares of the kinds and the angles of their states.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -97,29 +98,31 @@ class Tables:
     number: Tensor  # (4,) the numbers of the fingers
 
     @staticmethod
+    @functools.cache
     def on(device: torch.device) -> Tables:
-        """Make them."""
+        """The tables on a device, made on the host once: a draw on a GPU waits for no copy of them."""
 
         def radians(values: object) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device) * (math.pi / 180)
+            return torch.tensor(values, dtype=torch.float32) * (math.pi / 180)
 
         limits = [list(anatomy.FINGER_LIMITS_DEG) for _ in range(4)] + [list(anatomy.THUMB_LIMITS_DEG)]
         limits[2][1] = anatomy.MIDDLE_ABDUCTION_DEG
         states = radians(FINGER_STATES)
-        number = torch.arange(4, device=device)
+        number = torch.arange(4)
         apart = (number[:, None] - number).abs()
         beside = (apart == 1).float()
-        share = torch.tensor(_FOLLOWS, device=device)[:, None]
-        return Tables(
+        share = torch.tensor(_FOLLOWS)[:, None]
+        tables = Tables(
             states=torch.cat([states, states[:, 2:] * anatomy.DIP_PER_PIP], dim=-1),
             thumbs=radians(THUMB_STATES),
             spread=radians(_SPREAD_DEG),
-            follow=(1 - share) * torch.eye(4, device=device) + share * beside / beside.sum(-1, keepdim=True),
+            follow=(1 - share) * torch.eye(4) + share * beside / beside.sum(-1, keepdim=True),
             noise=radians([_NOISE_DEG] * 4 + [_THUMB_NOISE_DEG]),
-            alike=torch.linalg.cholesky((_NOISE_ALIKE**apart).double().cpu()).float().to(device),
+            alike=torch.linalg.cholesky((_NOISE_ALIKE**apart).double()).float(),
             limits=radians(limits),
             number=number,
         )
+        return Tables(**{name: table.to(device) for name, table in vars(tables).items()})
 
 
 def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: Solved) -> Kinds:
@@ -164,7 +167,8 @@ def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: S
         ],
         dim=1,
     )[row, kind]
-    sets = torch.where((kind == _CLOSED)[:, None], False, extended[:, :4]).long() @ (2**tables.number)
+    # A sum of products: CUDA has no matrix product of integers.
+    sets = (torch.where((kind == _CLOSED)[:, None], False, extended[:, :4]) * 2**tables.number).sum(dim=-1)
     choice = (draw[:, 15] * solved.folded.shape[1]).long().clamp(max=solved.folded.shape[1] - 1)
     folds = ((kind == _CLOSED) & (draw[:, 14] < 0.85)) | ((kind == _POINTING) & ~extended[:, 4])
     fixed = folds | (kind == _POINTING) | pinching
@@ -235,5 +239,9 @@ def _freedom(flexion: Tensor) -> Tensor:
 
 def _choose(shares: tuple[float, ...], draw: Tensor) -> Tensor:
     """Numbers of the choices, each as often as its share says, from uniform draws of the same shape."""
-    edges = torch.tensor(shares, device=draw.device).cumsum(0)[:-1]
-    return (draw[..., None] >= edges).sum(-1)
+    return (draw[..., None] >= _edges(shares, draw.device)).sum(-1)
+
+
+@functools.cache
+def _edges(shares: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(shares).cumsum(0)[:-1].to(device)

@@ -8,6 +8,7 @@ and the work is the same for every draw: nothing waits for the host.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,6 +48,25 @@ _ONE_LUMP = 0.5
 _REACHING = [anatomy.POINT_NAMES.index(f"TH_{name}") for name in anatomy.FINGER_POINTS[:4]]
 
 
+@dataclass(frozen=True)
+class _Constants:
+    """What each draw needs beside random numbers, on one device: a copy in each draw would make the host wait.
+
+    Attributes:
+        tables, solved: of the mixture.
+        nearest: (J, J) mm, the least distance of each pair of points.
+        ranges: (S, 2) of the shape numbers.
+        noise, way: (versions,) and (versions - 1,) shares.
+    """
+
+    tables: Tables
+    solved: Solved
+    nearest: Tensor
+    ranges: Tensor
+    noise: Tensor
+    way: Tensor
+
+
 class PoseSampler:
     """Draws poses and shapes; all randomness comes from the generator, all work is done on its device.
 
@@ -62,7 +82,7 @@ class PoseSampler:
         palm_width_range: tuple[float, float],
     ) -> None:
         self._ranges = [size_range, *[finger_range] * 5, thickness_range, palm_width_range]
-        self._solutions: dict[torch.device, Solved] = {}
+        self._constants: dict[torch.device, _Constants] = {}
 
     def keep_apart(self, neutral: Tensor, radii: Tensor, pairs: Tensor) -> None:
         """Learn how near the spheres of pairs (K, 2) may come, from the neutral hand (J, 3) mm and its radii (J,)."""
@@ -75,6 +95,7 @@ class PoseSampler:
         self._nearest = torch.zeros(len(neutral), len(neutral))
         self._nearest[one, other] = torch.where(reaching, reach - DEPTH_MM, least)
         self._radii = radii.detach().clone()
+        self._constants.clear()
 
     def draw(self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]) -> PoseSample:
         """Poses (count, 26) and shapes (count, 8) that `points` (pose, shape) doesn't send through themselves."""
@@ -87,27 +108,25 @@ class PoseSampler:
         self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]
     ) -> PoseSample:
         device = generator.device
-        shape = self._draw_shape(count, generator)
-        angles = self._draw_versions(shape, generator, points)
+        constants = self._on(device, points)
+        shape = self._draw_shape(count, generator, constants)
+        angles = self._draw_versions(shape, generator, constants)
         versions = angles.shape[1]
         pose = torch.cat([angles.new_zeros(count, versions, _GLOBAL), angles.flatten(2)], dim=-1)
         posed = points(pose.flatten(0, 1), shape.repeat_interleave(versions, dim=0))
         # All J x J distances against a table with zeros for pairs that don't matter: far faster than picking pairs.
         scale = shape[:, :1, None].repeat_interleave(versions, dim=0)
-        inside = self._nearest.to(device) * scale - torch.cdist(posed, posed)
+        inside = constants.nearest * scale - torch.cdist(posed, posed)
         depth = inside.clamp(min=0).flatten(1).amax(dim=-1).view(count, versions)
         # The first that is free of contact has depth 0; argmin takes the first of equals on no device for sure, so the
         # version's number breaks the tie.
         chosen = (depth + torch.arange(versions, device=device) * 1e-6).argmin(dim=-1)
         return PoseSample(pose[torch.arange(count, device=device), chosen], shape)
 
-    def _draw_versions(
-        self, shape: Tensor, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
+    @staticmethod
+    def _draw_versions(shape: Tensor, generator: torch.Generator, constants: _Constants) -> Tensor:
         """(count, versions, 5, 4) radians within the joint limits."""
-        count, device = len(shape), generator.device
-        tables = Tables.on(device)
-        solved = self._solved(device, tables, points, shape.shape[-1])
+        count, tables, solved = len(shape), constants.tables, constants.solved
         drawn = draw_kinds(2 * count, generator, tables, solved)
         kinds, goal = Kinds(*(values[:count] for values in drawn)), drawn.angles[count:]
         way = draw_way(count, generator)
@@ -119,25 +138,31 @@ class PoseSampler:
         kept = take_pinch(noise, kinds.finger) @ pinches.keep[which].transpose(-1, -2)
         noise = put_pinch(noise, kept, kinds.pinching & (way == 0), kinds.finger)
 
-        ways = way[:, None] * way.new_tensor(_WAY)
+        ways = way[:, None] * constants.way
         angles = torch.lerp(begin[:, :1], goal[:, None], ways[..., None, None])
         angles = torch.cat([angles[:, :-1], begin[:, 1:]], dim=1)
-        return within_limits(angles + noise * noise.new_tensor(_NOISE)[:, None, None], tables.limits)
+        return within_limits(angles + noise * constants.noise[:, None, None], tables.limits)
 
-    def _solved(
-        self, device: torch.device, tables: Tables, points: Callable[[Tensor, Tensor], Tensor], shapes: int
-    ) -> Solved:
-        """What is found for this hand, on a device; found in the first draw."""
-        if device not in self._solutions:
-            on_host = Tables.on(torch.device("cpu"))
+    def _on(self, device: torch.device, points: Callable[[Tensor, Tensor], Tensor]) -> _Constants:
+        """The constants on a device; pinches and folded thumbs are found for this hand in the first draw."""
+        if device not in self._constants:
+            on_host, shapes = Tables.on(torch.device("cpu")), len(self._ranges)
             rest = torch.cat([on_host.states[RELAXED].expand(4, -1), on_host.thumbs[REST, None]])
             pinches = solve(points, shapes, on_host.limits, on_host.noise, self._nearest, self._radii, rest)
             folded = fold_thumbs(points, shapes, on_host, self._nearest)
-            self._solutions[device] = Solved(pinches.to(device), folded.to(device))
-        return self._solutions[device]
+            self._constants[device] = _Constants(
+                tables=Tables.on(device),
+                solved=Solved(pinches.to(device), folded.to(device)),
+                nearest=self._nearest.to(device),
+                ranges=torch.tensor(self._ranges).to(device),
+                noise=torch.tensor(_NOISE).to(device),
+                way=torch.tensor(_WAY).to(device),
+            )
+        return self._constants[device]
 
-    def _draw_shape(self, count: int, generator: torch.Generator) -> Tensor:
+    @staticmethod
+    def _draw_shape(count: int, generator: torch.Generator, constants: _Constants) -> Tensor:
         """Uniform within each range: overall size, five finger lengths, thickness, palm width. (count, 8)"""
-        ranges = torch.tensor(self._ranges, device=generator.device)
+        ranges = constants.ranges
         share = torch.rand(count, len(ranges), generator=generator, device=generator.device)
         return ranges[:, 0] + share * (ranges[:, 1] - ranges[:, 0])
