@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import NoPlugin
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the runs, their images and hours; train nothing.")
     ] = False,
-    no_plugin: Annotated[
-        list[str] | None, typer.Option(help="Don't load this plugin package; can be repeated.", show_default=False)
-    ] = None,
+    no_plugin: NoPlugin = None,
     json_: Annotated[bool, typer.Option("--json", help="Print table.json to standard output.")] = False,
 ) -> None:
     """Run a recipe's rows, each once per seed, and hold them against each other and the paper in one table.
@@ -169,7 +168,7 @@ def _show(plan: Plan, json_: bool) -> None:
         show.emit_json(table.document(plan, results))
         return
     show.result(_table(results))
-    for line in (*table.caption(plan, results), *table.notes(results)):
+    for line in (*table.differences(results), *table.caption(plan, results), *table.notes(results)):
         show.result(line)
     show.result(f"in {plan.out}: {', '.join(str(path.relative_to(plan.out)) for path in written)}")
 
@@ -179,22 +178,27 @@ def _table(results: Sequence[RowResult]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from hpf_core.ablation.rows import FULL
     from hpf_core.ablation.table import HEADINGS, cells
 
     where = list(dict.fromkeys(result.measured_on for result in results if result.runs))
-    # Said once where it is the same for all, so that the table fits into 80 columns.
-    shown = HEADINGS if len(where) > 1 else HEADINGS[:-1]
+    rows = [cells(result) for result in results]
+    # What is the same for all is said once, and what no row fills is left out, so that the table fits into 80 columns.
+    # The paper's figure of the whole method alone compares with nothing.
+    others = (result.published for result in results if result.row.name != FULL)
+    theirs = any(paper and paper.mean_error_mm is not None for paper in others)
+    there = [k for k, name in enumerate(HEADINGS) if any(row[k] for row in rows) and (theirs or name != "paper")]
+    if len(where) <= 1:
+        there = [k for k in there if k != len(HEADINGS) - 1]
     title = Text(f"measured on {where[0]}") if len(where) == 1 else None
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True
     )
-    for number, name in enumerate(shown):
-        table.add_column(
-            name, justify="left" if number in (0, 7) else "right", no_wrap=number not in (0, 7), overflow="fold"
-        )
-    for result in results:
-        row = cells(result)[: len(shown)]
-        table.add_row(*(Text(cell, style="dim" if not result.runs else "") for cell in row))
+    for k in there:
+        words = k in (0, len(HEADINGS) - 1)
+        table.add_column(HEADINGS[k], justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for result, row in zip(results, rows, strict=True):
+        table.add_row(*(Text(row[k], style="dim" if not result.runs else "") for k in there))
     return table
 
 

@@ -97,6 +97,11 @@ class RowResult:
         found = [getattr(run, name) for run in self.runs]
         return np.array([value for value in found if value is not None], dtype=np.float64)
 
+    def beyond(self, other: RowResult) -> np.ndarray:
+        """(S,) mm by which its mean error is above the other row's, for each seed that both have: below 0 is better."""
+        theirs = {run.seed: run.mean_mm for run in other.runs}
+        return np.array([run.mean_mm - theirs[run.seed] for run in self.runs if run.seed in theirs], dtype=np.float64)
+
     def curves(self) -> np.ndarray:
         """(S, 81) success curves."""
         return np.array([run.curve for run in self.runs if run.curve is not None]).reshape(-1, len(CURVE_MM))

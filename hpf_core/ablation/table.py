@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpf_core.ablation.plan import Plan
-from hpf_core.ablation.results import RowResult, simulated, spread
+from hpf_core.ablation.results import RowResult, full_of, simulated, spread
 from hpf_core.cache import write_atomic
 from hpf_core.evaluation.metrics import CURVE_MM
 
@@ -62,6 +62,23 @@ def notes(results: Sequence[RowResult]) -> list[str]:
     return [f"{result.label}: {result.state()}" for result in results if result.state()]
 
 
+def differences(results: Sequence[RowResult]) -> list[str]:
+    """By how much each row's mean error differs from that of `full`, a line a row.
+
+    Rows that differ in their terms alone draw the same samples and frames from the same seed, so that the spread of
+    these differences may be smaller than the rows' own spreads let expect.
+    """
+    said = []
+    for result in results:
+        found = _beyond_full(result, results)
+        if len(found):
+            seeds = f"{len(found)} seeds" if len(found) > 1 else "one seed, which has no spread"
+            said.append(
+                f"{result.label}: {_with_spread(found, '{:.2f}', sign='+')} mm against full, seed by seed ({seeds})"
+            )
+    return said
+
+
 def document(plan: Plan, results: Sequence[RowResult]) -> dict[str, Any]:
     """All of it as plain JSON values."""
     return {
@@ -72,7 +89,7 @@ def document(plan: Plan, results: Sequence[RowResult]) -> dict[str, Any]:
         "sets": list(plan.sets),
         "seeds": list(plan.seeds),
         "notes": caption(plan, results),
-        "rows": [_entry(result) for result in results],
+        "rows": [_entry(result, results) for result in results],
     }
 
 
@@ -99,14 +116,14 @@ def markdown(plan: Plan, results: Sequence[RowResult]) -> str:
     lines = [*(f"{line}\n" for line in caption(plan, results))]
     lines += [_bar(HEADINGS), "| --- |" + " ---: |" * 6 + " --- |"]
     lines += [_bar([f"`{cell}`" if k == 0 else cell for k, cell in enumerate(cells(result))]) for result in results]
-    missing = notes(results)
-    lines += ["", *(f"- {_one_line(note)}" for note in missing)] if missing else []
+    below = [*differences(results), *notes(results)]
+    lines += ["", *(f"- {_one_line(note)}" for note in below)] if below else []
     return "\n".join(lines) + "\n"
 
 
 def latex(plan: Plan, results: Sequence[RowResult]) -> str:
     """The table for a paper: a tabular that needs no package."""
-    says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *notes(results))]
+    says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *differences(results), *notes(results))]
     # A table that is pasted somewhere takes what it is along with it.
     flags = ["simulated data"] if simulated(results) else []
     flags += [f"shortened, scale {plan.scale:g}"] if plan.scale != 1 else []
@@ -125,8 +142,15 @@ def latex(plan: Plan, results: Sequence[RowResult]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry(result: RowResult) -> dict[str, Any]:
+def _beyond_full(result: RowResult, results: Sequence[RowResult]) -> np.ndarray:
+    """(S,) mm against `full`; empty for `full` itself, and where there is none."""
+    full = full_of(results)
+    return np.zeros(0) if full is None or full is result else result.beyond(full)
+
+
+def _entry(result: RowResult, results: Sequence[RowResult]) -> dict[str, Any]:
     mean, success, ratio = (result.values(name) for name in ("mean_mm", "success", "ratio"))
+    beyond = _beyond_full(result, results)
     paper = result.published
     return {
         "row": result.row.name,
@@ -136,6 +160,8 @@ def _entry(result: RowResult) -> dict[str, Any]:
         "simulated": simulated([result]) if result.runs else None,
         "mean_error_mm": _mean(mean),
         "mean_error_spread_mm": spread(mean),
+        "beyond_full_mm": _mean(beyond),
+        "beyond_full_spread_mm": spread(beyond),
         "success_20": _mean(success),
         "success_20_spread": spread(success),
         "fitted_by_control": _mean(ratio),
@@ -155,7 +181,10 @@ def _entry(result: RowResult) -> dict[str, Any]:
 
 
 def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
-    names = ("mean_error_mm", "mean_error_spread_mm", "success_20", "success_20_spread")
+    names = (
+        *("mean_error_mm", "mean_error_spread_mm", "beyond_full_mm", "beyond_full_spread_mm"),
+        *("success_20", "success_20_spread"),
+    )
     more = ("fitted_by_control", "fitted_by_control_spread", "seeds")
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
@@ -163,7 +192,7 @@ def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
         ["row", *names, *more, "paper_mm", "paper_success_20", "measured_on", "simulated", "scale", "missing"]
     )
     for result in results:
-        entry = _entry(result)
+        entry = _entry(result, results)
         paper = entry["paper"] or {}
         rows.writerow(
             [
@@ -201,11 +230,11 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _with_spread(values: np.ndarray, form: str, unit: str = "") -> str:
+def _with_spread(values: np.ndarray, form: str, unit: str = "", sign: str = "") -> str:
     if not len(values):
         return ""
     over = spread(values)
-    text = form.format(values.mean())
+    text = form.replace(":", f":{sign}").format(values.mean())
     return (text if over is None else f"{text} ± {form.format(over)}") + unit
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hpf_cli.ablate import _table
 from hpf_cli.main import app
+from hpf_core.ablation.paper import PublishedRow
+from hpf_core.ablation.results import RowResult, RunResult
+from hpf_core.ablation.rows import Row
 from hpf_core.ablation.schedule import Schedule
 from hpf_core.engine.run import Run
 
@@ -63,12 +67,31 @@ def test_rows_run_fail_alone_and_end_in_a_table(base: Path, tmp_path: Path) -> N
     assert code == 0
     assert "SHORTENED" in shown
     assert "SIMULATED" in shown
+    assert " mm against full, seed by seed (one seed, which has no spread)" in shown
+    heading = next(line for line in shown.splitlines() if "mean mm" in line)
+    assert heading.split() == ["row", "mean", "mm", "<=", "20", "mm", "seeds"]
     for name in ("full", "coordinates", "views", "0 of 1", "has no data.real", "table.tex", "others.png"):
         assert name in shown
     assert hpf(base, "--table-only", "--out", out)[0] == 0
     code, _, said = hpf(base, "--rows", "full", "--seeds", 1, "--scale", 0.01, "--out", out)
     assert code == 0, "what fails isn't asked for"
     assert "pretraining" not in said, "what is done is skipped"
+
+
+def test_columns_that_say_nothing_are_not_shown() -> None:
+    def row(name: str, control: float | None, paper: float | None) -> RowResult:
+        run = RunResult(0, "fit", 10.0, 0.5, None, control, None, {"data": "nyu", "split": "test"})
+        theirs = PublishedRow(name=name, label=name, mean_error_mm=paper, source="W", where="T")
+        return RowResult(Row(name), (run,), published=None if paper is None else theirs)
+
+    def shown(*rows: RowResult) -> list[str]:
+        return [str(column.header) for column in _table(rows).columns]
+
+    bare = ["row", "mean mm", "<= 20 mm", "seeds"]
+    # What the paper reports of the whole method is no figure to hold a row of one's own against.
+    assert shown(row("full", None, 12.62), row("with:mine", None, None)) == bare
+    assert shown(row("full", 20.0, 12.62), row("with:mine", None, None)) == [*bare, "fitted/control"]
+    assert shown(row("full", None, 12.62), row("no_vae", None, 14.17)) == ["row", "mean mm", "paper", *bare[2:]]
 
 
 def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:

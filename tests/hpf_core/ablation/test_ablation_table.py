@@ -84,6 +84,30 @@ def test_means_and_spreads_over_seeds(results: Callable[..., list[RowResult]]) -
     assert absent.state() == "not run yet: seed 0, 1, 2"
 
 
+def test_rows_are_held_against_the_full_one_seed_by_seed(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+    """Of seeds that both have: 10.5 - 10 and 15.5 - 14, whose spread isn't that of 10.5 and 15.5."""
+    results()
+    finish(plan, "mine", 0, {"init": 30.0, "fit": 10.5})
+    finish(plan, "mine", 2, {"init": 30.0, "fit": 15.5})
+    found = collect(plan, PAPER)
+    said = [
+        "no_vae: +6.00 mm against full, seed by seed (one seed, which has no spread)",
+        "mine: +1.00 ± 0.71 mm against full, seed by seed (2 seeds)",
+    ]
+    assert table.differences(found) == said
+    assert table.differences(found[1:]) == [], "there is no full row"
+    full, no_vae, failed, mine = table.document(plan, found)["rows"]
+    assert mine["beyond_full_mm"] == pytest.approx(1.0)
+    assert mine["beyond_full_spread_mm"] == pytest.approx(0.5 * 2**0.5)
+    assert (no_vae["beyond_full_mm"], no_vae["beyond_full_spread_mm"]) == (6.0, None)
+    assert full["beyond_full_mm"] is failed["beyond_full_mm"] is None
+    table.write(plan, found)
+    assert f"- {said[1]}" in (plan.out / "table.md").read_text().splitlines()
+    assert f"% {said[1]}" in (plan.out / "table.tex").read_text().splitlines()
+    with (plan.out / "table.csv").open(newline="") as file:
+        assert [row["beyond_full_mm"] for row in csv.DictReader(file)] == ["", "6", "", "1"]
+
+
 def test_a_run_that_measured_nothing_says_so(plan: Plan) -> None:
     run = plan.run_folder(Job(Row("full"), 0))
     run.mkdir(parents=True)
