@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from hpf_core import hookspecs
+from hpf_core.ablation.rows import choose, resolve
 from hpf_core.errors import PluginError
 from hpf_core.hookspecs import HOOKS, hookimpl
 from hpf_core.interfaces import KINDS, Observer, PluginSpec
@@ -95,7 +96,33 @@ def test_the_first_command_writes_what_is_listed(tmp_path: Path) -> None:
     made = new_package("prior", "my_prior", tmp_path)
     table = TEXT.partition("| file | is |\n")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE) == [path.name for path in made]
-    assert 'my_prior = "hpf_my_prior"' in made[2].read_text()
+    (project,) = [path for path in made if path.name == "pyproject.toml"]
+    assert 'my_prior = "hpf_my_prior"' in project.read_text()
+    assert "\n[project.optional-dependencies]\ndev = " in project.read_text(), "what [dev] in the next line asks for"
+
+
+def test_the_tutorials_recipe_and_rows_are_there(module: ModuleType, tmp_path: Path) -> None:
+    """Its commands name the file that the scaffold writes, and rows that come out with and without the prior."""
+    new_package("prior", "my_prior", tmp_path)
+    lines = [line for block in blocks("sh") for line in block.splitlines() if "recipe.yaml" in line]
+    assert [line.split()[1:3] for line in lines] == [
+        ["run", "hpf-my-prior/recipe.yaml"],
+        ["ablate", "hpf-my-prior/recipe.yaml"],
+    ]
+    host = PluginHost.load(only=[])
+    host.add(module)
+    (names,) = re.findall(r"--rows (\S+)", lines[1])
+    recipe = tmp_path / "hpf-my-prior" / "recipe.yaml"
+    changes = re.findall(r"--set\s+(stages\S+=\d+|evaluate\S+=\w+)", TEXT)
+    assert len(changes) == 3
+    for change in changes:
+        load(recipe, sets=[change], host=host)
+    used = [
+        {term.name for term in resolve(row, recipe, seed=0, sets=[], scale=1, host=host).stages[0].terms}
+        for row in choose(recipe, names.split(","))
+    ]
+    assert used[0] - used[1] == {"my_prior"}
+    assert not used[1] - used[0]
 
 
 def test_the_prior_of_the_tutorial_keeps_the_contract(module: ModuleType) -> None:

@@ -38,11 +38,20 @@ _USES: dict[Kind, str] = {
     "refiner": "evaluate: {{refiners: [{name}]}}",
     "observer": "observers: [{name}]",
 }
+_TERMS: tuple[Kind, ...] = ("data_term", "prior")
+"""What stages list: these come with a recipe that holds runs with and without them against each other."""
+_WORTH = """
+What it is worth, with it and without it in a small experiment on simulated data:
+
+```sh
+hpf ablate recipe.yaml --rows full,without:{name} --seeds 2
+```
+"""
 _LONGEST = 40
 
 
 def new_package(kind: Kind, name: str, out: Path) -> tuple[Path, ...]:
-    """Write an installable package with one plugin that works, its test and a README.
+    """Write an installable package with one plugin that works, its test and a README; for a term, also a recipe.
 
     Args:
         kind: what it is to be.
@@ -70,12 +79,14 @@ def new_package(kind: Kind, name: str, out: Path) -> tuple[Path, ...]:
         "words": kind_words(kind),
         "summary": _SUMMARIES[kind],
         "use": _USES[kind].format(name=name),
+        "worth": _WORTH.format(name=name) if kind in _TERMS else "",
         "interface": repr(tuple(INTERFACE_VERSION)),
         "hpf": hpf_core.__version__,
     }
     made = {
         f"{module}.py": f"{kind}.py.txt",
         f"test_{module}.py": "test.py.txt",
+        **({"recipe.yaml": "recipe.yaml.txt"} if kind in _TERMS else {}),
         "pyproject.toml": "pyproject.toml.txt",
         "README.md": "README.md.txt",
     }

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import site
 import subprocess
 import sys
 import tomllib
 import venv
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
 
 from hpf_cli.main import app
-from hpf_core.interfaces import KINDS
+from hpf_core.interfaces import KINDS, Kind
+from hpf_core.plugins import PluginHost
+from hpf_core.plugins.scaffold import new_package
+from hpf_core.recipe import load
 from hpf_core.testing import clauses_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 RECIPE = """
 name: guests
+hand: my_hand
 backbone: my_backbone
 renderer: my_renderer
 grid: {size: 32}
@@ -94,13 +101,67 @@ def test_packages_are_used_in_a_recipe(python: Path) -> None:
     assert done.returncode == 0, done.stderr
     about = json.loads((folder / "run" / "run.json").read_text())["plugins"]
     named = {key.partition(":")[2] for key in about}
-    assert {f"my_{kind}" for kind in KINDS if kind != "hand"} <= named
+    assert {f"my_{kind}" for kind in KINDS} <= named
+    (measured,) = json.loads((folder / "run" / "summary.json").read_text())["evaluation"]
+    assert measured["after"] == "fit"
+    assert measured["mean_error_mm"] > 0
     row = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert "my_prior" in json.dumps(row)
     diary = (folder / "run" / "diary.txt").read_text().splitlines()
     assert diary[:2] == ["run guests", "stage fit: from step 0 to 2"]
     done = script(python, "recipe", "show", str(ROOT / "recipes" / "quickstart.yaml"), "--with", "my_prior", "--json")
     assert "my_prior" in json.loads(done.stdout)["stages"]["fit"]["terms"]
+
+
+@pytest.mark.parametrize("kind", ["prior", "data_term"])
+def test_the_recipe_of_a_term_is_the_quickstart_made_short(kind: Kind, tmp_path: Path) -> None:
+    """But for its length and what it is measured on, so that it begins from the weights that HPF ships."""
+    made = {path.name: path for path in new_package(kind, "mine", tmp_path)}
+    module = ModuleType("hpf_mine")
+    exec(compile(made["hpf_mine.py"].read_text(), "hpf_mine.py", "exec"), module.__dict__)
+    host = PluginHost.load(only=[])
+    host.add(module)
+    changed = ["stages.control=off", "stages.fit.steps=200", "evaluate.split=validation", "log.gradients_every=50"]
+    changed += ["log.pictures_every=200", "log.checkpoint_every=200", "name=mine", "terms.mine.weight=0.01"]
+    quickstart = load(ROOT / "recipes" / "quickstart.yaml", with_terms=["mine"], sets=changed, host=host)
+    assert load(made["recipe.yaml"], host=host).document() == quickstart.document()
+
+
+def test_the_recipe_of_a_prior_makes_the_table_with_and_without_it(
+    python: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tutorial's path, as its commands are, with everything small."""
+    small = {
+        "init": "null",
+        "backbone": "{use: hourglass, width: 8, stem: 8, depth: 1}",
+        "grid.size": "32",
+        "data.real.train": "6",
+        "data.real.validation": "2",
+        "data.real.test": "2",
+        "stages.fit.draw": "{real: 2, synthetic: 2}",
+        "stages.fit.steps": "1",
+        "stages.fit.warmup": "0",
+        "terms.vae": "{steps: 10, batch: 16, width: 16, latent: 4, weight: 0.003}",
+    }
+    sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    recipe = "packages/hpf-my-prior/recipe.yaml"
+    rows = ["--rows", "full,without:my_prior", "--seeds", "1"]
+    done = script(python, "ablate", recipe, *rows, *sets, "--out", "ablation", "--json")
+    assert done.returncode == 0, done.stderr
+    full, without = json.loads(done.stdout)["rows"]
+    assert (full["row"], without["row"]) == ("full", "without:my_prior")
+    assert without["beyond_full_mm"] == pytest.approx(without["mean_error_mm"] - full["mean_error_mm"])
+    # What the tutorial reads of the log of a first step.
+    folder = python.parents[2]
+    (folder / "runs").mkdir()
+    (folder / "ablation" / "runs" / "full" / "seed-0").rename(folder / "runs" / "look")
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    (code,) = re.findall(r"^<!-- gradients -->\n```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(folder)
+    exec(compile(code, "docs/plugins.md", "exec"), {})
+    pulls = ast.literal_eval(capsys.readouterr().out)
+    assert min(pulls["m2d"], pulls["d2m"]) > 0
+    assert pulls["my_prior"] >= 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
