@@ -13,7 +13,7 @@ from hpf_core.engine import checkpoint as files
 from hpf_core.engine.build import Parts
 from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.measure import some_frames
-from hpf_core.engine.seen import see
+from hpf_core.engine.seen import best_to_worst, see
 from hpf_core.engine.train import StepReport
 from hpf_core.evaluation.figures import error_before_after, per_joint_bars, success_curves, training_curves
 from hpf_core.evaluation.fit_sheet import FitRow, fit_sheet, to_pixels
@@ -93,7 +93,7 @@ class StagePictures:
 
 
 def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations: list[dict[str, Any]]) -> None:
-    """The figures at a run's end: training curves, success curves, joints, before and after, and a fit sheet."""
+    """The figures at a run's end: training curves, success curves, joints, before and after, and sheets of frames."""
     _training(folder)
     if not evaluations:
         return
@@ -122,7 +122,10 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
         )
     plan = resolved.recipe.evaluate
     split = None if plan is not None and plan.data == "synthetic" else str(evaluations[0]["split"])
-    _sheet(folder, parts, split, {n: found[n] for n in (before, after)}, errors, before, after)
+    sheet = Sheet(parts, split, {n: found[n] for n in (before, after)}, errors, before, after)
+    sheet.draw(folder.figures / "fit.png", sheet.spread())
+    if split is not None:
+        sheet.draw(folder.figures / "worst.png", best_to_worst(errors[after].mean(axis=1))[-_FRAMES_IN_A_SHEET:])
 
 
 def _training(folder: RunFolder) -> None:
@@ -135,46 +138,64 @@ def _training(folder: RunFolder) -> None:
         training_curves(folder.figures / "training.png", rows)
 
 
-def _sheet(
-    folder: RunFolder,
-    parts: Parts,
-    split: str | None,
-    found: dict[str, dict[str, torch.Tensor]],
-    errors: dict[str, np.ndarray],
-    before: str,
-    after: str,
-) -> None:
-    """A few held-out frames from all views, and what the evaluated view's estimate says of each; of synthetic samples,
-    which have one view, the first ones, three in a row as if they were views."""
-    synthetic = split is None
-    frames = len(errors[after])
-    wide = min(3, frames) if synthetic else 1
-    if synthetic:
-        count = min(3 * _FRAMES_IN_A_SHEET, frames)
-        numbers = np.arange(count - count % wide)
-    else:
-        numbers = np.array(list(some_frames(frames, _FRAMES_IN_A_SHEET)))
-    seen = see(parts, split, found, after, numbers)
+@dataclass(frozen=True)
+class Sheet:
+    """Held-out frames from all views, and what the evaluated view's estimate says of each; of synthetic samples, which
+    have one view, three in a row as if they were views.
 
-    def row(first: int) -> FitRow:
-        several = slice(first, first + wide)
-        return FitRow(
-            title=_title(errors, before, after, numbers[several], "" if synthetic else f"frame {numbers[first]}: "),
-            depth=_numpy(seen.depth[several].flatten(0, 1)),
-            rendered=_numpy(seen.rendered[several].flatten(0, 1)),
-            points=_pixels(parts, _numpy(seen.points[after][several].flatten(0, 1))),
-            before=_pixels(parts, _numpy(seen.points[before][several].flatten(0, 1))) if before != after else None,
-            present=_numpy(seen.present[several].flatten(0, 1)),
+    Attributes:
+        parts: the built recipe.
+        split: of the real data, or None for unseen synthetic samples.
+        found: the evaluations of `before` and `after`.
+        errors: by stage, (F, K) mm.
+        before, after: the stages that are shown; they may be the same.
+    """
+
+    parts: Parts
+    split: str | None
+    found: dict[str, dict[str, torch.Tensor]]
+    errors: dict[str, np.ndarray]
+    before: str
+    after: str
+
+    def spread(self) -> np.ndarray:
+        """Numbers of a few frames from the first to the last; of synthetic samples, the first ones."""
+        frames = len(self.errors[self.after])
+        if self.split is None:
+            count = min(3 * _FRAMES_IN_A_SHEET, frames)
+            return np.arange(count - count % self._wide())
+        return np.array(list(some_frames(frames, _FRAMES_IN_A_SHEET)))
+
+    def draw(self, path: Path, numbers: np.ndarray) -> None:
+        """Draw the frames of these numbers."""
+        parts, before, after, wide = self.parts, self.before, self.after, self._wide()
+        synthetic = self.split is None
+        seen = see(parts, self.split, self.found, after, numbers)
+
+        def row(first: int) -> FitRow:
+            several = slice(first, first + wide)
+            of = "" if synthetic else f"frame {numbers[first]}: "
+            return FitRow(
+                title=_title(self.errors, before, after, numbers[several], of),
+                depth=_numpy(seen.depth[several].flatten(0, 1)),
+                rendered=_numpy(seen.rendered[several].flatten(0, 1)),
+                points=_pixels(parts, _numpy(seen.points[after][several].flatten(0, 1))),
+                before=_pixels(parts, _numpy(seen.points[before][several].flatten(0, 1))) if before != after else None,
+                present=_numpy(seen.present[several].flatten(0, 1)),
+            )
+
+        fit_sheet(
+            path,
+            [row(first) for first in range(0, len(numbers), wide)],
+            links=parts.hand.links,
+            far_mm=parts.grid.far_mm,
+            names=(before, after),
+            view_names=[f"sample {k + 1}" for k in range(wide)] if synthetic else None,
         )
 
-    fit_sheet(
-        folder.figures / "fit.png",
-        [row(first) for first in range(0, len(numbers), wide)],
-        links=parts.hand.links,
-        far_mm=parts.grid.far_mm,
-        names=(before, after),
-        view_names=[f"sample {k + 1}" for k in range(wide)] if synthetic else None,
-    )
+    def _wide(self) -> int:
+        """Frames in a row."""
+        return min(3, len(self.errors[self.after])) if self.split is None else 1
 
 
 def _title(errors: dict[str, np.ndarray], before: str, after: str, numbers: np.ndarray, of: str) -> str:

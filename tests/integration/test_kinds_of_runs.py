@@ -42,7 +42,7 @@ def test_small_draws_and_one_evaluated_frame(load, tmp_path):
     summary = Run(load(sets=sets), tmp_path / "run").execute()
     assert [e["frames"] for e in summary["evaluation"]] == [1, 1, 1]
     figures = {p.name for p in (tmp_path / "run" / "figures").rglob("*.png")}
-    assert {"pretrain-0000002.png", "fit-0000002.png", "fit.png", "before_after.png"} <= figures
+    assert {"pretrain-0000002.png", "fit-0000002.png", "fit.png", "worst.png", "before_after.png"} <= figures
 
 
 @pytest.mark.usefixtures("_no_figures")
