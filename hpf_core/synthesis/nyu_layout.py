@@ -50,6 +50,7 @@ _UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zl
 
 _HEADER_BYTES = 116
 _HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 
 LABELS_FILE = "joint_data.mat"
@@ -129,9 +130,20 @@ def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
         _check_sums(content)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except (OSError, SyntaxError, ValueError, struct.error, UnidentifiedImageError) as error:
+    except UnidentifiedImageError as error:  # its own words name a place in memory, and differ from run to run
+        raise DataError(f"{path} is damaged: {_what_instead(content)}.") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     return (rgb[..., 1].astype(np.uint16) << 8) | rgb[..., 2]
+
+
+def _what_instead(content: bytes) -> str:
+    """What a file is that no image can be read from, in words that follow from its bytes alone."""
+    if not content:
+        return "it is empty"
+    if content.startswith(_PNG_START):
+        return f"a PNG image of {len(content):,} bytes whose header can't be read"
+    return f"not a PNG image, but {len(content):,} bytes that begin with {content[: len(_PNG_START)].hex(' ')}"
 
 
 def _check_sums(png: bytes) -> None:

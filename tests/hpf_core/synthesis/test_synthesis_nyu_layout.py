@@ -104,6 +104,24 @@ def test_bad_images_are_named(tmp_path: Path, depth: np.ndarray) -> None:
         nyu_layout.read_depth(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not an image", "not a PNG image, but 12 bytes that begin with 6e 6f 74 20 61 6e 20 69"),
+        (b"\xff\xd8\xff", "not a PNG image, but 3 bytes that begin with ff d8 ff"),
+        (b"", "it is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG image of 28 bytes whose header can't be read"),
+    ],
+)
+def test_what_a_damaged_image_is_said_to_be_follows_from_its_bytes(tmp_path: Path, content: bytes, said: str) -> None:
+    """The list of frames that were left out is kept: it has to be the same in every run."""
+    path = tmp_path / "depth_1_0000001.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as raised:
+        nyu_layout.read_depth(path)
+    assert str(raised.value) == f"{path} is damaged: {said}."
+
+
 def test_bad_annotations_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"joint_data\.mat is missing"):
         nyu_layout.read_annotation(tmp_path)
