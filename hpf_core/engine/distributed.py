@@ -229,9 +229,11 @@ def _raise(error: HPFError | None) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what DDP warns of each network: no parameter was unused, 1 x 1 kernels have two names for one layout."""
+    """Without what DDP warns of each network: no parameter was unused, 1 x 1 kernels have two names for one layout, and
+    an argument has a new name in PyTorch 2.13 which 2.11 doesn't know."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers. is deprecated.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
         yield
 

@@ -7,7 +7,9 @@ Static shapes and tensor code only: no value is read back to the host, so that a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -85,15 +87,20 @@ class Computation:
         compiled: bool = False,
     ) -> None:
         self.parts, self.energy = parts, energy
-        self._cast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
-        self._compiled, self._graphs = compiled, compiled and torch.device(device).type == "cuda"
+        self._cast: AbstractContextManager = nullcontext()
+        if precision == "bf16":
+            self._cast = torch.autocast(torch.device(device).type, torch.bfloat16)
+        self._graphs = compiled and torch.device(device).type == "cuda"
         self._network: Callable[..., Any] = self._estimate
         self._terms: Callable[..., Any] = self._judge
         if compiled:
-            mode = "reduce-overhead" if self._graphs else None
-            # One graph each, or an error that says what breaks it; only what differs between steps is dynamic.
-            self._network = torch.compile(self._estimate, fullgraph=True, mode=mode)
-            self._terms = torch.compile(self._judge, fullgraph=True, mode=mode)
+            # Graphs are counted over all stages, and a ninth of one function would be refused: the last stage's go.
+            torch.compiler.reset()
+            # One graph each, or an error that says what breaks it. Where sizes differ between steps (frames that lack
+            # views) another one takes any size: no CUDA graph can be made of that.
+            options = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
+            made = partial(torch.compile, fullgraph=True, options=options if self._graphs else None)
+            self._network, self._terms = made(self._estimate), made(self._judge)
 
     def __call__(
         self,
@@ -112,6 +119,8 @@ class Computation:
         """
         network, terms = (self._estimate, self._judge) if look else (self._network, self._terms)
         if self._graphs:
+            # What the last step's CUDA graphs gave is overwritten from here on: nothing of it is kept but for `read`,
+            # whose sums are made outside of them.
             torch.compiler.cudagraph_mark_step_begin()
         parts = self.parts
         images, undo = _images(parts, batch, generator)
@@ -194,7 +203,7 @@ def _images(parts: Parts, batch: Batch, generator: torch.Generator | None) -> tu
         for transform in parts.transforms:
             if "real" in transform.applies_to and generator is not None:
                 rows = views.rows + first * views.views
-                depth, back = _transformed(transform, depth, rows, total * views.views, generator)
+                depth, back = _transformed(transform, depth, rows, total * views.views, generator, parts.grid.far_mm)
                 undo.insert(0, back)
         pieces.append(depth)
     if batch.synthetic is not None:
@@ -203,22 +212,23 @@ def _images(parts: Parts, batch: Batch, generator: torch.Generator | None) -> tu
         for transform in parts.transforms:
             if "synthetic" in transform.applies_to and generator is not None:
                 rows = torch.arange(first, first + len(depth), device=depth.device)
-                depth, _ = _transformed(transform, depth, rows, total, generator)
+                depth, _ = _transformed(transform, depth, rows, total, generator, parts.grid.far_mm)
         pieces.append(depth)
     return torch.cat(pieces), undo
 
 
 def _transformed(
-    transform: Transform, depth: Tensor, rows: Tensor, total: int, generator: torch.Generator
+    transform: Transform, depth: Tensor, rows: Tensor, total: int, generator: torch.Generator, far_mm: float
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Depth maps (N, H, W) transformed as rows of the whole step's `total`, and the way back of their points.
 
     Each image gets the random numbers of its place, wherever it is computed: the transform sees empty maps for those
-    of other processes, and for absent views.
+    of other processes, and for absent views. What they show changes nothing: the contract asks so of transforms.
     """
     if len(rows) == total:
         return transform(depth, generator)
-    seen, back = transform(depth.new_zeros(total, *depth.shape[1:]).index_copy(0, rows, depth), generator)
+    empty = depth.new_full((total, *depth.shape[1:]), far_mm)
+    seen, back = transform(empty.index_copy(0, rows, depth), generator)
 
     def mine(points: Tensor) -> Tensor:
         return back(points.new_zeros(total, *points.shape[1:]).index_copy(0, rows, points)).index_select(0, rows)

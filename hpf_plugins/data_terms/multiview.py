@@ -89,6 +89,8 @@ class Multiview(DataTerm):
 
     def _tell(self, counts: tuple[int, ...]) -> None:
         """Once, where frames can't count. The number of views is known on the host: nothing waits for the device."""
+        if torch.compiler.is_compiling():
+            return  # a warning would break the graph, which would be made anew for every other number of views
         few = sum(count < self.least_views for count in counts)
         if few and not self._told:
             self._told = True
