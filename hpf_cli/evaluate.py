@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,13 +65,18 @@ def evaluate(
             )
     runs = [path for path in predictions if path.is_dir()]
     _check_use(predictions, runs, labels, out, write, after)
+    if out is not None:
+        check_folder("--out", out)
     if write is not None:
+        check_file("--write", write)
         _write_predictions(runs[0], write, after, protocol)
     documents = _of_runs(runs, after) if labels is None else _against(predictions, labels, protocol, out, after)
     if as_json:
         show.emit_json({"evaluation": documents})
     else:
         show.result(evaluation_table(documents))
+        for line in _left_out(documents):
+            show.result(line)
 
 
 def evaluation_table(documents: Sequence[Mapping[str, Any]]) -> Table:
@@ -104,6 +110,18 @@ def evaluation_table(documents: Sequence[Mapping[str, Any]]) -> Table:
     )
     table.caption_justify = "left"
     return table
+
+
+def _left_out(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each split of which frames couldn't be used, and so aren't among those that were measured."""
+    lines = []
+    for document in documents:
+        if count := document.get("left_out", 0):
+            where = f"; listed in {document['left_out_list']}" if "left_out_list" in document else ""
+            what = f"{document['data']}/{document['split']}"
+            more = "1 frame more is" if count == 1 else f"{count:,} frames more are"
+            lines.append(f"{what}: {more} left out, of which an image is missing or damaged{where}")
+    return list(dict.fromkeys(lines))
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:
@@ -143,11 +161,17 @@ def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
     from hpf_core.evaluation.run_predictions import read_run
 
     if after is not None:
-        return [{**read_run(run, after).document, "run": str(run)} for run in runs]
-    documents = [{**document, "run": str(run)} for run in runs for document in summary_evaluations(run)]
+        return [_of_run(read_run(run, after).document, run) for run in runs]
+    documents = [_of_run(document, run) for run in runs for document in summary_evaluations(run)]
     if not documents:
         raise InputError(f"{runs[0]} was not evaluated: its recipe has `evaluate: null`.")
     return documents
+
+
+def _of_run(document: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """An evaluation with its run's folder, in which the list of frames that were left out lies."""
+    listed = document.get("left_out_list")
+    return {**document, "run": str(run)} | ({"left_out_list": str(run / listed)} if listed else {})
 
 
 def _write_predictions(run: Path, path: Path, after: str | None, protocol_name: str) -> None:

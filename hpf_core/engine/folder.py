@@ -33,7 +33,7 @@ class RunFolder:
     recipe.yaml (resolved, can be run again), run.json (versions, machine, command-line changes), metrics.jsonl,
     checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (where a stage's crops are centred, if its
     network says it), evaluation/STAGE.json, frames/STAGE.safetensors (some evaluated frames from all views), figures/,
-    weights.safetensors, summary.json, report.html.
+    weights.safetensors, summary.json, left_out.json (evaluated frames that are unusable), report.html.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,6 +44,7 @@ class RunFolder:
         self.figures = root / "figures"
         self.weights = root / "weights.safetensors"
         self.summary = root / "summary.json"
+        self.left_out = root / "left_out.json"
         self.report = root / "report.html"
 
     def stage_weights(self, stage: str) -> Path:

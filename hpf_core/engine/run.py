@@ -289,12 +289,21 @@ class Run:
             watch.tell("evaluation_started", stage)
             found, about = self._measure(plan, parts, device)
             document = {"after": stage, **about, **found.document()}
+            if plan.data == "real" and document["left_out"]:
+                document["left_out_list"] = self._list_left_out(plan, parts, folder)
             files.save(folder.predictions(stage), found.tensors(), {"after": stage})
             folder.write_json(folder.evaluation(stage), document)
             folder.frames(stage).unlink(missing_ok=True)  # of what was measured before
         self._evaluations.append(document)
         self._keep_frames(stage, plan, parts, folder)
         watch.tell("evaluated", stage, document)
+
+    def _list_left_out(self, plan: Evaluate, parts: Parts, folder: RunFolder) -> str:
+        """Write which frames aren't measured, and why; returns the name of the list in the run's folder."""
+        assert parts.real is not None
+        reasons = list(parts.real.left_out(plan.split))
+        folder.write_json(folder.left_out, {"split": plan.split, "left_out": reasons})
+        return folder.left_out.name
 
     def _keep_frames(self, stage: str, plan: Evaluate, parts: Parts, folder: RunFolder) -> None:
         """What the report will show of a stage that is no control. Without it, the run is as good."""

@@ -72,9 +72,11 @@ def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, l
     """
     check_joints(found, protocol)
     if len(found.joints) != len(labels):
+        count = found.document.get("left_out", 0)
+        left_out = f" and left {count:,} out, of which an image is missing or damaged" if count else ""
         raise DataError(
-            f"{found.run} was evaluated on {len(found.joints):,} frames, but {labels_path} has {len(labels):,}: both "
-            "need the same frames in the same order."
+            f"{found.run} was evaluated on {len(found.joints):,} frames{left_out}, but {labels_path} has "
+            f"{len(labels):,}: both need the same frames in the same order."
         )
     apart = float(np.median(np.linalg.norm(found.truth - labels, axis=-1)))
     if not apart <= _SAME_MM:

@@ -24,13 +24,19 @@ _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
 long. It has no file that says so."""
 
 
+def _is_nyus(test: int) -> bool:
+    """Whether a split `test` whose last image is of this frame, counted from 1, has NYU's two people in it: its last
+    frames may be missing. Other captures say who is seen in `capture.json`."""
+    return _SWITCH < test <= _TEST
+
+
 def _about(root: Path, views: tuple[int, ...]) -> Sidecar:
     """Who is seen when: from beside the splits, else as in NYU, else one person in a recording for each split."""
     written = read_sidecar(root)
     if written is not None:
         return written
     test = count_frames(root / "test", views) if (root / "test").is_dir() else 0
-    if test != _TEST:
+    if not _is_nyus(test):
         return Sidecar(
             rate_hz=None,
             subject_names={0: "subject"},

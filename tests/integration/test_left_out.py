@@ -1,11 +1,14 @@
 """A run on a capture of which images are damaged or missing: it goes on without them and says how many."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from hpf_cli.main import app
 from hpf_cli.progress import Live
 from hpf_core import recipe as recipes
 from hpf_core.engine.build import build_parts
@@ -47,6 +50,14 @@ def test_training_and_evaluation_go_on_without_them(host, tmp_path):
     summary = Run(resolved, tmp_path / "run", cache=tmp_path / "cache").execute()
     (found,) = summary["evaluation"]
     assert (found["frames"], found["left_out"]) == (3, 1)
+    told = json.loads((tmp_path / "run" / found["left_out_list"]).read_text())
+    assert (told["split"], len(told["left_out"])) == ("test", 1)
+    assert "depth_3_0000002.png is damaged" in told["left_out"][0]
+    shown = CliRunner().invoke(app, ["eval", str(tmp_path / "run")])
+    line = "nyu/test: 1 frame more is left out, of which an image is missing or damaged; listed in "
+    assert line + str(tmp_path / "run" / "left_out.json") in shown.stdout.replace("\n", "")
+    (document,) = json.loads(CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--json"]).stdout)["evaluation"]
+    assert (document["left_out"], document["left_out_list"]) == (1, str(tmp_path / "run" / "left_out.json"))
     console = Console(record=True, width=200, force_terminal=False, file=io.StringIO())
     Live(console).evaluated("fit", found)
     assert "on 3 frames of nyu/test (simulated); 1 more left out" in console.export_text()

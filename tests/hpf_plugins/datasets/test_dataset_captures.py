@@ -111,15 +111,16 @@ def test_nyu_reads_the_same_layout(raw: Path, tmp_path: Path) -> None:
     assert few.frames("train", np.array([0])).depth.shape == (1, 2, 64, 64)
 
 
-@pytest.mark.parametrize("frames", [8251, 8252, 8253])
-def test_the_subjects_change_at_frame_2440_in_a_test_split_of_nyus_length_alone(tmp_path: Path, frames: int) -> None:
+@pytest.mark.parametrize(("frames", "people"), [(2440, 1), (2441, 2), (8251, 2), (8252, 2), (8253, 1)])
+def test_the_subjects_change_after_frame_2440_of_nyus_test_split(tmp_path: Path, frames: int, people: int) -> None:
+    """Also where its last images are missing."""
     test = tmp_path / "nyu" / "test"
     test.mkdir(parents=True)
     nyu_layout.image_path(test, 0, frames - 1).touch()
     dataset = make_nyu(tmp_path, root=str(tmp_path / "nyu"))
     assert isinstance(dataset, Capture)
     subjects = {part.first: part.subject for part in dataset.source.segments["test"]}
-    assert subjects == ({0: 0, 2440: 1} if frames == 8252 else {0: 0})
+    assert subjects == ({0: 0, 2440: 1} if people == 2 else {0: 0})
     assert set(subjects.values()) <= set(dataset.source.subject_names)
     sequences = [part.sequence for parts in dataset.source.segments.values() for part in parts]
     assert len(set(sequences)) == len(sequences)
