@@ -14,6 +14,7 @@ import typer
 
 from hpf_cli import show
 from hpf_cli.options import NoPlugin
+from hpf_cli.outputs import check_folder
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def ablate(
     if dry_run:
         _dry_run(plan, jobs, host, json_)
         return
+    check_folder("--out", plan.out)
     _run(plan, jobs, host, json_)
 
 
@@ -153,7 +155,9 @@ def _again(base: Path, out: Path | None, json_: bool) -> None:
     folder = base if base.is_dir() else out
     if folder is None:
         raise InputError("--table-only needs the ablation's folder: hpf ablate DIR, or --out DIR")
-    _show(read(folder), json_)
+    plan = read(folder)
+    check_folder("the ablation's folder", plan.out)
+    _show(plan, json_)
 
 
 def _show(plan: Plan, json_: bool) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from hpf_cli import show
 from hpf_cli.options import NoPlugin
-from hpf_cli.pictures import check_picture
+from hpf_cli.outputs import check_picture
 from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
 from hpf_core.errors import InputError

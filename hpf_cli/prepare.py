@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli.options import NoPlugin
+from hpf_cli.outputs import check_folder
 from hpf_core.errors import InputError, PluginError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def prepare(
     if size not in _SIZES:
         raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
     cache = (out or cache_folder()).absolute()
+    check_folder("--out" if out else "the cache's folder", cache)
     options = {"root": str(root), "centre": centre, "turned": turned}
     capture = _capture(
         dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []

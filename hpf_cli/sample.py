@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hpf_cli.options import NoPlugin
-from hpf_cli.pictures import check_picture
+from hpf_cli.outputs import check_picture
 from hpf_core.errors import InputError
 
 

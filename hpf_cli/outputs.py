@@ -1,0 +1,68 @@
+"""What commands write, tried before any work: what can't be written is wrong input, not a failed run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hpf_core.errors import InputError
+
+
+def check_file(option: str, path: Path) -> None:
+    """Refuse a file that can't be written, before what it is to hold is made.
+
+    Args:
+        option: how the command line calls it, for the message.
+        path: the file; its folder needn't be there yet, and isn't made here.
+
+    Raises:
+        InputError: it is a folder, or nothing can be written in its place.
+    """
+    _refuse_folder(option, path, "predictions.txt")
+    _try(option, path, path.absolute().parent)
+
+
+def check_picture(option: str, path: Path) -> None:
+    """As `check_file`, for a picture.
+
+    Raises:
+        InputError: it isn't named as a PNG file, or nothing can be written in its place.
+    """
+    _refuse_folder(option, path, "sheet.png")
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option} {path}: the sheet is a PNG file; name it, e.g., {path.with_suffix('.png')}")
+    check_file(option, path)
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Refuse a folder in which nothing can be written, before what is to be in it is made.
+
+    Args:
+        option: how the command line, or the environment, calls it, for the message.
+        path: the folder; it needn't be there yet, and isn't made here.
+
+    Raises:
+        InputError: it is a file, or nothing can be written in it.
+    """
+    _try(option, path, path.absolute())
+
+
+def _refuse_folder(option: str, path: Path, example: str) -> None:
+    if os.path.isdir(path):  # Path.is_dir raises where a folder above may not be looked into
+        raise InputError(f"{option} {path}: is a folder; give a file in it, e.g. {path / example}")
+
+
+def _try(option: str, path: Path, folder: Path) -> None:
+    """Write into a folder, or into the nearest one above it that is there; nothing of it stays.
+
+    Rights alone don't tell: the superuser has them all, and yet a file system can be read-only or none to write to.
+    """
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir():
+            raise InputError(f"{option} {path}: {there} is a file, not a folder")
+        with tempfile.NamedTemporaryFile(prefix=".hpf-", dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{option} {path}: can't be written ({error.strerror or error})") from error
