@@ -415,7 +415,11 @@ class Transform(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Depth (N, H, W) mm to depth (N, H, W) mm, and the map that takes points (N, J, 3) back."""
+        """Depth (N, H, W) mm to depth (N, H, W) mm, and the map that takes points (N, J, 3) back.
+
+        What becomes of an image and its points follows from the image itself and what is drawn for its place in the
+        batch, on the generator's device: processes that share a batch see empty maps in the place of the others'.
+        """
 
 
 class Refiner(nn.Module, abc.ABC):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hpf_core.errors import HPFError, InputError, nearest
 from hpf_core.interfaces import Kind, PluginSpec
-from hpf_core.testing import data, general, models, onlookers, shapes, tensors, terms
+from hpf_core.testing import data, general, models, onlookers, shapes, tensors, terms, transforms
 from hpf_core.testing.clause import Broken, Clause, Finding, NotApplicable
 from hpf_core.testing.subject import Options, Subject
 
@@ -17,6 +17,7 @@ CLAUSES: tuple[Clause, ...] = (
     *models.CLAUSES,
     *data.CLAUSES,
     *terms.CLAUSES,
+    *transforms.CLAUSES,
     *onlookers.CLAUSES,
     *tensors.CLAUSES,
 )

@@ -1,4 +1,4 @@
-"""Clauses for transforms and observers."""
+"""Clauses for observers."""
 
 from __future__ import annotations
 
@@ -7,42 +7,15 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from hpf_core.errors import nearest
 from hpf_core.interfaces import Observer
-from hpf_core.testing import scene
 from hpf_core.testing.clause import Broken, clause, need
 from hpf_core.testing.subject import Subject
 
 EVENTS = tuple(name for name, value in vars(Observer).items() if inspect.isfunction(value) and not name.startswith("_"))
 """What an observer is told of."""
-
-
-@clause("applies to", "it says which images it changes, and leaves labelled points where they are", "transform")
-def applies_to(subject: Subject) -> None:
-    transform = subject.built.plugin
-    images = transform.applies_to
-    right = isinstance(images, frozenset) and images and images <= {"real", "synthetic"}
-    need(right, f"applies_to is {images!r}: a frozenset of 'real', 'synthetic' or both")
-    if "synthetic" not in images:
-        return
-    points = subject.inputs["points"]
-    with torch.no_grad():
-        _, back = transform(subject.inputs["depth"], scene.generator())
-        gap = float((back(points) - points).abs().max())
-    need(
-        gap == 0, f"it moves points by {gap:.3g} mm, and applies to synthetic images, whose labels stay where they are"
-    )
-
-
-@clause("draws", "its draws follow the generator that it is given", "transform")
-def draws(subject: Subject) -> None:
-    depth = subject.inputs["depth"]
-    with torch.no_grad():
-        one, other = (subject.built.plugin(depth, scene.generator(3))[0] for _ in range(2))
-    need(torch.equal(one, other), "the same generator gives other images")
 
 
 @clause("events", "it watches at least one event, by its right name, and takes what a run tells it", "observer")
@@ -135,4 +108,4 @@ def _tell(observer: Observer, name: str, details: tuple[Any, ...]) -> None:
         raise Broken(f"{name}() raises {type(error).__name__}: {error}") from error
 
 
-CLAUSES = (applies_to, draws, events, whole_run)
+CLAUSES = (events, whole_run)

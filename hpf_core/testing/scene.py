@@ -24,9 +24,17 @@ MAPS = 16
 """Side of the maps of invented estimates, pixels."""
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    """A generator on the host."""
-    return torch.Generator().manual_seed(seed)
+class _OnMeta(torch.Generator):
+    """A generator whose device is `meta`, which torch doesn't have: what it draws has a shape and no values."""
+
+    device = torch.device("meta")
+
+
+def generator(seed: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on a device, which may be `meta`."""
+    device = torch.device(device)
+    made = _OnMeta() if device.type == "meta" else torch.Generator(device)
+    return made.manual_seed(seed)
 
 
 def hands(hand: HandModel, count: int, seed: int = 0) -> Tensor:
@@ -125,7 +133,7 @@ def taken(found: Estimate, rows: Tensor) -> Estimate:
 def degenerate_points(hand: HandModel) -> dict[str, Tensor]:
     """(2, J, 3) mm each: hands that no hand takes."""
     ordinary = hands(hand, 2, seed=7)
-    # Whole numbers of mm, so that every link is exactly parallel to every other: the arc cosine's slope is endless there.
+    # Whole numbers of mm, so that links are exactly parallel to each other: the arc cosine's slope is endless there.
     line = torch.zeros_like(ordinary)
     line[..., 0] = 4.0 * (torch.arange(ordinary.shape[1], dtype=ordinary.dtype) - ordinary.shape[1] // 2)
     return {

@@ -12,8 +12,9 @@ from torch import Tensor
 from hpf_core.frames import Estimate
 from hpf_core.interfaces import Kind, Term
 from hpf_core.testing import scene
+from hpf_core.testing.calls import value_of
 from hpf_core.testing.clause import clause, need
-from hpf_core.testing.subject import Subject, value_of
+from hpf_core.testing.subject import Subject
 
 _FLOATS = (torch.float32, torch.float64)
 _KINDS: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior", "transform", "refiner")

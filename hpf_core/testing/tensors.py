@@ -8,17 +8,32 @@ import torch
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hpf_core.energy import reduce
 from hpf_core.interfaces import Kind, Term
 from hpf_core.testing import scene
+from hpf_core.testing.calls import on, value_of
 from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
-from hpf_core.testing.subject import Built, Subject, on, value_of
+from hpf_core.testing.subject import Built, Subject
 
-IN_THE_STEP: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior")
-"""What a training step runs: no value may be read back, and it must be one graph."""
-DIFFERENTIABLE: tuple[Kind, ...] = (*IN_THE_STEP, "transform")
-TENSORS: tuple[Kind, ...] = (*DIFFERENTIABLE, "refiner")
+COMPILED: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior")
+"""What a training step may compile, to one graph, and run under autocast."""
+IN_THE_STEP: tuple[Kind, ...] = (*COMPILED, "transform")
+"""What a training step runs: no value may be read back, and gradients flow through it."""
+PER_ITEM: tuple[Kind, ...] = (*COMPILED, "refiner")
+TENSORS: tuple[Kind, ...] = (*IN_THE_STEP, "refiner")
+
+
+class _NoDrawOnTheHost(TorchDispatchMode):
+    """Refuses random numbers that a generator draws on the CPU, where one of a GPU can't."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        given = (*args, *(kwargs or {}).values())
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and any(isinstance(value, torch.Generator) for value in given):
+            need(made.device.type != "cpu", "it draws random numbers on the CPU: say device=generator.device")
+        return made
 
 
 @clause(
@@ -38,7 +53,10 @@ def meta_device(subject: Subject) -> None:
                 "register_buffer(..., persistent=False), which moves along",
             )
     try:
-        found = subject.run(built, on("meta", subject.inputs))
+        with _NoDrawOnTheHost():
+            found = subject.run(built, on("meta", subject.inputs))
+    except Broken:
+        raise
     except Exception as error:
         raise Broken(f"on the device `meta` it fails: {type(error).__name__}: {_first_line(error)}") from error
     for name, value in wanted.items():
@@ -82,7 +100,7 @@ def finite(subject: Subject) -> None:
                 need(torch.isfinite(value.grad).all(), f"the gradient on {name} isn't finite with {what}")
 
 
-@clause("gradient", "a gradient flows through it to what is learnt", *DIFFERENTIABLE)
+@clause("gradient", "a gradient flows through it to what is learnt", *IN_THE_STEP)
 def gradient(subject: Subject) -> None:
     built = subject.fresh()
     inputs, followed = subject.followed(built, subject.inputs)
@@ -97,13 +115,11 @@ def gradient(subject: Subject) -> None:
     need(reached, f"no gradient reaches {names}")
 
 
-@clause("batch order", "each item is judged alike wherever it stands in the batch, and alone as with others", *TENSORS)
+@clause("batch order", "each item is judged alike wherever it stands in the batch, and alone as with others", *PER_ITEM)
 def batch_order(subject: Subject) -> None:
     plugin = subject.built.plugin
     if isinstance(plugin, Term) and plugin.sequential:
         raise NotApplicable("it declares that it reads sequences")
-    if subject.spec.kind == "transform":
-        raise NotApplicable("a transform's random draws belong to places in the batch")
     if subject.spec.kind == "data_term":
         _frame_order(subject)
         return
@@ -143,27 +159,29 @@ def save_and_load(subject: Subject) -> None:
     need(not differs, f"with its own weights loaded, {differs}: some state isn't saved")
 
 
-@clause("compile", "torch.compile makes one graph of it (fullgraph), which gives the same", *IN_THE_STEP)
+@clause("compile", "torch.compile makes one graph of it (fullgraph), with the same values and gradients", *COMPILED)
 def compiles(subject: Subject) -> None:
     built = subject.fresh()
     inputs, followed = subject.followed(built, subject.inputs)
     wanted = subject.run_in_step(built, inputs)
+    slopes = _slopes(wanted, followed)
     torch._dynamo.reset()
     compiled = torch.compile(lambda given: subject.run_in_step(built, given), backend="aot_eager", fullgraph=True)
     try:
         found = compiled(inputs)
-        moving = [v.double().sum() for v in found.values() if v.requires_grad]
-        if moving and followed:
-            torch.stack(moving).sum().backward()
+        others = _slopes(found, followed)
     except Exception as error:
         raise Broken(f"torch.compile(fullgraph=True) fails: {_first_line(error)}") from error
     finally:
         torch._dynamo.reset()
     differs = same(found, wanted, 1e-3, 1e-2)
     need(not differs, f"compiled, {differs}")
+    for name, slope in slopes.items():
+        differs = same({name: others[name]}, {name: slope}, 0, 1e-3 * float(slope.abs().max()))
+        need(not differs, f"compiled, the gradient on {differs}")
 
 
-@clause("autocast", "under bfloat16 autocast its geometry stays in float32, and its results near", *IN_THE_STEP)
+@clause("autocast", "under bfloat16 autocast its geometry stays in float32, and its results near", *COMPILED)
 def autocast(subject: Subject) -> None:
     built = subject.fresh()
     with torch.no_grad():
@@ -221,6 +239,23 @@ def _by_item(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
         value = value_of(subject, built, inputs)
         return {"values": value.values, "weights": value.weights}
     return subject.run(built, inputs)
+
+
+def _slopes(found: dict[str, Tensor], followed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of all outputs on each tensor that is followed, 0 where there is none."""
+    # Each number counts by another factor: the sum of a softmax, say, has no gradient.
+    moving = [
+        (value.double().flatten() * torch.linspace(0.5, 1.5, value.numel(), dtype=torch.float64)).sum()
+        for value in found.values()
+        if value.requires_grad
+    ]
+    if not moving or not followed:
+        return {}
+    gradients = torch.autograd.grad(torch.stack(moving).sum(), list(followed.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(value) if gradient is None else gradient
+        for (name, value), gradient in zip(followed.items(), gradients, strict=True)
+    }
 
 
 def _first_line(error: BaseException) -> str:

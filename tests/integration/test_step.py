@@ -8,14 +8,26 @@ import torch
 
 from hpf_core.engine.build import build_parts
 from hpf_core.engine.draw import generator
-from hpf_core.engine.step import Batch, compute
+from hpf_core.engine.step import Batch, Place, compute
 from hpf_core.frames import ViewIndex
+from hpf_core.interfaces import Transform
+from hpf_core.testing import scene
+
+
+class Noisy(Transform):
+    """Leaves points in place, and so may apply to samples, too."""
+
+    applies_to = frozenset({"real", "synthetic"})
+
+    def forward(self, depth, generator):
+        noise = torch.randn(depth.shape, generator=generator, device=generator.device)
+        return depth + noise.to(depth), lambda points: points
 
 
 @pytest.fixture
 def stage(load):
     """The parts, the fit stage's energy and a batch of it."""
-    resolved = load()
+    resolved = load(sets=["transforms=[shrink]"])
     parts = build_parts(resolved)
     parts.prepare()
     plan = next(s for s in resolved.stages if s.name == "fit")
@@ -24,12 +36,15 @@ def stage(load):
     return parts, parts.energy(plan), Batch(frames, samples)
 
 
-def test_a_step_on_meta(stage):
-    """A stray CPU tensor, an `.item()` or a `nonzero` in the network, the fit or any term fails here, without a GPU."""
+@pytest.mark.parametrize("place", [None, Place(frame=1, frames=4, sample=3, samples=9)], ids=["alone", "shared"])
+def test_a_step_on_meta(stage, place):
+    """A stray CPU tensor, an `.item()` or a `nonzero` in a transform, the network, the fit or any term fails here,
+    without a GPU; also where other processes have a share of the batch."""
     parts, energy, batch = stage
+    parts = dataclasses.replace(parts, transforms=(*parts.transforms, Noisy()))
     parts.to("meta")
-    on_meta = Batch(batch.real.to("meta"), batch.synthetic.to("meta"))
-    value = compute(parts, energy.to("meta"), on_meta)
+    on_meta = Batch(batch.real.to("meta"), batch.synthetic.to("meta"), place)
+    value = compute(parts, energy.to("meta"), on_meta, scene.generator(0, "meta"))
     value.energy.total.backward()
     assert value.energy.total.device.type == "meta"
     assert all(p.grad is not None for p in parts.backbone.parameters())

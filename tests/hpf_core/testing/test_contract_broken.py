@@ -28,6 +28,7 @@ VALUES = "values = beyond.square().sum(-1).mean(-1)"
 FORWARD = "        beyond = (points.abs()"
 INIT = "        self.limit_mm = limit_mm\n"
 UNIT = '    unit = "mm^2"\n'
+DRAWN = "        draw = torch.rand(len(depth), generator=generator, device=generator.device).to(depth)\n"
 SAMPLE = "draw = torch.rand(2, count, generator=generator, device=generator.device)"
 
 BROKEN: list[tuple[Kind, str, str, str, str]] = [
@@ -83,6 +84,16 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         "the tensor first stays behind on the CPU: make it a buffer",
     ),
     ("renderer", "meta device", "axis = grid.axis(points.device, points.dtype)", "axis = grid.axis()", "meta"),
+    ("transform", "meta device", DRAWN, DRAWN + "        depth.mean().item()\n", "item"),
+    ("transform", "meta device", DRAWN, DRAWN + "        draw = draw * (draw[0].item() > 0.5)\n", "item"),
+    ("transform", "meta device", DRAWN, DRAWN + "        draw = draw.numpy()\n", "numpy"),
+    (
+        "transform",
+        "meta device",
+        ", device=generator.device",
+        "",
+        "random numbers on the CPU: say device=generator.device",
+    ),
     ("prior", "no mutation", FORWARD, "        points.clamp_(-50, 50)\n" + FORWARD, "changes its input points"),
     (
         "data_term",
@@ -158,6 +169,21 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         "        if points.sum() > 0:\n            points = points + 0\n" + FORWARD,
         "fullgraph",
     ),
+    (
+        "prior",
+        "compile",
+        VALUES,
+        VALUES
+        + "\n        if torch.compiler.is_compiling():\n            values = 1.01 * values - 0.01 * values.detach()",
+        "compiled, the gradient on points differs",
+    ),
+    (
+        "backbone",
+        "compile",
+        "half_cube_mm))\n",
+        "half_cube_mm))\n        if torch.compiler.is_compiling():\n            found = found.detach() + 0 * found\n",
+        "compiled, the gradient on",
+    ),
     ("prior", "autocast", VALUES, "values = (beyond.flatten(1) @ beyond.flatten(1).T).diagonal()", "float32"),
     # Hands, renderers, backbones.
     ("hand", "names and indices", "(3, 5), (1,), 0", "(3, 6), (1,), 0", "fingertips has a number"),
@@ -216,6 +242,20 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         FORWARD,
         "        points.register_hook(lambda grad: 2 * grad)\n" + FORWARD,
         "gradient of the other",
+    ),
+    (
+        "prior",
+        "weight 0",
+        FORWARD,
+        "        points.register_hook(lambda grad: 1.00005 * grad)\n" + FORWARD,
+        "even at weight 0: on real.points differs",
+    ),
+    (
+        "data_term",
+        "weight 0",
+        ".square().sum(-1)\n",
+        ".square().sum(-1) + (0 * fit.real.heatmaps).sqrt().sum()\n",
+        "even at weight 0: on real.heatmaps differs by up to inf",
     ),
     ("prior", "weight 0", VALUES, "values = beyond.square().sum((-1, -2)) / 0", "the loss is nan"),
     (
@@ -291,7 +331,32 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     # Transforms and observers.
     ("transform", "applies to", '{"real"}', '{"real", "synthetic"}', "labels stay where they are"),
     ("transform", "applies to", '{"real"}', '{"reel"}', "applies_to is"),
+    ("transform", "applies to", '{"real"}', '{"synthetic"}', "labels stay where they are"),
     ("transform", "draws", "generator=generator, ", "", "same generator gives other images"),
+    ("transform", "draws", "generator=generator", "generator=torch.Generator().manual_seed(7)", "generator isn't used"),
+    ("transform", "draws", "- push[:, None]]", "- push[:, None] * torch.rand(())]", "ways back: points differs"),
+    (
+        "transform",
+        "images apart",
+        "push = self.most_mm * (2 * draw - 1)",
+        "push = self.most_mm * (2 * draw - 1) + 0.1 * depth.mean()",
+        "with the other images empty, of image 0 depth differs",
+    ),
+    (
+        "transform",
+        "images apart",
+        "z - push[:, None]]",
+        "z - z.mean() - push[:, None]]",
+        "of image 0 points differs",
+    ),
+    (
+        "transform",
+        "images apart",
+        "        push = ",
+        "        draw = torch.where(depth.flatten(1).amin(1) < 0, torch.rand(int((depth < 0).sum()) + len(depth), "
+        "generator=generator)[-len(depth) :], draw)\n        push = ",
+        "with the other images empty",
+    ),
     (
         "observer",
         "events",

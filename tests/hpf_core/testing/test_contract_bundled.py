@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpf_core.geometry import Grid
-from hpf_core.interfaces import Build
+from hpf_core.interfaces import Build, Kind
 from hpf_core.plugins import PluginHost
 from hpf_core.synthesis.simulate import CaptureConfig, simulate
 from hpf_core.testing import contract
@@ -39,19 +39,25 @@ SMALL: dict[str, Any] = {
 }
 """Options that make plugins quick, or without which they don't work."""
 
+OTHERWISE: dict[str, tuple[Kind, str, dict[str, Any]]] = {
+    "spheres_measured": ("renderer", "spheres", {"radii": "measured"}),
+    "sphere_mesh_measured": ("renderer", "sphere_mesh", {"radii": "measured"}),
+    "supervised_on_points": ("data_term", "supervised", {"on": "points"}),
+    "supervised_on_both": ("data_term", "supervised", {"on": "both", "depth_outside": "free"}),
+    "m2d_as_printed": ("data_term", "m2d", {"background": "far", "forearm": "keep", "loss": "squared"}),
+    "multiview_least_variance": ("data_term", "multiview", {"average": "least_variance"}),
+    "vae_as_the_authors": ("prior", "vae", {**SMALL["vae"], "centre": "crop", "judge": "mean_square"}),
+    "bone_length_as_the_authors": ("prior", "bone_length", {"pairs": "segments", "loss": "linear"}),
+    "collision_fixed": ("prior", "collision", {"mode": "fixed"}),
+    "collision_radii": ("prior", "collision", {"mode": "radii"}),
+}
+"""Options that change what is computed: kind, plugin and options of each."""
+
 for _offer in HOST.registered():
     _spec = _offer.spec
     globals()[f"test_{_spec.kind}_{_spec.name}"] = contract(_spec, SMALL.get(_spec.name))
-
-test_renderer_spheres_measured = contract(HOST.get("renderer", "spheres").spec, {"radii": "measured"})
-test_renderer_sphere_mesh_measured = contract(HOST.get("renderer", "sphere_mesh").spec, {"radii": "measured"})
-test_data_term_m2d_as_printed = contract(
-    HOST.get("data_term", "m2d").spec, {"background": "far", "forearm": "keep", "loss": "squared"}
-)
-test_data_term_multiview_least_variance = contract(
-    HOST.get("data_term", "multiview").spec, {"average": "least_variance"}
-)
-test_prior_collision_radii = contract(HOST.get("prior", "collision").spec, {"mode": "radii"})
+for _name, (_kind, _plugin, _options) in OTHERWISE.items():
+    globals()[f"test_{_kind}_{_name}"] = contract(HOST.get(_kind, _plugin).spec, _options)
 
 
 def test_no_bundled_plugin_is_left_out() -> None:
