@@ -531,6 +531,11 @@ def test_a_term_on_sequences_is_exempt_from_their_order(made: Make) -> None:
     assert judged(clause, Subject(spec)).status == "not applicable"
 
 
+def test_a_transform_may_draw_nothing(made: Make) -> None:
+    spec = made("transform", (DRAWN, "        draw = torch.full((len(depth),), 0.9, device=depth.device)\n"))
+    assert "broken" not in _statuses(check(spec)).values()
+
+
 def test_any_failure_of_a_plugin_is_a_finding(made: Make) -> None:
     spec = made("prior", (FORWARD, "        raise KeyError('thumb')\n" + FORWARD))
     found = {finding.clause.name: finding for finding in check(spec)}
