@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,7 @@ class CropPlan:
         centres = self.known[row] if self.known is not None else self._start(images, returned)
         for path, centre in zip(paths, centres, strict=True):
             if not np.isfinite(centre).all() or centre[2] <= 1.0:
-                raise DataError(f"{path} has no centre to crop around.")
+                raise DataError(f"{path} has no centre to crop around: {self._why_no_centre()}.")
         for view, centre in enumerate(centres):
             made = crop(images[view], returned[view], nyu_layout.CAMERA, centre, self.grid, self.turned)
             values["depth"][place, view] = np.rint(made.depth * PER_MM)
@@ -103,6 +105,12 @@ class CropPlan:
             if view == 0:
                 values["to_camera"][place] = made.to_camera
         values["centres"][place] = centres
+
+    def _why_no_centre(self) -> str:
+        if self.known is None:
+            return "nothing that it shows is taken for a hand"
+        joint = nyu_layout.JOINTS[nyu_layout.PALM_CENTRE]
+        return f"{nyu_layout.LABELS_FILE} has no {joint} for it that is finite and before the camera"
 
     def _start(self, images: list[np.ndarray], returned: list[np.ndarray]) -> np.ndarray:
         """(V, 3) mm in each camera's frame, where all views together have the hand; NaN for views that see nothing."""
@@ -142,33 +150,81 @@ def cores() -> int:
 
 
 def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Callable[[WrittenChunk], None]) -> list[int]:
-    """Make chunks in other processes. Returns those that are left where processes can't be had, or die."""
+    """Make chunks in other processes. Returns those that are left where processes can't be had, or die.
+
+    Whatever ends it before its time, Ctrl-C among it, ends them at once: a chunk counts only when `done` has it.
+    """
     # Not by a plain fork: this process may have threads. A fork server imports what is heavy once for all.
     ways = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in ways else "spawn")
-    if "forkserver" in ways:
-        context.set_forkserver_preload([__name__])
-    ahead, standing = iter(chunks), set()
-    with _script_left_alone(), ProcessPoolExecutor(processes, context, _begin, (plan,)) as pool:
-        try:
-            # Two for each process: enough to keep it busy, and few to wait for after Ctrl-C.
-            waiting: set[Future[WrittenChunk]] = {pool.submit(_make, chunk) for chunk in islice(ahead, 2 * processes)}
-            while waiting:
-                ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    written = future.result()
-                    done(written)
-                    standing.add(written.chunk)
-                waiting |= {pool.submit(_make, chunk) for chunk in islice(ahead, len(ready))}
-        except BrokenProcessPool:
-            warnings.warn(
-                "A process that cropped images ended before its time (is memory short?); the rest is done by one.",
-                CroppingWarning,
-                stacklevel=4,
-            )
-        finally:
-            pool.shutdown(cancel_futures=True)
+    ahead, standing, others = iter(chunks), set(), set(multiprocessing.active_children())
+    with _script_left_alone():
+        if "forkserver" in ways:
+            _serve_forks(context)
+        with ProcessPoolExecutor(processes, context, _begin, (plan,)) as pool:
+            try:
+                # Two for each process: enough to keep it busy.
+                waiting = _submitted(pool, islice(ahead, 2 * processes))
+                while waiting:
+                    ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        written = future.result()
+                        done(written)
+                        standing.add(written.chunk)
+                    waiting |= _submitted(pool, islice(ahead, len(ready)))
+            except (BrokenProcessPool, EOFError):  # the second, of a fork server
+                warnings.warn(
+                    "A process that cropped images ended before its time (is memory short?); the rest is done by one.",
+                    CroppingWarning,
+                    stacklevel=4,
+                )
+            except BaseException:
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
     return [chunk for chunk in chunks if chunk not in standing]
+
+
+def _serve_forks(context: BaseContext) -> None:
+    """Have a fork server that is ready: processes then start in no time. Ctrl-C is heard while it imports; it itself
+    and its processes never hear it, for a terminal gives it to all of them, and they would die where they stand."""
+
+    def begin() -> None:
+        context.set_forkserver_preload([__name__])
+        resource_tracker.ensure_running()  # beforehand: it leaves the signal let through
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of this thread, and of what it starts
+        with suppress(EOFError, OSError):  # it was ended
+            forkserver.ensure_running()
+            first = context.Process(target=int)  # type: ignore[attr-defined]
+            first.start()
+            first.join()
+
+    beginning = threading.Thread(target=begin, daemon=True)
+    beginning.start()
+    try:
+        beginning.join()
+    except BaseException:
+        # It would end with this process too, but only when it has imported all. Nothing public tells its number.
+        server = getattr(forkserver, "_forkserver", None)
+        if (number := getattr(server, "_forkserver_pid", None)) is not None:
+            os.kill(number, signal.SIGKILL)
+        raise
+
+
+def _submitted(pool: ProcessPoolExecutor, chunks: Iterable[int]) -> set[Future[WrittenChunk]]:
+    """Chunks as work for the pool. A process that it starts for them is whole before Ctrl-C acts."""
+    heard: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number)) if in_main else None
+    try:
+        return {pool.submit(_make, chunk) for chunk in chunks}
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
@@ -192,7 +248,7 @@ def _begin(plan: CropPlan) -> None:
     global _plan
     _plan = plan
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of them; the one that they work for answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

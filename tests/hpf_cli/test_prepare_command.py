@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -151,9 +153,69 @@ def test_what_was_killed_goes_on_to_the_same_bytes(
 
 
 def standing(cache: Path) -> int:
-    """Number of chunks that the unfinished crops' journal tells of."""
+    """Number of chunks that the unfinished crops' journal tells of; -1 where there is none yet."""
     journals = list(cache.glob("captures/*/train/.crops-*-partial/journal.jsonl"))
-    return len(journals[0].read_text().splitlines()) - 1 if journals else 0
+    return len(journals[0].read_text().splitlines()) - 1 if journals else -1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes")
+@pytest.mark.parametrize("chunks", [0, 1], ids=["while processes start", "while two processes crop"])
+def test_ctrl_c_ends_all_processes_and_going_on_comes_to_the_same_bytes(
+    root: Path, whole: Path, tmp_path: Path, chunks: int
+) -> None:
+    cache = tmp_path / "cache"
+    # A shell that starts something in the background has it ignore SIGINT, and so would what runs these tests.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + HERE[1]
+    words = [sys.executable, "-c", heard, *HERE[2:], str(root), "--out", str(cache), "--jobs", "2"]
+    child = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    until = time.monotonic() + 100
+    while standing(cache) < chunks and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all of them
+    pressed = time.monotonic()
+    try:
+        _, said = child.communicate(timeout=100)
+    finally:
+        left = group(child.pid)
+        if left:
+            os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode == 0:
+        pytest.skip("it was done before it could be interrupted")
+    assert child.returncode == 130, said
+    assert said.splitlines()[-1] == "interrupted"
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert "ended before its time" not in said
+    assert left == []
+    assert time.monotonic() - pressed < 60  # a second on a machine that does nothing else
+    (unfinished,) = cache.glob("captures/*/train/.crops-*-partial")
+    assert chunks <= standing(cache) < CHUNKS
+    assert {path.name for path in unfinished.iterdir()} == {
+        "journal.jsonl", "depth.npy", "state.npy", "to_rig.npy", "to_camera.npy", "centres.npy"
+    }  # fmt: skip
+    assert prepare(root, cache, "--jobs", 1).exit_code == 0
+    assert digest(cache) == digest(whole)
+
+
+def group(number: int) -> list[str]:
+    """The processes of a group that haven't ended within a few seconds."""
+    until = time.monotonic() + 20
+    while True:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, state, _, of = re.fullmatch(
+                    r"\d+ \((.*)\) (\S) (\d+) (\d+) .*", path.read_text().strip()
+                ).groups()  # type: ignore[union-attr]
+            except OSError:
+                continue
+            if int(of) == number and state not in "ZX":
+                found.append(name)
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
 
 
 def test_a_script_that_prepares_at_its_top_level_comes_to_an_end(root: Path, whole: Path, tmp_path: Path) -> None:
