@@ -1,4 +1,5 @@
-"""Small files of MANO's format for the tests: a hand of tubes that no one ever scanned, pickled as Python 2 did it.
+"""Small files of MANO's format for the tests: a hand of tubes that no one ever scanned, pickled as Python 2 did it; and
+MANO's skinning in plain loops.
 
 The hand is right, in metres and in the frame of MANO's right hand: fingers along -x, the palm's surface towards -y, the
 thumb's side towards +z. It has MANO's joints and keys, and fewer vertices.
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import pickle
 import struct
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from safetensors.numpy import load_file
 
 AROUND = 8
 # Where each finger begins (x, y, z), its segments' lengths and its radius, mm: index, middle, little, ring, thumb.
@@ -197,3 +200,68 @@ class _Skin:
         if root is not None:
             begin = self._vertex(root, at_root or weights)
             self.faces += [(rings[0][b], begin, rings[0][a]) for a, b in pairs]
+
+
+# ------------------------------------------------------------------------------------------------- plain float64 loops
+
+
+def rodrigues(vector: np.ndarray) -> np.ndarray:
+    angle = math.sqrt(float(vector @ vector))
+    if angle == 0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array(
+        [
+            [c + x * x * (1 - c), x * y * (1 - c) - z * s, x * z * (1 - c) + y * s],
+            [y * x * (1 - c) + z * s, c + y * y * (1 - c), y * z * (1 - c) - x * s],
+            [z * x * (1 - c) - y * s, z * y * (1 - c) + x * s, c + z * z * (1 - c)],
+        ]
+    )
+
+
+def reference(file: Path, angles: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and joints (16, 3) m in MANO's frame, the wrist not turned: Eqs. 2-4 and 6-10 of SMPL, one number
+    after the other.
+
+    Args:
+        file: the converted model.
+        angles: (15, 3) rad, whole rotation vectors.
+        shape: (10,).
+    """
+    model = {name: values.astype(np.float64) for name, values in load_file(file).items()}
+    count = len(model["v_template"])
+    rotations = [np.eye(3)] + [rodrigues(vector) for vector in angles]
+    shaped = model["v_template"].copy()
+    for v in range(count):
+        for b in range(10):
+            shaped[v] += shape[b] * model["shapedirs"][v, :, b]
+    straight = np.zeros((16, 3))
+    for j in range(16):
+        for v in range(count):
+            straight[j] += model["regressor"][j, v] * shaped[v]
+    blended = shaped.copy()
+    for v in range(count):
+        entry = 0
+        for j in range(1, 16):
+            for row in range(3):
+                for column in range(3):
+                    share = rotations[j][row, column] - (1.0 if row == column else 0.0)
+                    blended[v] += share * model["posedirs"][v, :, entry]
+                    entry += 1
+    world = []
+    for j in range(16):
+        own = np.eye(4)
+        own[:3, :3] = rotations[j]
+        parent = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)[j]
+        own[:3, 3] = straight[j] - (straight[parent] if parent >= 0 else 0)
+        world.append(own if parent < 0 else world[parent] @ own)
+    skin = np.zeros((count, 3))
+    for v in range(count):
+        mixed = np.zeros((4, 4))
+        for j in range(16):
+            back = np.eye(4)
+            back[:3, 3] = -straight[j]
+            mixed += model["weights"][v, j] * (world[j] @ back)
+        skin[v] = (mixed @ [*blended[v], 1.0])[:3]
+    return skin, np.array([transform[:3, 3] for transform in world])

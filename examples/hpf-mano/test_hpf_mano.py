@@ -17,7 +17,7 @@ import torch
 from hpf_mano import anatomy, surface
 from hpf_mano.convert import main
 from hpf_mano.plugin import SPEC, ManoConfig
-from mano_files import little_hand, write_pickle
+from mano_files import little_hand, reference, rodrigues, write_pickle
 from safetensors.numpy import load_file, save_file
 
 from hpf_core import recipe as recipes
@@ -63,69 +63,7 @@ def drawn(count: int, seed: int = 0, **options):
     return made, pose, shape
 
 
-# ------------------------------------------------------------------------------------------------- plain float64 loops
-
-
-def rodrigues(vector: np.ndarray) -> np.ndarray:
-    angle = math.sqrt(float(vector @ vector))
-    if angle == 0:
-        return np.eye(3)
-    x, y, z = vector / angle
-    c, s = math.cos(angle), math.sin(angle)
-    return np.array(
-        [
-            [c + x * x * (1 - c), x * y * (1 - c) - z * s, x * z * (1 - c) + y * s],
-            [y * x * (1 - c) + z * s, c + y * y * (1 - c), y * z * (1 - c) - x * s],
-            [z * x * (1 - c) - y * s, z * y * (1 - c) + x * s, c + z * z * (1 - c)],
-        ]
-    )
-
-
-def reference(file: Path, angles: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and joints (16, 3) m in MANO's frame, the wrist not turned: Eqs. 2-4 and 6-10 of SMPL, one number
-    after the other.
-
-    Args:
-        file: the converted model.
-        angles: (15, 3) rad, whole rotation vectors.
-        shape: (10,).
-    """
-    model = {name: values.astype(np.float64) for name, values in load_file(file).items()}
-    count = len(model["v_template"])
-    rotations = [np.eye(3)] + [rodrigues(vector) for vector in angles]
-    shaped = model["v_template"].copy()
-    for v in range(count):
-        for b in range(10):
-            shaped[v] += shape[b] * model["shapedirs"][v, :, b]
-    straight = np.zeros((16, 3))
-    for j in range(16):
-        for v in range(count):
-            straight[j] += model["regressor"][j, v] * shaped[v]
-    blended = shaped.copy()
-    for v in range(count):
-        entry = 0
-        for j in range(1, 16):
-            for row in range(3):
-                for column in range(3):
-                    share = rotations[j][row, column] - (1.0 if row == column else 0.0)
-                    blended[v] += share * model["posedirs"][v, :, entry]
-                    entry += 1
-    world = []
-    for j in range(16):
-        own = np.eye(4)
-        own[:3, :3] = rotations[j]
-        parent = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)[j]
-        own[:3, 3] = straight[j] - (straight[parent] if parent >= 0 else 0)
-        world.append(own if parent < 0 else world[parent] @ own)
-    skin = np.zeros((count, 3))
-    for v in range(count):
-        mixed = np.zeros((4, 4))
-        for j in range(16):
-            back = np.eye(4)
-            back[:3, 3] = -straight[j]
-            mixed += model["weights"][v, j] * (world[j] @ back)
-        skin[v] = (mixed @ [*blended[v], 1.0])[:3]
-    return skin, np.array([transform[:3, 3] for transform in world])
+# ----------------------------------------------------------------------------------------------------------- skinning
 
 
 def angles_of(file: Path, coefficients: np.ndarray) -> np.ndarray:
