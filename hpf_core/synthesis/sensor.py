@@ -32,19 +32,22 @@ class _Losses(Config):
     baseline_mm: float = Field(
         default=75.0,
         ge=0,
-        description="Projector to camera, mm: how wide shadows are; 0 for none.",
+        description="Projector to camera, mm: how wide shadows are; 0 for none (a Kinect's, as in the code of Handa et "
+        "al. 2014).",
     )
     grazing_deg: float = Field(
         default=80.0,
         gt=0,
         le=90,
-        description="Surfaces turned away further than this return nothing, degrees.",
+        description="Surfaces turned away further than this return nothing, degrees; 90 for none (our choice: in "
+        "Nguyen et al. 2012 noise grows without bound towards 90).",
     )
     flying: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of edge pixels between both depths (time of flight).",
+        description="Share of edge pixels between both depths (our choice: none with structured light; most with time "
+        "of flight).",
     )
 
 
@@ -54,12 +57,23 @@ class Sensor(_Losses):
     step_per_mm: float = Field(
         default=2.9e-6,
         ge=0,
-        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm; 0 for none.",
+        description="Depth comes in steps of this x z^2 mm, 1.6 mm at 750 mm (measured, PrimeSense); 0 for none.",
     )
-    noise_steps: float = Field(default=0.3, ge=0, description="Standard deviation of the noise in depth, in steps.")
-    ragged_px: float = Field(default=0.5, ge=0, description="Standard deviation of pixels' sideways shift, pixels.")
-    blobs: float = Field(default=1.0, ge=0, description="Mean number of missing patches on and around the hand.")
-    blob_px: float = Field(default=4.0, gt=0, description="Mean radius of a missing patch, pixels.")
+    noise_steps: float = Field(
+        default=0.3,
+        ge=0,
+        description="Standard deviation of the noise in depth before it is rounded to steps, in steps (our choice; "
+        "measured inside of a flat palm of NYU, steps and all: 0.5-0.7 mm).",
+    )
+    ragged_px: float = Field(
+        default=0.5,
+        ge=0,
+        description="Standard deviation of pixels' sideways shift, pixels (as in the code of Handa et al. 2014).",
+    )
+    blobs: float = Field(
+        default=1.0, ge=0, description="Mean number of missing patches on and around the hand (our choice)."
+    )
+    blob_px: float = Field(default=4.0, gt=0, description="Mean radius of a missing patch, pixels (our choice).")
 
     def measure(
         self,
@@ -110,11 +124,12 @@ class CropNoise(_Losses):
         default=0.0,
         ge=0,
         le=1,
-        description="Each map's two noises are between this share and all of their strength; 1 as in authors' code.",
+        description="Each map's two noises are between this share and all of their strength (our choice, so that one "
+        "network serves clean cameras, too; authors' code: 1).",
     )
     distance_mm: tuple[float, float] = Field(
         default=(500.0, 1100.0),
-        description="The hand's distance from the camera, nearest and farthest, mm (NYU: 550-1,100).",
+        description="The hand's distance from the camera, nearest and farthest, mm (hands of NYU: 550-1,100).",
     )
     step_per_mm: float = Field(
         default=2.9e-6,
@@ -125,10 +140,11 @@ class CropNoise(_Losses):
         default=0.1,
         ge=0,
         le=1,
-        description="Share of edge pixels between both depths: few with structured light, most with time of flight.",
+        description="Share of edge pixels between both depths: few with structured light, most with time of flight "
+        "(our choice).",
     )
-    blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image (ours).")
-    blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm (ours).")
+    blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image (our choice).")
+    blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm (our choice).")
 
     @field_validator("distance_mm")
     @classmethod

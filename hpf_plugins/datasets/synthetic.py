@@ -38,25 +38,38 @@ class SyntheticConfig(Config):
         180.0,
         ge=0,
         le=180,
-        description="How far the palm turns away from the camera at most, degrees; 180 for all views.",
+        description="How far the palm turns away from the camera at most, degrees; 180 for all views (as in authors' "
+        "code).",
     )
     roll_deg: float = Field(
-        180.0, ge=0, le=180, description="How far the hand is turned in the image at most, degrees; 180 for all turns."
+        180.0,
+        ge=0,
+        le=180,
+        description="How far the hand is turned in the image at most, degrees; 180 for all turns (as in authors' "
+        "code).",
     )
     sideways_mm: float = Field(
-        15.0, ge=0, le=100, description="The palm's centre lies within +- this of the crop's, across and down, mm."
+        15.0,
+        ge=0,
+        le=100,
+        description="The palm's centre lies within +- this of the crop's along x and y, mm (authors' code).",
     )
     depth_mm: tuple[float, float] = Field(
-        (-15.0, 35.0), description="The palm's centre lies this far behind the crop's, from and to, mm."
+        (-15.0, 35.0),
+        description="The palm's centre lies this far behind the crop's, along z, away from the camera, from and to, mm "
+        "(our choice: a surface, which crops are centred on without labels, lies before the palm's centre; authors' "
+        "code: [-35, 15]).",
     )
-    forearm: float = Field(0.9, ge=0, le=1, description="Share of the samples that have a stub of forearm.")
+    forearm: float = Field(
+        0.9, ge=0, le=1, description="Share of the samples that have a stub of forearm (our choice)."
+    )
     forearm_mm: tuple[float, float] = Field(
-        (30.0, 200.0), description="Shortest and longest stub of forearm, mm; the crop's cube cuts it too."
+        (30.0, 200.0), description="Shortest and longest stub of forearm, mm; the crop's cube cuts it too (our choice)."
     )
     stretch: tuple[float, float] = Field(
         (1.0, 1.0),
         description="Width, height and depth of each sample are stretched by factors of their own between these two, "
-        "about the palm's centre (authors' code: [0.85, 0.95]).",
+        "about the palm's centre (our choice: none; authors' code: [0.85, 0.95]).",
     )
     noise: Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise | Literal["off", False])] = (
         Field(CropNoise(), description="What a sensor would do to the maps; `off`: nothing.")
@@ -164,5 +177,5 @@ SPEC = PluginSpec(
     config=SyntheticConfig,
     factory=_make,
     summary="labelled depth maps of the hand model's skin, with forearm and noise, generated online",
-    source="Wan et al., CVPR 2019, Sec. 4.1; noise and jitter as in their code",
+    source="Wan et al., CVPR 2019, Sec. 4.1; noise, views and sideways jitter as in their code, depth jitter our own",
 )

@@ -24,22 +24,24 @@ _POINTS_OF_A_FINGER = len(anatomy.FINGER_POINTS)
 class Spheres41Config(Config):
     """Who the sampled hands are. 1 is the neutral hand, a mean adult's, 187 mm from the wrist to the tip.
 
-    The default sizes go from the 5th percentile of women's hand length to the 95th of men's (Gordon et al. 1989).
+    The default sizes go from the 5th percentile of women's hand length to the 95th of men's (Gordon et al. 1989). How
+    far proportions vary about that, the other three ranges, is our choice.
     """
 
     size_range: tuple[float, float] = Field(
-        (0.88, 1.13), description="smallest and largest overall size, as a factor of the neutral hand"
+        (0.88, 1.13),
+        description="smallest and largest overall size, as a factor of the neutral hand (Gordon et al. 1989)",
     )
     finger_range: tuple[float, float] = Field(
-        (0.95, 1.05), description="shortest and longest finger, as a factor of what the overall size gives"
+        (0.95, 1.05), description="shortest and longest finger, as a factor of what the overall size gives (our choice)"
     )
     thickness_range: tuple[float, float] = Field(
         (0.90, 1.10),
         description="thinnest and thickest fingers and palm, as a factor of what the overall size gives; rendering "
-        "only, no point moves",
+        "only, no point moves (our choice)",
     )
     palm_width_range: tuple[float, float] = Field(
-        (0.94, 1.06), description="narrowest and widest palm, as a factor of what the overall size gives"
+        (0.94, 1.06), description="narrowest and widest palm, as a factor of what the overall size gives (our choice)"
     )
 
     @field_validator("*")
