@@ -48,12 +48,13 @@ def evaluate(
 
     Errors are in mm, over all joints and frames; a frame counts as a success at 20 mm when all of its joints are within
     20 mm. Where the labels tell who is shown, people are reported separately. With --labels, runs are measured by what
-    they predicted, beside the files. --out draws all of them in one figure and one table, with published ones.
+    they predicted, beside the files. --out draws all of them in one figure and one table, with published ones; without
+    --labels the stages of one run, or several runs of the same data, by the annotation that they keep.
 
     \b
     Example:
         hpf eval v2v_posenet.txt feedback.txt --labels labels_test.txt --protocol nyu
-        hpf eval runs/quickstart-1 --json
+        hpf eval runs/quickstart-1 --out figures
         hpf eval runs/paper-1 v2v_posenet.txt --labels labels_test.txt --out figures
         hpf eval runs/paper-1 --write ours.txt --after fit
     """
@@ -64,13 +65,16 @@ def evaluate(
                 "folders of runs, such as runs/quickstart-1."
             )
     runs = [path for path in predictions if path.is_dir()]
-    _check_use(predictions, runs, labels, out, write, after)
+    _check_use(predictions, runs, labels, write, after)
     if out is not None:
         check_folder("--out", out)
     if write is not None:
         check_file("--write", write)
         _write_predictions(runs[0], write, after, protocol)
-    documents = _of_runs(runs, after) if labels is None else _against(predictions, labels, protocol, out, after)
+    if labels is not None:
+        documents = _against(predictions, labels, protocol, out, after)
+    else:
+        documents = _of_runs(runs, after) if out is None else _compared(runs, out, after)
     if as_json:
         show.emit_json({"evaluation": documents})
     else:
@@ -140,15 +144,12 @@ def _check_use(
     predictions: Sequence[Path],
     runs: Sequence[Path],
     labels: Path | None,
-    out: Path | None,
     write: Path | None,
     after: str | None,
 ) -> None:
     """Raises InputError where the options don't go together."""
     if labels is None and len(runs) < len(predictions):
         raise InputError("Prediction files are measured against labels: add --labels FILE.")
-    if labels is None and out is not None:
-        raise InputError("--out compares predictions by the same labels: add --labels FILE.")
     if write is not None and (len(runs) != 1 or len(predictions) != 1):
         raise InputError("--write writes what one run predicted: give the folder of that run alone.")
     if after is not None and not runs:
@@ -199,13 +200,26 @@ def _against(
 
     protocol = text_protocol(protocol_name)
     found = compare(paths, labels_path, protocol, after)
-    if not found.whole:
+    if len(found.labels.xyz) != protocol.frames:
         whose = "" if found.labels.subject is not None else "subjects can't be told apart, and "
         show.note(
             f"{labels_path} has {len(found.labels.xyz):,} of the {protocol.frames:,} frames of {protocol.title}: "
             f"{whose}the figures can't be compared with published ones."
         )
     if out is not None:
-        names = write_comparison(out, found)
-        show.note(f"wrote {', '.join(names[:-1])} and {names[-1]} to {out}")
-    return found.documents()
+        _say_written(write_comparison(out, found), out)
+    return found.documents
+
+
+def _compared(runs: Sequence[Path], out: Path, after: str | None) -> list[dict[str, Any]]:
+    """Runs, or the stages of one run, measured against the annotation that they keep."""
+    from hpf_core.evaluation.comparison import write_comparison
+    from hpf_core.evaluation.run_comparison import compare_runs
+
+    found = compare_runs(runs, after)
+    _say_written(write_comparison(out, found), out)
+    return [_of_run(document, Path(document["run"])) for document in found.documents]
+
+
+def _say_written(names: Sequence[str], out: Path) -> None:
+    show.note(f"wrote {', '.join(names[:-1])} and {names[-1]} to {out}")

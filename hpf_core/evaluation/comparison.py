@@ -18,6 +18,7 @@ from hpf_core.evaluation.joint_txt import LabelSet, read_labels
 from hpf_core.evaluation.labels import read_pair
 from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure
 from hpf_core.evaluation.protocols import TextProtocol
+from hpf_core.evaluation.published import PublishedMethod
 from hpf_core.evaluation.result import Evaluation, distinct_names, write_curves_csv, write_frames_csv
 from hpf_core.evaluation.run_predictions import RunPredictions, fitting, read_run
 
@@ -27,33 +28,20 @@ class Comparison:
     """Predictions that were measured against the same labels.
 
     Attributes:
-        protocol: whose joints, camera and test set.
+        title: whose labels, for people.
+        joints: K joint names.
         labels: the annotation.
-        evaluations: by name of a file or run, in the order in which they were given.
-        runs: the folder of each that is a run's.
+        measured: the figures by name of a file, run or stage, in the order in which they were given.
+        documents: as `hpf eval --json` lists them; a run's has its folder as `run`.
+        methods: what others published on the same frames; empty where these aren't a whole test set.
     """
 
-    protocol: TextProtocol
+    title: str
+    joints: tuple[str, ...]
     labels: LabelSet
-    evaluations: dict[str, Evaluation]
-    runs: dict[str, Path]
-
-    @property
-    def whole(self) -> bool:
-        """Whether the labels are the whole test set, so that published figures can stand beside."""
-        return len(self.labels.xyz) == self.protocol.frames
-
-    @property
-    def measured(self) -> dict[str, Measured]:
-        """The figures by name."""
-        return {name: each.measured for name, each in self.evaluations.items()}
-
-    def documents(self) -> list[dict[str, Any]]:
-        """As `hpf eval --json` lists them; a run's has its folder as `run`."""
-        return [
-            each.document() | ({"run": str(self.runs[name])} if name in self.runs else {})
-            for name, each in self.evaluations.items()
-        ]
+    measured: dict[str, Measured]
+    documents: list[dict[str, Any]]
+    methods: list[PublishedMethod]
 
 
 def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, after: str | None = None) -> Comparison:
@@ -88,8 +76,15 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
         )
         for name, (xyz, run) in zip(names, read, strict=True)
     }
-    runs = {name: run.run for name, (_, run) in zip(names, read, strict=True) if run}
-    return Comparison(protocol, labels, evaluations, runs)
+    folders = {name: {"run": str(run.run)} for name, (_, run) in zip(names, read, strict=True) if run}
+    return Comparison(
+        title=protocol.title,
+        joints=protocol.joints,
+        labels=labels,
+        measured={name: each.measured for name, each in evaluations.items()},
+        documents=[each.document() | folders.get(name, {}) for name, each in evaluations.items()],
+        methods=published.methods(protocol.name) if len(labels.xyz) == protocol.frames else [],
+    )
 
 
 def write_comparison(out: Path, found: Comparison) -> list[str]:
@@ -101,9 +96,8 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
     Raises:
         RunError: a file can't be written.
     """
-    protocol, measured = found.protocol, found.measured
-    methods = published.methods(protocol.name) if found.whole else []
-    title = f"{protocol.title}: {len(found.labels.xyz):,} frames"
+    measured, methods = found.measured, found.methods
+    title = f"{found.title}: {len(found.labels.xyz):,} frames"
     success_curves(
         out / "success_curve.png",
         {name: each.curve_max for name, each in measured.items()},
@@ -118,20 +112,20 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
         title,
         error="mean error of a frame's joints",
     )
-    per_joint_bars(out / "per_joint.png", {name: each.per_joint for name, each in measured.items()}, protocol.joints)
+    per_joint_bars(out / "per_joint.png", {name: each.per_joint for name, each in measured.items()}, found.joints)
     write_frames_csv(out / "frames.csv", measured, found.labels.subject, found.labels.subject_names)
     write_curves_csv(out / "curves.csv", measured)
     texts = {
         "table.md": markdown(measured, methods, title),
         "table.tex": latex(measured, methods, title),
-        "evaluation.json": json.dumps({"evaluation": found.documents()}, indent=2, allow_nan=False) + "\n",
+        "evaluation.json": json.dumps({"evaluation": found.documents}, indent=2, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
         _write(out / name, text)
     return ["success_curve.png", "success_curve_mean.png", "per_joint.png", "frames.csv", "curves.csv", *texts]
 
 
-def _is_given(method: published.PublishedMethod, measured: dict[str, Measured]) -> bool:
+def _is_given(method: PublishedMethod, measured: dict[str, Measured]) -> bool:
     """Whether that method's own predictions are measured here, so that its published points would say it twice."""
     return any(abs(each.mean - method.mean_error_mm) < 0.01 for each in measured.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -208,19 +209,124 @@ def test_needs_no_torch(files: tuple[Path, Path]) -> None:
 # ------------------------------------------------------------------------------- runs beside files, and what they write
 
 
-def _run_folder(folder: Path, joints: np.ndarray, truth: np.ndarray, protocol: TextProtocol = NYU) -> Path:
+def _run_folder(
+    folder: Path,
+    joints: np.ndarray,
+    truth: np.ndarray,
+    protocol: TextProtocol = NYU,
+    subject: np.ndarray | None = None,
+    data: str = "nyu",
+) -> Path:
     """The folder of a finished run with a stage and its control, whose last prediction is `joints` (F, K, 3) mm."""
     documents = []
     stages = {"pretrain": joints + 9.0, "fit": joints, "control": joints - 7.0}
     for after, predicted in stages.items():
-        found = measure(predicted, truth, joint_names=protocol.joints, fingertips=protocol.fingertips)
-        documents.append(Evaluation(after, "nyu", "test", "refined", found).document())
+        found = measure(
+            predicted,
+            truth,
+            joint_names=protocol.joints,
+            fingertips=protocol.fingertips,
+            subject=subject,
+            subject_names={0: "first person", 1: "second person"},
+        )
+        documents.append(Evaluation(after, data, "test", "refined", found).document() | SIMULATED.get(data, {}))
         path = folder / "evaluation" / f"{after}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"joints": predicted, "truth": truth}, path)
     about = [{"name": name, "control_of": "fit" if name == "control" else None} for name in stages]
     (folder / "summary.json").write_text(json.dumps({"stages": about, "evaluation": documents}))
     return folder
+
+
+SIMULATED = {"simulated": {"simulated": True}}
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
+    """Two runs on the same 30 simulated frames, 12 of the second person and 18 of the first; the first run's errors."""
+    draw = np.random.default_rng(3)
+    truth = draw.uniform(-90, 90, (30, 14, 3)) + np.array([0.0, 0.0, 800.0])
+    joints = truth + draw.normal(0, 6, truth.shape)
+    subject = (np.arange(30) >= 12) ^ 1
+    one = _run_folder(tmp_path / "one", joints, truth, subject=subject, data="simulated")
+    two = _run_folder(tmp_path / "two", joints + 2.0, truth, subject=subject, data="simulated")
+    return one, two, np.linalg.norm(joints - truth, axis=-1)
+
+
+def test_a_run_s_stages_are_compared_by_the_annotation_that_it_keeps(
+    simulated: tuple[Path, Path, np.ndarray], tmp_path: Path
+) -> None:
+    run, _, errors = simulated
+    code, out, err = _run(run, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    assert "wrote success_curve.png" in err
+    found = json.loads(out)["evaluation"]
+    recorded = json.loads((run / "summary.json").read_text())["evaluation"]
+    assert found == [each | {"run": str(run)} for each in recorded]
+    header, *rows = [line.split(",") for line in (tmp_path / "out" / "frames.csv").read_text().splitlines()]
+    assert header == [
+        "frame",
+        "subject",
+        *(f"{s} {w} mm" for s in ("pretrain", "fit", "control") for w in ("mean", "max")),
+    ]
+    assert [row[1] for row in rows] == ["second person"] * 12 + ["first person"] * 18
+    assert [float(row[4]) for row in rows] == pytest.approx(errors.mean(axis=1).tolist(), abs=6e-4)
+    assert [float(row[5]) for row in rows] == pytest.approx(errors.max(axis=1).tolist(), abs=6e-4)
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table.startswith("simulated/test (simulated): 30 frames. ")
+    fit = recorded[1]
+    people = [fit["subjects"][name]["mean_error_mm"] for name in ("first person", "second person")]
+    assert f"| fit | {fit['mean_error_mm']:.3f} | {people[0]:.3f} | {people[1]:.3f} |" in table
+
+
+def test_runs_of_the_same_data_are_compared_by_what_their_last_stages_predicted(
+    simulated: tuple[Path, Path, np.ndarray], tmp_path: Path
+) -> None:
+    one, two, _ = simulated
+    for words, after in (([], "fit"), (["--after", "control"], "control")):
+        code, out, _ = _run(one, two, "--out", tmp_path / after, *words, "--json")
+        assert code == 0
+        found = json.loads(out)["evaluation"]
+        assert [(each["after"], each["run"]) for each in found] == [(after, str(one)), (after, str(two))]
+        header = (tmp_path / after / "curves.csv").read_text().splitlines()[0]
+        assert header == "within mm,one max,one mean,two max,two mean"
+
+
+def test_runs_that_saw_other_frames_are_not_compared(simulated: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
+    one, _, _ = simulated
+    draw = np.random.default_rng(5)
+    truth = draw.uniform(-90, 90, (30, 14, 3)) + np.array([0.0, 0.0, 800.0])
+    shown = np.zeros(30, dtype=int)
+    others = {
+        "were evaluated on different frames of simulated/test": _run_folder(
+            tmp_path / "a", truth, truth, subject=shown, data="simulated"
+        ),
+        "was evaluated on 30 frames of simulated/test, .* on 20": _run_folder(
+            tmp_path / "b", truth[:20], truth[:20], subject=shown[:20], data="simulated"
+        ),
+        "was evaluated on simulated/test, .* on nyu/test": _run_folder(tmp_path / "c", truth, truth, subject=shown),
+        "were evaluated on different joints": _run_folder(
+            tmp_path / "d", np.repeat(truth, 2, 1)[:, :21], np.repeat(truth, 2, 1)[:, :21], MSRA, shown, "simulated"
+        ),
+    }
+    for message, other in others.items():
+        code, out, err = _run(one, other, "--out", tmp_path / "out")
+        assert (code, out) == (2, "")
+        assert re.search(message, " ".join(err.split()))
+        assert not (tmp_path / "out").exists()
+
+
+def test_people_that_cannot_be_told_apart_are_left_out_of_the_files(
+    simulated: tuple[Path, Path, np.ndarray], tmp_path: Path
+) -> None:
+    """No order of the two gives them the errors that the run measured, as where frames alternate between them."""
+    run, _, _ = simulated
+    summary = json.loads((run / "summary.json").read_text())
+    summary["evaluation"][0]["subjects"]["first person"]["mean_error_mm"] += 0.5
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert _run(run, "--out", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "frames.csv").read_text().splitlines()[1].startswith("1,,")
+    assert "| method | mean | median |" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.fixture
@@ -267,7 +373,8 @@ def test_runs_and_files_stand_in_one_table_and_figure(mixed: tuple[Path, Path, P
     ("words", "message"),
     [
         (["RUN", "METHOD"], "add --labels FILE"),
-        (["RUN", "--out", "DIR"], "--out compares predictions by the same labels"),
+        (["RUN", "METHOD", "--out", "DIR"], "add --labels FILE"),
+        (["RUN", "--out", "DIR", "--after", "fitt"], "has no evaluation after 'fitt'. Did you mean 'fit'"),
         (["METHOD", "--labels", "LABELS", "--write", "new.txt"], "give the folder of that run alone"),
         (["METHOD", "--labels", "LABELS", "--after", "fit"], "--after names a stage of a run"),
         (["RUN", "--after", "fitt"], "has no evaluation after 'fitt'. Did you mean 'fit'"),
