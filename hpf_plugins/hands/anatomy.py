@@ -4,8 +4,8 @@ The neutral hand is a mean adult's, of published anthropometry: the mean bone le
 ("Proportions of hand segments", Int. J. Morphology 28(3), 755-758) and the hand length (187 mm) and breadth (85 mm)
 half way between the means of women and men in the US Army survey of 1988 (Gordon et al. 1989, Natick/TR-89/044),
 entered from memory of these tables and not checked against the originals. The thumb alone is not independent of a
-dataset: its limits and the directions in which it points and bends come from statistics of NYU's annotation. Weak spots
-and what the numbers reach: `docs/hand.md`.
+dataset: its limits and the directions in which it points and bends come from statistics of NYU's test annotation, so
+that a result on NYU isn't wholly independent of its test split. Weak spots and what the numbers reach: `docs/hand.md`.
 """
 
 from __future__ import annotations
