@@ -32,7 +32,7 @@ from hpf_core.synthesis.cropping import CropPlan, make_chunks
 from hpf_core.synthesis.recentring import wider
 from hpf_core.synthesis.sidecar import Segment
 from hpf_core.synthesis.store import FORMAT, CropStore, StoreFiles
-from hpf_core.synthesis.store_writer import StoreWriter, WrittenChunk, need_room, partial_folder
+from hpf_core.synthesis.store_writer import StoreWriter, WrittenChunk, kept_so_far, partial_folder
 from hpf_core.synthesis.turns import Turn
 
 
@@ -130,6 +130,7 @@ class CaptureCache:
 
         Raises:
             DataError: the split is missing or unusable.
+            InputError: the disk is too small. Nothing is left of what wasn't begun before.
             RunError: the cache can't be written.
         """
         place = self.place(split, folder)
@@ -144,8 +145,7 @@ class CaptureCache:
                         self._make(split, folder, place, made, progress, jobs)
             except OSError as error:
                 raise RunError(
-                    f"Can't write the cache {made}: {error.strerror or error}. What is made so far is kept: the same "
-                    "again goes on from there."
+                    f"Can't write the cache {made}: {error.strerror or error}. {kept_so_far(made)}".rstrip()
                 ) from error
         store = store or self._there(made, progress, False)
         if store is None:
@@ -198,8 +198,8 @@ class CaptureCache:
             raise DataError(f"{self.source.name}: {folder} has no depth images; expected {names}, and so on.")
         plan = self._plan(folder, place, made, total)
         writer = StoreWriter(StoreFiles(made, len(plan.numbers), len(plan.views), plan.grid.size), _made_of(plan))
-        what, done = f"cropping {self.source.name} {split}", writer.frames_done
-        need_room(place, round(writer.files.bytes * (1 - done / writer.files.frames)))
+        what = f"cropping {self.source.name} {split}"
+        writer.need_room()
 
         def note(written: WrittenChunk) -> None:
             writer.note(written)

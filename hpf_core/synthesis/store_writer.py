@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.errors import RunError
+from hpf_core.errors import InputError
 from hpf_core.interfaces import Progress
+from hpf_core.synthesis.room import need_room
 from hpf_core.synthesis.store import FORMAT, META, StoreFiles
 
 _JOURNAL = "journal.jsonl"
@@ -77,6 +78,24 @@ class StoreWriter:
         self._done[written.chunk] = written
         with self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(written)) + "\n")
+
+    def need_room(self) -> None:
+        """Make sure that the disk has room for the chunks that are missing.
+
+        Raises:
+            InputError: it hasn't. A folder without chunks doesn't stay behind.
+        """
+        done, folder = self.frames_done, self._place.folder
+        count = round(self.files.bytes * (1 - done / self.files.frames))
+        otherwise = "Choose another disk (--out, or HPF_CACHE_DIR), or ask for smaller crops."
+        if done:
+            otherwise = f"Make room there. {kept_so_far(folder)}"
+        try:
+            need_room(folder.parent, count, "The cache", otherwise)
+        except InputError:
+            if not done:
+                shutil.rmtree(self.files.folder, ignore_errors=True)
+            raise
 
     def forget_damaged(self, progress: Progress) -> bool:
         """Read everything back from the disk; chunks that aren't as they were written count as missing again.
@@ -155,18 +174,12 @@ def partial_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}-partial")
 
 
-def need_room(folder: Path, count: int) -> None:
-    """Make sure that the disk of a folder has so many bytes left.
-
-    Raises:
-        RunError: it hasn't.
-    """
-    free = shutil.disk_usage(folder).free
-    if count > free:
-        raise RunError(
-            f"The cache {folder} needs about {count / 1e9:.1f} GB more, but its disk has {free / 1e9:.1f} GB left. Set "
-            "HPF_CACHE_DIR to another disk, or ask for smaller crops."
-        )
+def kept_so_far(folder: Path) -> str:
+    """Where the unfinished store lies that was meant for `folder`, for people; empty where there is none."""
+    partial = partial_folder(folder)
+    if not partial.is_dir():
+        return ""
+    return f"What is made so far is kept in {partial}: the same again goes on from there."
 
 
 def _one_key_a_line(content: dict[str, object]) -> str:

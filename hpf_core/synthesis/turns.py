@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +18,8 @@ except ImportError:  # not on Windows: there, two processes should not make the 
 
 
 class Turn:
-    """While in use, no other process has the same lock file. It ends with the process, however that ends.
+    """While in use, no other process has the same lock file. It ends with the process, however that ends; a process
+    that is killed leaves the file, which is in nobody's way.
 
     Args:
         path: the lock file; its folder is there.
@@ -36,21 +39,39 @@ class Turn:
         """
         if fcntl is None:
             return
-        lock = self._path.open("w")
-        try:
-            while not _taken(lock):
-                self._progress(0, 1, f"waiting for another process that makes {self._what}")
-                time.sleep(0.2)
-        except BaseException:
-            lock.close()
-            raise
-        self._lock = lock
+        while self._lock is None:
+            lock = self._path.open("w")
+            try:
+                while not _taken(lock):
+                    self._progress(0, 1, f"waiting for another process that makes {self._what}")
+                    time.sleep(0.2)
+            except BaseException:
+                lock.close()
+                raise
+            if self._counts(lock):
+                self._lock = lock
+            else:
+                lock.close()
 
     def end(self) -> None:
-        """Let the next one go on; does nothing where it isn't one's turn."""
+        """Let the next one go on, and leave no lock file; does nothing where it isn't one's turn."""
         if self._lock is not None:
+            with contextlib.suppress(OSError):
+                if self._is_at_its_place(self._lock):
+                    self._path.unlink()
             self._lock.close()
             self._lock = None
+
+    def _is_at_its_place(self, lock: IO[str]) -> bool:
+        return os.path.samestat(os.fstat(lock.fileno()), self._path.stat())
+
+    def _counts(self, lock: IO[str]) -> bool:
+        """Whether the others wait for this lock, too. Not where the one before removed the file: by now the next one
+        may have made another. A folder that went as a whole is finished work, which the caller finds."""
+        try:
+            return self._is_at_its_place(lock)
+        except FileNotFoundError:
+            return not self._path.parent.is_dir()
 
     def __enter__(self) -> Turn:
         self.take()

@@ -10,6 +10,7 @@ from typing import Any
 
 from hpf_core.errors import HPFError, InputError, RunError
 from hpf_core.interfaces import Progress, no_progress
+from hpf_core.synthesis.room import need_room
 from hpf_core.synthesis.sidecar import SIDECAR, Sidecar, read_sidecar
 from hpf_core.synthesis.turns import Turn
 
@@ -61,15 +62,14 @@ class Unfinished:
         Raises:
             InputError: it hasn't. A folder without images doesn't stay behind.
         """
-        free = shutil.disk_usage(self.path).free
-        if count <= free:
-            return
-        if not any(self.path.glob("*/*.png")):
-            shutil.rmtree(self.path, ignore_errors=True)
-        raise InputError(
-            f"The capture needs about {count / 1e9:.1f} GB more, but the disk of {self._folder.parent} has "
-            f"{free / 1e9:.1f} GB left. Ask for fewer frames or views, or choose another disk."
-        )
+        begun = any(self.path.glob("*/*.png"))
+        otherwise = how_to_go_on(self._folder) if begun else "Ask for fewer frames or views, or choose another disk."
+        try:
+            need_room(self._folder.parent, count, "The capture", otherwise)
+        except InputError:
+            if not begun:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def finish(self) -> None:
         """Move the whole capture to its place. Nothing but the capture is in it."""

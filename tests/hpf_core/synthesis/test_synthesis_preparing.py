@@ -18,7 +18,7 @@ import pytest
 import scipy.io
 import torch
 
-from hpf_core.errors import DataError, RunError
+from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.frames import State
 from hpf_core.geometry import Grid, apply_rigid
 from hpf_core.synthesis import cropping, nyu_layout, store, store_writer
@@ -303,8 +303,36 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_cropped(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(store_writer.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     monkeypatch.setattr(cropping.CropPlan, "make", lambda *_: pytest.fail("cropped"))
-    with pytest.raises(RunError, match=r"needs about .* GB more, but its disk has 0\.0 GB left"):
+    with pytest.raises(InputError, match=r"needs about [\d.]+ kB more, but the disk of .* has 1 kB left\. Choose"):
         capture(root, tmp_path).prepare(jobs=1)
+    left = [path.name for path in tmp_path.rglob("*") if not path.is_dir()]
+    assert sorted(left) == ["calibration.json", "centres-annotated.npy"], "both of them whole"
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_disk_that_fills_up_keeps_what_is_whole_and_says_where(
+    root: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, free = StoreFiles.write, shutil.disk_usage(tmp_path)
+
+    def full(files: StoreFiles, chunk: int, values: dict[str, np.ndarray]) -> list[int]:
+        if chunk == 2:
+            raise OSError(28, "No space left on device")
+        return write(files, chunk, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreFiles, "write", full)
+        with pytest.raises(RunError, match=r"No space left on device\. What is made so far is kept in .*: the same"):
+            capture(root, tmp_path / "cache").prepare(jobs=1)
+        (kept,) = capture(root, tmp_path / "cache").unfinished()
+        patched.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
+        with pytest.raises(
+            InputError, match=rf"has 0 bytes left\. Make room there\. .* kept in {kept}: the same again"
+        ):
+            capture(root, tmp_path / "cache").prepare(jobs=1)
+    assert [path.name for path in kept.parent.iterdir() if path.name.startswith(".")] == [kept.name], "no lock"
+    capture(root, tmp_path / "cache").prepare(jobs=1)
+    assert content(tmp_path / "cache") == whole
 
 
 def test_frames_that_can_not_be_used_are_listed_in_the_cache_and_never_fatal(root: Path, tmp_path: Path) -> None:

@@ -236,9 +236,18 @@ def test_a_disk_that_is_too_small_is_known_before(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match=r"needs about 0\.0 GB more, but the disk of .* has 0\.0 GB left"):
+    with pytest.raises(InputError, match=r"needs about [\d.]+ MB more, but the disk of .* has 1 MB left\. Ask"):
         simulate.simulate(tmp_path / "capture", hand, CONFIG)
     assert list(tmp_path.iterdir()) == []
+    begun = partial_folder(tmp_path / "capture")
+    with unfinished.Unfinished(tmp_path / "capture", simulate.sidecar_of(hand, CONFIG)):
+        (begun / "train").mkdir()
+        (begun / "train" / "depth_1_0000001.png").write_bytes(b"an image")
+    with pytest.raises(
+        InputError, match=r"has 1 MB left\. What is made so far is kept in .*-partial: run the same again"
+    ):
+        simulate.simulate(tmp_path / "capture", hand, CONFIG)
+    assert sorted(path.name for path in begun.iterdir()) == ["capture.json", "train"]
 
 
 def test_a_disk_that_fills_up_keeps_what_is_whole(
