@@ -1,36 +1,34 @@
 """A batch of estimates held against all views: points taken across views, renders, distances, each made once.
 
-A `Fit` belongs to one step and one stack. Terms read from it; what two of them need is computed once. With
-`cross_view` the ordered pairs of all present views of a frame are used (estimate of view i against the depth map of
-view j, Sec. 3.4.1 "Data terms" of the paper), without it the own views alone.
+A `Fit` belongs to one step and one stack. Terms read from it; what two of them need is computed once, and what the
+depth maps alone decide once for all stacks (`DepthMaps`). With `cross_view` the ordered pairs of all present views of a
+frame are used (estimate of view i against the depth map of view j, Sec. 3.4.1 "Data terms" of the paper), without it
+the own views alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from hpf_core import fit_kernels
+from hpf_core.depth_maps import SURFACE_BUDGET, DepthMaps, Remembered
 from hpf_core.errors import InputError
-from hpf_core.frames import Estimate, RealFrames, State, SyntheticSamples, ViewIndex
-from hpf_core.geometry import Grid, apply_rigid, at_least_float32, invert_rigid, nearest_marked
+from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
+from hpf_core.geometry import Grid, apply_rigid, at_least_float32, invert_rigid
 from hpf_core.interfaces import HandModel, Rendered, Renderer, SurfaceDistance
 
-_Any = TypeVar("_Any")
 _Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
-
-SURFACE_BUDGET = 768
-"""Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
 
 LEAST_HAND = 1 / 3
 """Least share of a depth map's points that must lie on the hand's side of the wrist for the wrist to be believed. A
 forearm within the cube covers less than the hand does; an estimate that is turned the wrong way calls the hand one."""
 
 
-class Fit:
+class Fit(Remembered):
     """Estimates of one step and one stack, held against the images they were made from.
 
     N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`: pair p holds the
@@ -46,6 +44,7 @@ class Fit:
         real: estimates of the N present views, in the order of `frames.views.rows`.
         synthetic: estimates of the M samples.
         target: the ideal output for the samples' points, `backbone.labels(samples.points)`.
+        maps: what other fits to the same frames have found of them, to share it; None where there is no other.
 
     Raises:
         InputError: images, estimates and the grid don't fit together.
@@ -62,7 +61,9 @@ class Fit:
         real: Estimate | None = None,
         synthetic: Estimate | None = None,
         target: Estimate | None = None,
+        maps: DepthMaps | None = None,
     ) -> None:
+        super().__init__()
         self.hand = hand
         self.renderer = renderer
         self.grid = grid
@@ -71,7 +72,7 @@ class Fit:
         self.real = real
         self.synthetic = synthetic
         self.target = target
-        self._made: dict[Hashable, Any] = {}
+        self._shared = maps
         self._check()
 
     # ------------------------------------------------------------------------------------------- what must be there
@@ -111,44 +112,31 @@ class Fit:
     @property
     def depth_maps(self) -> Tensor:
         """(N, H, W) mm, the present views' depth maps."""
-        return self._once("depth_maps", lambda: self._packed(self.need_frames().depth))
+        return self._maps().depth_maps
 
     @property
     def states(self) -> Tensor:
         """(N, H, W) uint8, `State` of their pixels."""
-        return self._once("states", lambda: self._packed(self.need_frames().state))
+        return self._maps().states
 
     @property
     def to_rig(self) -> Tensor:
         """(N, 4, 4), from each crop's frame to the rig's."""
-        return self._once("to_rig", lambda: self._packed(self.need_frames().to_rig))
+        return self._maps().to_rig
 
     @property
     def hit(self) -> Tensor:
         """(N, H, W) bool, pixels that hold a surface."""
-        return self._once("hit", lambda: self.states == int(State.HIT))
+        return self._maps().hit
 
     @property
     def nearest_hit(self) -> Tensor:
         """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
-
-        def found() -> Tensor:
-            # As the grid's axis has it; looking it up there would take longer. Depth maps have no gradient.
-            pixel = nearest_marked(self.hit).to(self.depth_maps.dtype)
-            return pixel.add_(0.5).sub_(self.grid.size / 2).mul_(self.grid.pixel_mm)
-
-        return self._once("nearest_hit", found)
+        return self._maps().nearest_hit
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
-        """Points of the surface that each depth map shows, the same ones whenever the same map comes.
-
-        Args:
-            budget: how many at most, spread evenly over the map; None for all pixels.
-
-        Returns:
-            Points (N, Q, 3) mm and which of them are there, (N, Q) bool; Q is the budget or H x W.
-        """
-        return self._once(("surface", budget), lambda: self._sample_surface(budget))
+        """Points (N, Q, 3) mm of the surface that each depth map shows, and which are there: see `DepthMaps`."""
+        return self._maps().surface_points(budget)
 
     # --------------------------------------------------------------------------------------- estimates, across views
 
@@ -235,6 +223,11 @@ class Fit:
 
     # --------------------------------------------------------------------------------------------------------- inside
 
+    def _maps(self) -> DepthMaps:
+        if self._shared is None:
+            self._shared = DepthMaps(self.need_frames(), self.grid)
+        return self._shared
+
     def _thickness(self, pairs: slice) -> tuple[Tensor, ...]:
         """The renderer's third argument, if there is one: (P,) factors."""
         found = self.need_frames().thickness
@@ -264,34 +257,12 @@ class Fit:
                 made["all"] = make(slice(0, pairs))
         return made["all"]
 
-    def _once(self, name: Hashable, make: Callable[[], _Any]) -> _Any:
-        """What `make` says, remembered by name. (`functools.cached_property` holds a lock, which can't be compiled.)"""
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
-
     def _rows(self, cross: bool, values: Tensor) -> Tensor:
         return values if cross else values[: self.views.rows.shape[0]]
 
-    def _packed(self, values: Tensor) -> Tensor:
-        """(B, V, ...) to the present views (N, ...)."""
-        return values.flatten(0, 1)[self.views.rows]
-
-    def _sample_surface(self, budget: int | None) -> tuple[Tensor, Tensor]:
-        size, depth, hit = self.grid.size, self.depth_maps.flatten(1), self.hit.flatten(1)
-        axis = self.grid.axis(depth.device, depth.dtype)
-        if budget is None or budget >= size**2:
-            x, y = axis.repeat(size), axis.repeat_interleave(size)
-            return torch.stack([x.expand_as(depth), y.expand_as(depth), depth], dim=-1), hit
-        # An additive recurrence in two dimensions (the R2 sequence's plastic number): the pixels above any threshold
-        # of it are spread evenly, so that a budget thins the surface and favours no part of it. No random state.
-        column = torch.arange(size, device=depth.device, dtype=torch.float32)
-        priority = (0.5 + 0.7548776662 * column + 0.5698402910 * column[:, None]).frac().flatten()
-        best = torch.where(hit, priority, -1.0).topk(budget, dim=-1, sorted=False)
-        x, y = axis[best.indices % size], axis[best.indices // size]
-        return torch.stack([x, y, depth.gather(1, best.indices)], dim=-1), best.values >= 0
-
     def _check(self) -> None:
+        if self._shared is not None and (self._shared.frames is not self.frames or self._shared.grid != self.grid):
+            raise InputError("what was found of other frames, or on another grid, is no use to this fit (`maps`)")
         if self.frames is not None:
             size, rows = self.frames.depth.shape[-2:], self.frames.views.rows.shape[0]
             if tuple(size) != (self.grid.size, self.grid.size):

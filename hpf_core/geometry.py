@@ -71,11 +71,6 @@ class Alignment(NamedTuple):
     residual: Tensor
     weights: Tensor
 
-    @property
-    def rms_mm(self) -> float:
-        """Weighted root mean square of the residual, mm."""
-        return float((self.weights * self.residual.square()).sum().div(self.weights.sum()).sqrt())
-
 
 def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Alignment:
     """The rotation and translation that take `source` nearest to `target` in the least-squares sense.
@@ -156,6 +151,9 @@ def align_rigid_robust(source: Tensor, target: Tensor, rounds: int = 50) -> Alig
     return found
 
 
+_AT_ONCE = 2**22  # numbers, 16 MiB: as many as the tensor operations of `nearest_marked` hold beside their maps
+
+
 def nearest_marked(mask: Tensor) -> Tensor:
     """For each pixel the nearest marked pixel of its map: an exact Euclidean distance transform that names the pixel.
 
@@ -185,8 +183,11 @@ def nearest_marked(mask: Tensor) -> Tensor:
 
     # Squared distance and column in one integer, so that one minimum finds both.
     aside = (column[:, None] - column).square() * width + column  # (W, W')
-    keyed = (height_gap * width)[..., None, :] + aside  # (N, H, W, W')
-    found = (keyed.amin(dim=-1) % width).long()
+    keyed = height_gap.mul_(width)[..., None, :]  # (N, H, 1, W')
+    # Some maps at a time, for the sums are (N, H, W, W'); a compiled graph keeps none of them.
+    at_once = len(mask) if torch.compiler.is_compiling() else _AT_ONCE // (height * width**2)
+    least = [(some + aside).amin(dim=-1) for some in keyed.split(max(1, at_once))]
+    found = (torch.cat(least) % width).long()
     nearest = torch.stack([found, in_column.long().gather(-1, found)], dim=-1)
     itself = torch.stack(torch.broadcast_tensors(column, row), dim=-1)
     return torch.where(mask.any(dim=(-2, -1))[..., None, None, None], nearest, itself.long())

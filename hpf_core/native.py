@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,17 @@ def load(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
             stacklevel=2,
         )
     return library
+
+
+def availability(source: Path) -> Callable[[torch.dtype], bool]:
+    """For a C file, the function that says whether it serves tensors of a dtype on a CPU; the first time it is
+    compiled. In a graph of `torch.compile` its answer is a constant."""
+
+    @torch.compiler.assume_constant_result
+    def serves(dtype: torch.dtype) -> bool:
+        return load(source, dtype) is not None
+
+    return serves
 
 
 def function(source: Path, name: str, dtype: torch.dtype) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from hpf_core.depth_maps import DepthMaps
 from hpf_core.energy import Energy, EnergyValue, Sums
 from hpf_core.engine.build import Parts
 from hpf_core.fit import Fit
@@ -163,8 +164,9 @@ class Computation:
         synthetic: Sequence[Estimate | None],
         target: Estimate | None,
     ) -> list[Fit]:
-        """One for each stack."""
+        """One for each stack; what the depth maps alone decide is made once for all of them."""
         parts = self.parts
+        maps = None if frames is None else DepthMaps(frames, parts.grid)
         return [
             Fit(
                 hand=parts.hand,
@@ -175,6 +177,7 @@ class Computation:
                 real=on_real,
                 synthetic=on_synthetic,
                 target=target,
+                maps=maps,
             )
             for on_real, on_synthetic in zip(real, synthetic, strict=True)
         ]

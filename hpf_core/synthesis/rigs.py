@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hpf_core.errors import InputError
 
@@ -36,11 +34,6 @@ class Camera:
         """(..., 3) mm in the camera's frame to (..., 3): u, v in pixels and the depth z in mm."""
         x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
         return np.stack([x * self.fx / z + self.cx, y * self.fy / z + self.cy, z], axis=-1)
-
-    def lift(self, image: np.ndarray) -> np.ndarray:
-        """(..., 3) of u, v in pixels and z in mm to (..., 3) mm in the camera's frame."""
-        u, v, z = np.moveaxis(np.asarray(image, dtype=np.float64), -1, 0)
-        return np.stack([(u - self.cx) * z / self.fx, (v - self.cy) * z / self.fy, z], axis=-1)
 
 
 PRIMESENSE = Camera(width=640, height=480, fx=588.03, fy=587.07, cx=320.0, cy=240.0)
@@ -97,11 +90,3 @@ def _looking_at(target: np.ndarray, distance: float, azimuth: float, elevation: 
     pose[:3, :3] = around @ above
     pose[:3, 3] = target - pose[:3, 2] * distance
     return pose
-
-
-def to_matrix(rotation: Tensor, translation: Tensor) -> Tensor:
-    """Rigid maps (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
-    top = torch.cat([rotation, translation[..., None]], dim=-1)
-    last = torch.zeros_like(top[..., :1, :])
-    last[..., 3] = 1
-    return torch.cat([top, last], dim=-2)

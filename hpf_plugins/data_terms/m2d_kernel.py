@@ -11,12 +11,7 @@ from torch import Tensor
 from hpf_core import native
 
 _SOURCE = Path(__file__).with_name("m2d.c")
-
-
-@torch.compiler.assume_constant_result
-def is_there(dtype: torch.dtype) -> bool:
-    """Whether the kernel can be had for tensors of a dtype; the first time it is compiled."""
-    return native.load(_SOURCE, dtype) is not None
+is_there = native.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:

@@ -14,12 +14,7 @@ from torch import Tensor
 from hpf_core import native
 
 _SOURCE = Path(__file__).with_name("spheres.c")
-
-
-@torch.compiler.assume_constant_result
-def are_there(dtype: torch.dtype) -> bool:
-    """Whether the kernels can be had for tensors of a dtype; the first time they are compiled."""
-    return native.load(_SOURCE, dtype) is not None
+are_there = native.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:

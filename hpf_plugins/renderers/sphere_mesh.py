@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -40,6 +40,7 @@ FITTED = {
     for point, radius in zip(_POINTS, radii, strict=True)
 } | {f"PALM_{k + 1}": radius for k, radius in enumerate(_PALM)}
 """mm, by the point's name."""
+_MAPS = 8  # whose spheres are blended at once
 
 
 class SphereMeshConfig(SurfaceConfig):
@@ -100,7 +101,8 @@ class SphereMesh(Renderer):
         hit = element < len(self.corners)
         element = torch.where(hit, element, 0)
         x, y, z, radius = self._sphere(points, radii, element, weights).unbind(-1)
-        front, anchor = along_rays(x, y, z, radius, grid, self.config.rim_floor_mm2)
+        # Radii have no gradient, but being beside the points would be kept as if they had.
+        front, anchor = along_rays(x, y, z, radius.detach(), grid, self.config.rim_floor_mm2)
         depth = torch.where(hit, front, far)
 
         shape = (points.shape[0], grid.size, grid.size)
@@ -162,10 +164,45 @@ class SphereMesh(Renderer):
 
     def _sphere(self, points: Tensor, radii: Tensor, element: Tensor, weights: Tensor) -> Tensor:
         """(N, P, 4) mm, centre and radius of the spheres at weights (N, P, 3) of elements (N, P)."""
-        count, rays = element.shape
         spheres = torch.cat([points, radii[..., None].to(points.dtype)], dim=-1)  # (N, J, 4)
-        corners = self.corners[element].view(count, rays * 3, 1).expand(-1, -1, 4)
-        return (spheres.gather(1, corners).view(count, rays, 3, 4) * weights[..., None]).sum(dim=2)
+        if torch.compiler.is_compiling():
+            return _blended(spheres, self.corners, element, weights)
+        blended: Tensor = _Blend.apply(spheres, self.corners, element, weights)
+        return blended
+
+
+class _Blend(torch.autograd.Function):
+    """`_blended`, a few maps at a time, with elements and weights alone kept for the backward pass: the corners of all
+    rays, and what stands there, would be the largest tensors of a render. A compiled graph sees to that by itself."""
+
+    @staticmethod
+    def forward(ctx: Any, spheres: Tensor, corners: Tensor, element: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(corners, element, weights)
+        ctx.shape = spheres.shape
+        some = (tensor.split(_MAPS) for tensor in (spheres, element, weights))
+        return torch.cat([_blended(mine, corners, *others) for mine, *others in zip(*some, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *by_blended: Tensor) -> tuple[Tensor | None, ...]:
+        corners, element, weights = ctx.saved_tensors
+        found = []
+        some = (tensor.split(_MAPS) for tensor in (by_blended[0], element, weights))
+        for by, mine, shares in zip(*some, strict=True):
+            by_corner = (by[:, :, None] * shares[..., None]).flatten(1, 2)
+            nothing = by.new_zeros(len(by), *ctx.shape[1:])
+            found.append(nothing.scatter_add(1, _places(corners, mine), by_corner))
+        return torch.cat(found), None, None, None
+
+
+def _blended(spheres: Tensor, corners: Tensor, element: Tensor, weights: Tensor) -> Tensor:
+    """(N, P, 4), the sums of spheres (N, J, 4) at the corners of elements (N, P) with weights (N, P, 3)."""
+    at_corners = spheres.gather(1, _places(corners, element)).unflatten(1, (element.shape[1], 3))
+    return (at_corners * weights[..., None]).sum(dim=2)
+
+
+def _places(corners: Tensor, element: Tensor) -> Tensor:
+    """(N, P * 3, 4), the corners of elements (N, P), for each of a sphere's four numbers."""
+    return corners[element].flatten(1, 2)[..., None].expand(-1, -1, 4)
 
 
 def triangles_of(links: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -13,12 +13,7 @@ from torch import Tensor
 from hpf_core import native
 
 _SOURCE = Path(__file__).with_name("sphere_mesh.c")
-
-
-@torch.compiler.assume_constant_result
-def are_there(dtype: torch.dtype) -> bool:
-    """Whether the kernels can be had for tensors of a dtype; the first time they are compiled."""
-    return native.load(_SOURCE, dtype) is not None
+are_there = native.availability(_SOURCE)
 
 
 @torch.library.custom_op("hpf::sphere_mesh_seen", mutates_args=(), device_types="cpu")

@@ -9,6 +9,7 @@ only hold inside, and the best of all answers is right.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,9 @@ from hpf_core.geometry import Grid
 _FLAT = 1e-4
 """Triangles whose height is less than about a hundredth of a side, and planes seen so much from their edge, are left to
 their links."""
+_PARTS = 24
+"""In how many parts of the maps is asked. Of 48 maps a render's peak is then a tenth of the dense formula's over plain
+spheres."""
 
 
 class Found(NamedTuple):
@@ -81,12 +85,16 @@ def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: 
     """
     axis = grid.axis(points.device, points.dtype)
     rays = axis.repeat(grid.size), axis.repeat_interleave(grid.size)  # x, y (P,)
-    groups = (
-        _spheres_on_rays(points, radii, rays),
-        _links_on_rays(links_of(points, radii, links), rays),
-        _sides_on_rays(sides_of(points, radii, triangles), rays),
-    )
-    return _best(groups, triangles.shape[0], far)
+
+    def ask(points: Tensor, radii: Tensor) -> Found:
+        kinds = (
+            lambda: _spheres_on_rays(points, radii, rays),
+            lambda: _links_on_rays(links_of(points, radii, links), rays),
+            lambda: _sides_on_rays(sides_of(points, radii, triangles), rays),
+        )
+        return _best(kinds, triangles.shape[0], far)
+
+    return _in_parts(ask, points, radii)
 
 
 def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, queries: Tensor) -> Found:
@@ -95,13 +103,17 @@ def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, que
     That function is convex in an element's weights. On a link it is stationary where the line from the foot to the
     place leans by the cone's angle; on a triangle, where it stands along the normal of a tangent plane.
     """
-    places = queries[..., 0][:, None], queries[..., 1][:, None], queries[..., 2][:, None]  # (N, 1, P) each
-    groups = (
-        _spheres_near(points, radii, queries),
-        _links_near(links_of(points, radii, links), places),
-        _sides_near(sides_of(points, radii, triangles), places),
-    )
-    return _best(groups, triangles.shape[0], None)
+
+    def ask(points: Tensor, radii: Tensor, queries: Tensor) -> Found:
+        places = queries[..., 0][:, None], queries[..., 1][:, None], queries[..., 2][:, None]  # (N, 1, P) each
+        kinds = (
+            lambda: _spheres_near(points, radii, queries),
+            lambda: _links_near(links_of(points, radii, links), places),
+            lambda: _sides_near(sides_of(points, radii, triangles), places),
+        )
+        return _best(kinds, triangles.shape[0], None)
+
+    return _in_parts(ask, points, radii, queries)
 
 
 # ---------------------------------------------------------------------------------------------------- links and planes
@@ -150,32 +162,47 @@ def sides_of(points: Tensor, radii: Tensor, triangles: Tensor) -> Sides:
 
 def _spheres_on_rays(points: Tensor, radii: Tensor, rays: tuple[Tensor, Tensor]) -> _Group:
     gap = radii.square()[..., None] - (rays[0] - points[..., :1]).square() - (rays[1] - points[..., 1:2]).square()
-    value = torch.where(gap >= 0, points[..., 2:] - gap.clamp_min(0).sqrt(), torch.inf)
+    there = (gap >= 0) & points.isfinite().all(dim=-1)[..., None]
+    value = torch.where(there, points[..., 2:] - gap.clamp_min_(0).sqrt_(), torch.inf)
     none = value.new_zeros(()).expand_as(value)
     return _Group(value, none, none)
 
 
 def _links_on_rays(links: Links, rays: tuple[Tensor, Tensor]) -> _Group:
+    """Each step in the memory of an earlier one, where none of its numbers is needed any more."""
     ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
     radius, growth, rest = links.radius[..., None], links.growth[..., None], links.rest[..., None]
     x, y = rays[0] - links.start[..., :1], rays[1] - links.start[..., 1:2]
-    # D / 4 without the difference of two large numbers.
     flat = ex * ex + ey * ey
-    squared, beside = x * x + y * y, x * ey - y * ex
-    axial = x * ex + y * ey
-    half = radius * growth + axial  # g'(0) / 2
-    inside = radius * radius * flat + growth * (2 * radius * axial + growth * squared) - beside * beside
+    squared, axial = (x * x).add_(y * y), (x * ex).add_(y * ey)
+    beside = x.mul_(ey).sub_(y.mul_(ex))
+    del x, y
+    # D / 4 = r^2 flat + dr (2 r axial + dr squared) - beside^2: without the difference of two large numbers.
+    inside = (2 * radius * axial).add_(growth * squared).mul_(growth).add_(radius * radius * flat)
+    inside.sub_(beside.square_())
+    del beside
+    half = axial.add_(radius * growth)  # g'(0) / 2
     exists = (rest > 0) & (inside >= 0)
-    root = (torch.where(exists, inside, 0) / torch.where(rest > 0, rest, 1)).sqrt()  # sqrt(g)
-    # One of two forms of the same quotient, whichever adds numbers of one sign.
+    root = inside.masked_fill_(~exists, 0).div_(torch.where(rest > 0, rest, 1)).sqrt_()  # sqrt(g)
+    # One of two forms of the same quotient, whichever adds numbers of one sign:
+    # (half^2 - (r^2 - squared) ez^2) / (rest (lean + half)), or (lean - half) / (dr^2 - flat).
     lean = ez * root
     same = lean * half > 0
-    top = torch.where(same, half * half - (radius * radius - squared) * ez * ez, lean - half)
-    bottom = torch.where(same, rest * (lean + half), growth * growth - flat)
-    u = top / torch.where(bottom == 0, 1, bottom)
-    within = exists & (bottom != 0) & (u > 0) & (u < 1)
-    u = torch.where(within, u, 0)
-    return _Group(torch.where(within, links.start[..., 2:] + ez * u - root, torch.inf), u, torch.zeros_like(u))
+    top = half.square().sub_(squared.neg_().add_(radius * radius).mul_(ez).mul_(ez))
+    del squared
+    bottom = (lean + half).mul_(rest)
+    other = lean.sub_(half)
+    del half, lean
+    top = torch.where(same, top, other)
+    del other
+    bottom = torch.where(same, bottom, growth * growth - flat)
+    del same
+    exists &= bottom != 0
+    u = top.div_(bottom.masked_fill_(bottom == 0, 1))
+    within = exists & (u > 0) & (u < 1)
+    u.masked_fill_(~within, 0)
+    value = (ez * u).add_(links.start[..., 2:]).sub_(root).masked_fill_(~within, torch.inf)
+    return _Group(value, u, u.new_zeros(()).expand_as(u))
 
 
 def _sides_on_rays(sides: Sides, rays: tuple[Tensor, Tensor]) -> _Group:
@@ -193,29 +220,33 @@ def _sides_on_rays(sides: Sides, rays: tuple[Tensor, Tensor]) -> _Group:
 
 def _spheres_near(points: Tensor, radii: Tensor, queries: Tensor) -> _Group:
     # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
-    apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
-    value = apart - radii[..., None]
+    value = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist").sub_(radii[..., None])
     none = value.new_zeros(()).expand_as(value)
     return _Group(value, none, none)
 
 
 def _links_near(links: Links, places: tuple[Tensor, Tensor, Tensor]) -> _Group:
+    """As `_links_on_rays`, with little memory."""
     squared = links.along.square().sum(-1)
     exists = (links.rest > 0)[..., None]
     safe = torch.where(links.rest > 0, squared, 1)[..., None]
     slope = (links.growth / torch.where(links.rest > 0, links.rest, 1).sqrt())[..., None]
-    offset = [place - start[..., None] for place, start in zip(places, links.start.unbind(-1), strict=True)]
+    x, y, z = (place - start[..., None] for place, start in zip(places, links.start.unbind(-1), strict=True))
     ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
-    x, y, z = offset
     # The place's height over the axis from the foot of its perpendicular: a cross product would need more of memory.
-    at = (x * ex + y * ey + z * ez) / safe
-    height = ((x - at * ex).square() + (y - at * ey).square() + (z - at * ez).square()).sqrt()
-    u = at + height * slope / safe.sqrt()
+    at = (x * ex).add_(y * ey).add_(z * ez).div_(safe)
+    u = _distance(x, y, z, at, (ex, ey, ez)).mul_(slope).div_(safe.sqrt()).add_(at)
+    del at
     within = exists & (u > 0) & (u < 1)
-    u = torch.where(within, u, 0)
-    apart = ((x - u * ex).square() + (y - u * ey).square() + (z - u * ez).square()).sqrt()
-    value = apart - links.radius[..., None] - links.growth[..., None] * u
-    return _Group(torch.where(within, value, torch.inf), u, torch.zeros_like(u))
+    u.masked_fill_(~within, 0)
+    value = _distance(x, y, z, u, (ex, ey, ez)).sub_(links.radius[..., None]).sub_(links.growth[..., None] * u)
+    return _Group(value.masked_fill_(~within, torch.inf), u, u.new_zeros(()).expand_as(u))
+
+
+def _distance(x: Tensor, y: Tensor, z: Tensor, at: Tensor, along: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """(N, L, P) mm, from offsets to the places at shares `at` of the links."""
+    squares = ((part - at * edge).square_() for part, edge in zip((x, y, z), along, strict=True))
+    return next(squares).add_(next(squares)).add_(next(squares)).sqrt_()
 
 
 def _sides_near(sides: Sides, places: tuple[Tensor, Tensor, Tensor]) -> _Group:
@@ -235,30 +266,51 @@ def _answer(within: Tensor, value: Tensor, second: Tensor, third: Tensor) -> _Gr
     return _Group(torch.where(within, value, torch.inf), torch.where(within, second, 0), torch.where(within, third, 0))
 
 
-def _best(groups: tuple[_Group, ...], triangles: int, limit: float | None) -> Found:
+def _best(kinds: tuple[Callable[[], _Group], ...], triangles: int, limit: float | None) -> Found:
     """The least value of all elements, below the limit if there is one; of equals the first.
 
-    The last group has both sides of each triangle.
+    The last kind has both sides of each triangle. A kind's elements are made when it is their turn, and forgotten.
     """
-    values: list[Tensor] = []
-    elements: list[Tensor] = []
-    seconds: list[Tensor] = []
-    thirds: list[Tensor] = []
+    answers: list[tuple[Tensor, ...]] = []
     first = 0
-    for group in groups:
-        count = group.value.shape[1]
-        if count:
-            least = group.value.min(dim=1)
-            sides = group is groups[-1]
-            values.append(least.values)
-            elements.append(first + (least.indices % triangles if sides else least.indices))
-            for kept, part in ((seconds, group.second), (thirds, group.third)):
-                kept.append(part.gather(1, least.indices[:, None])[:, 0])
-            first += triangles if sides else count
-    best = torch.stack(values).min(dim=0)
-    element, second, third = (
-        torch.stack(parts).gather(0, best.indices[None])[0] for parts in (elements, seconds, thirds)
-    )
+    for make in kinds:
+        sides = make is kinds[-1]
+        count, answer = _least(make(), first, triangles if sides else None)
+        if answer is not None:
+            answers.append(answer)
+        first += triangles if sides else count
+    values, *others = (torch.stack(parts) for parts in zip(*answers, strict=True))
+    best = values.min(dim=0)
+    element, second, third = (parts.gather(0, best.indices[None])[0] for parts in others)
     if limit is not None:
         element = torch.where(best.values < limit, element, first)
     return Found(element, torch.stack([1 - second - third, second, third], dim=-1))
+
+
+def _least(group: _Group, first: int, triangles: int | None) -> tuple[int, tuple[Tensor, ...] | None]:
+    """How many elements a group has, and the least value (N, P) of them with its element and its two weights.
+
+    Args:
+        group: the elements.
+        first: the number of the first of them.
+        triangles: how many they are, where the elements are both sides of each; else None.
+    """
+    count = group.value.shape[1]
+    if not count:
+        return 0, None
+    value, index = group.value.min(dim=1)
+    weights = (part.gather(1, index[:, None])[:, 0] for part in (group.second, group.third))
+    return count, (value, first + (index if triangles is None else index % triangles), *weights)
+
+
+def _in_parts(ask: Callable[..., Found], *given: Tensor) -> Found:
+    """What is asked of all maps, of a few at a time: with dozens of elements to each ray, what is between question and
+    answer would be far larger than both.
+
+    In a compiled graph all are asked at once: it keeps nothing between, and parts would only make it longer.
+    """
+    maps = given[0].shape[0]
+    if maps <= 1 or torch.compiler.is_compiling():
+        return ask(*given)
+    found = [ask(*some) for some in zip(*(tensor.split(-(-maps // _PARTS)) for tensor in given), strict=True)]
+    return Found(*(torch.cat(parts) for parts in zip(*found, strict=True)))

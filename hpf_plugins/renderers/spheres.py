@@ -94,7 +94,7 @@ class Spheres(Renderer):
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
-            element = (apart - radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
+            element = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
         offset = torch.stack([queries[..., i] - points[..., i].gather(1, element) for i in range(3)], dim=-1)
         distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, element)).abs()
         return SurfaceDistance(distance, element)
@@ -135,7 +135,8 @@ class Spheres(Renderer):
             :, :, 0, None, :
         ]  # (N, J, K, K), r^2 - d^2
         depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()
-        depth = torch.where(gap >= 0, depth, far).view(count, -1)
+        there = (gap >= 0) & points.isfinite().all(dim=-1)[..., None, None]
+        depth = torch.where(there, depth, far).view(count, -1)
         where = (pixel[:, :, 1, :, None] * grid.size + pixel[:, :, 0, None, :]).view(count, -1)
 
         # First the depth in front, then the first of the spheres that have it: minima, so the order never matters.

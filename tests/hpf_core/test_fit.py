@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from scenes import Scene
 
-from hpf_core import fit_kernels
+from hpf_core import depth_maps, fit_kernels
+from hpf_core.depth_maps import DepthMaps
+from hpf_core.energy import Energy
+from hpf_core.engine.step import Computation
 from hpf_core.errors import InputError
 from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, State
@@ -160,6 +165,42 @@ def test_nearest_hit_is_in_mm():
     v, u = torch.nonzero(fit.hit[0], as_tuple=True)
     axis = scene.grid.axis(dtype=torch.float64)
     torch.testing.assert_close(fit.nearest_hit[0, v, u], torch.stack([axis[u], axis[v]], dim=-1))
+
+
+def test_what_depth_maps_alone_decide_is_made_once_for_all_stacks(monkeypatch):
+    """The nearest surface pixels, and the choice of surface points for each budget."""
+    scene, asked = Scene(MIXED), []
+    inner = depth_maps.nearest_marked
+    monkeypatch.setattr(depth_maps, "nearest_marked", lambda mask: asked.append("nearest") or inner(mask))
+    choose = DepthMaps._sample_surface
+    monkeypatch.setattr(DepthMaps, "_sample_surface", lambda self, budget: asked.append(budget) or choose(self, budget))
+    parts = SimpleNamespace(hand=scene.hand, renderer=scene.renderer, grid=scene.grid)
+    computation = Computation(cast(Any, parts), Energy([]))
+    estimates = [Estimate(scene.points + stack) for stack in range(3)]
+    fits = computation._fits(scene.frames, None, estimates, [None] * 3, None)
+    for fit in fits * 2:
+        for name in ("depth_maps", "states", "to_rig", "hit", "nearest_hit"):
+            assert getattr(fit, name) is getattr(fits[0], name)
+        for budget in (50, None):
+            assert fit.surface_points(budget) is fits[0].surface_points(budget)
+    assert asked == ["nearest", 50, None]
+    alone = scene.fit()
+    torch.testing.assert_close(fits[2].nearest_hit, alone.nearest_hit, atol=0, rtol=0)
+    torch.testing.assert_close(fits[2].surface_points(50), alone.surface_points(50), atol=0, rtol=0)
+    # What depends on the estimates is each stack's own.
+    assert not torch.equal(fits[0].rig_rows, fits[1].rig_rows)
+
+
+def test_maps_of_other_frames_or_rays_are_refused():
+    scene = Scene([[1, 1]])
+    given = {"hand": scene.hand, "renderer": scene.renderer, "grid": scene.grid, "frames": scene.frames}
+    assert Fit(**given, maps=DepthMaps(scene.frames, scene.grid)).hit.any()
+    for maps in (
+        DepthMaps(dataclasses.replace(scene.frames), scene.grid),
+        DepthMaps(scene.frames, dataclasses.replace(scene.grid, cube_mm=200.0)),
+    ):
+        with pytest.raises(InputError, match="other frames, or on another grid"):
+            Fit(**given, maps=maps)
 
 
 def test_half_precision_estimates_are_taken_in_float32():

@@ -1,4 +1,4 @@
-"""That drawing samples on a GPU waits for nothing after the first draw: checked on a CPU, by what is asked of PyTorch."""
+"""That a GPU is waited for in the first draw of samples alone: checked on a CPU, by what is asked of PyTorch."""
 
 from __future__ import annotations
 
