@@ -127,7 +127,8 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
 
 def _is_given(method: PublishedMethod, measured: dict[str, Measured]) -> bool:
     """Whether that method's own predictions are measured here, so that its published points would say it twice."""
-    return any(abs(each.mean - method.mean_error_mm) < 0.01 for each in measured.values())
+    theirs = method.mean_error_mm
+    return theirs is not None and any(abs(each.mean - theirs) < 0.01 for each in measured.values())
 
 
 def _write(path: Path, text: str) -> None:

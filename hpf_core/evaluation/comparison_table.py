@@ -76,8 +76,10 @@ def _table(measured: Mapping[str, Measured], methods: Sequence[PublishedMethod])
 
 def _as_published(method: PublishedMethod) -> str:
     """With the decimals that the source has: papers print one or two, prediction files allow two or three."""
+    if method.mean_error_mm is None:
+        return _UNKNOWN
     decimals = len(f"{method.mean_error_mm:g}".partition(".")[2])
-    return f"{method.mean_error_mm:.{max(decimals, 2 if method.recomputed else 1)}f}"
+    return f"{method.mean_error_mm:.{max(decimals, 1 if method.origin == 'printed' else 2)}f}"
 
 
 def _in_markdown(text: str) -> str:

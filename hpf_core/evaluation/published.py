@@ -5,10 +5,12 @@ Nothing here is measured by HPF. A figure that this project measured itself belo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
@@ -66,9 +68,10 @@ class PublishedMethod(_Record):
         year: of publication.
         labels: of real frames that its training used: "all", "none" or a number.
         dataset: name of the text protocol.
-        mean_error_mm: mm over all joints and frames.
+        mean_error_mm: mm over all joints and frames, or None where only a curve is drawn.
         success: share of frames with all joints within so many mm, where known.
-        recomputed: from its public prediction file, rather than copied from a paper.
+        origin: "printed" in a paper; "recomputed" by us from its public prediction file; or "copied" from the table of
+            those who collect such files.
         source: the citation.
         where: how the figure comes from it.
     """
@@ -77,9 +80,9 @@ class PublishedMethod(_Record):
     year: int = Field(ge=2000, le=2100)
     labels: str = Field(pattern="^(all|none|[0-9]+)$")
     dataset: str
-    mean_error_mm: float = Field(gt=0)
+    mean_error_mm: float | None = Field(None, gt=0)
     success: dict[int, float] = Field(default_factory=dict)
-    recomputed: bool = False
+    origin: Literal["printed", "recomputed", "copied"] = "printed"
     source: str = Field(min_length=1)
     where: str = Field(min_length=1)
 
@@ -90,7 +93,7 @@ def rows() -> dict[str, PublishedRow]:
 
 
 def methods(dataset: str) -> list[PublishedMethod]:
-    """What methods report on a dataset ("nyu", "icvl", "msra"), the most accurate first.
+    """What methods report on a dataset ("nyu", "icvl", "msra"), the most accurate first, those without a figure last.
 
     Raises:
         InputError: nothing is known of that dataset.
@@ -99,7 +102,7 @@ def methods(dataset: str) -> list[PublishedMethod]:
     if not found:
         known = dict.fromkeys(method.dataset for method in _read()[1])
         raise InputError(f"No published figures are known for {dataset!r}. {nearest(dataset, known)}")
-    return sorted(found, key=lambda method: (method.mean_error_mm, method.name))
+    return sorted(found, key=lambda method: (method.mean_error_mm or math.inf, method.name))
 
 
 @cache

@@ -8,6 +8,7 @@ import pytest
 
 from hpf_core.errors import InputError
 from hpf_core.evaluation import published
+from hpf_core.evaluation.comparison_table import markdown
 from hpf_core.evaluation.protocols import PROTOCOLS
 
 # Wan et al., CVPR 2019, Table 1, typed from the paper a second time.
@@ -90,9 +91,26 @@ def test_methods_are_sorted_and_belong_to_a_protocol():
     for dataset in PROTOCOLS:
         found = published.methods(dataset)
         errors = [method.mean_error_mm for method in found]
-        assert errors == sorted(errors)
+        known = [error for error in errors if error is not None]
+        assert errors == sorted(known) + [None] * (len(errors) - len(known))
         assert len({method.name for method in found}) == len(found)
         assert {method.dataset for method in found} == {dataset}
+
+
+def test_where_a_figure_is_from_is_told_apart():
+    every = [method for dataset in PROTOCOLS for method in published.methods(dataset)]
+    for method in every:
+        assert (method.origin == "copied") == method.source.startswith("X. Chen et al. github.com/"), method
+        assert (method.origin == "recomputed") == method.where.startswith("from its public prediction file"), method
+    assert {method.name for method in every if method.mean_error_mm is None} == {"Refine 3D"}
+    unsupervised = {method.name for method in published.methods("nyu") if method.labels == "none"}
+    assert unsupervised == {"Wan et al., 1 stack", "Wan et al., 2 stacks", "Refine 3D"}, "those of the paper's Figure 8"
+
+
+def test_a_method_without_a_figure_is_in_the_table_without_one():
+    rows = [line for line in markdown({}, published.methods("nyu"), "title").splitlines() if line.startswith("| ")]
+    assert rows[-1].startswith("| Refine 3D (2017) | - | - |")
+    assert len({row.count("|") for row in rows}) == 1
 
 
 def test_an_unknown_dataset_names_the_nearest():
