@@ -124,15 +124,9 @@ def print_summary(folder: Path, summary: Mapping[str, Any]) -> None:
         for name in ("mean mm", "median mm", "fingertips mm", "20 mm", "30 mm", "40 mm"):
             table.add_column(name, justify="right")
         for row in rows:
-            tips = row["fingertip_error_mm"]
-            shares = [f"{row['success'][k]:.1%}" for k in ("20", "30", "40")]
-            table.add_row(
-                Text(row["after"]),
-                f"{row['mean_error_mm']:.2f}",
-                f"{row['median_error_mm']:.2f}",
-                "" if tips is None else f"{tips:.2f}",
-                *shares,
-            )
+            table.add_row(Text(row["after"]), *_cells(row))
+            for name, subject in row.get("subjects", {}).items():
+                table.add_row(Text(f"  {name}", style="dim"), *_cells(subject))
         show.result(table)
         show.result("20, 30, 40 mm: share of frames with all joints within that distance")
         for line in effects(summary):
@@ -145,6 +139,16 @@ def print_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     show.result(f"figures: {folder / 'figures'}   summary: {folder / 'summary.json'}")
     if (folder / "report.html").is_file():
         show.result(f"report: {folder / 'report.html'}")
+
+
+def _cells(figures: Mapping[str, Any]) -> list[str]:
+    tips = figures["fingertip_error_mm"]
+    return [
+        f"{figures['mean_error_mm']:.2f}",
+        f"{figures['median_error_mm']:.2f}",
+        "" if tips is None else f"{tips:.2f}",
+        *(f"{figures['success'][k]:.1%}" for k in ("20", "30", "40")),
+    ]
 
 
 def effects(summary: Mapping[str, Any]) -> list[str]:

@@ -82,17 +82,29 @@ def _rows(run: Material) -> list[dict[str, Any]]:
     """The table of evaluations, each followed by its subjects."""
     chain, controls = run.lineage.chain, run.lineage.controls
     rows = []
+    start = run.evaluations.get(chain[0], {}) if chain else {}
     for after, document in run.evaluations.items():
         partner = controls.get(after)
         role = f"control of {partner}" if partner else "start" if after == chain[0] and len(chain) > 1 else ""
-        mean = float(document["mean_error_mm"])
-        first = float(run.evaluations[chain[0]]["mean_error_mm"]) if chain else mean
-        rows.append({"name": after, "role": role, "of_first": mean / first if first else None, **_figures(document)})
-        subjects = document.get("subjects")
-        for name, figures in (subjects if isinstance(subjects, dict) else {}).items():
-            if isinstance(figures, dict) and number(figures.get("mean_error_mm")) is not None:
-                rows.append({"name": str(name), "role": None, "of_first": None, **_figures(figures)})
+        rows.append({"name": after, "role": role, "of_first": _of_first(document, start), **_figures(document)})
+        began = _subjects(start)
+        for name, figures in _subjects(document).items():
+            of_first = _of_first(figures, began.get(name, {}))
+            rows.append({"name": name, "role": None, "of_first": of_first, **_figures(figures)})
     return rows
+
+
+def _subjects(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The figures of each person that an evaluation tells apart."""
+    found = document.get("subjects")
+    entries = found.items() if isinstance(found, dict) else ()
+    return {str(k): v for k, v in entries if isinstance(v, dict) and number(v.get("mean_error_mm")) is not None}
+
+
+def _of_first(figures: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
+    """The mean error by that of the start, of all frames or of one person."""
+    mean, first = number(figures.get("mean_error_mm")), number(start.get("mean_error_mm"))
+    return mean / first if mean is not None and first else None
 
 
 def _figures(document: Mapping[str, Any]) -> dict[str, Any]:

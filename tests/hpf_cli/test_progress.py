@@ -107,3 +107,17 @@ def test_a_stage_may_have_any_name(capsys):
         assert text in out
     print_summary(Path("r"), {**summary, "evaluation": []})
     assert "[red]a: 5 steps; not evaluated" in capsys.readouterr().out
+
+
+def test_the_table_at_the_end_tells_people_apart(capsys):
+    people = {"training [a]": evaluated("fit", 15.0), "new subject": evaluated("fit", 25.0)}
+    summary = {
+        "stages": [trained("fit")],
+        "evaluation": [evaluated("fit", 20.0) | {"subjects": people}],
+        "changes": [],
+    }
+    print_summary(Path("r"), summary)
+    out = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    assert [row[:2] for row in rows] == [["fit", "20.00"], ["training [a]", "15.00"], ["new subject", "25.00"]]
+    assert max(map(len, out.splitlines())) <= 80

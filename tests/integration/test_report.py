@@ -113,6 +113,19 @@ def test_nothing_is_loaded_from_anywhere(whole):
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
+def test_each_person_s_error_is_held_against_the_start_too(whole):
+    """The column `× start`, of all frames and of each subject by its own start."""
+    out, summary = whole
+    rows = [row for row in page_of(out).rows if len(row) == 9 and row[0] != "after"]
+    assert len(rows) == 3 * 3
+    for document, (own, *people) in zip(summary["evaluation"], [rows[k : k + 3] for k in (0, 3, 6)], strict=True):
+        start = summary["evaluation"][0]
+        assert own[3] == f"{document['mean_error_mm'] / start['mean_error_mm']:.2f}"
+        for name, *cells in people:
+            figures = document["subjects"][name]
+            assert cells[2] == f"{figures['mean_error_mm'] / start['subjects'][name]['mean_error_mm']:.2f}"
+
+
 def test_every_picture_has_words_for_it(whole):
     page = page_of(whole[0])
     pictures = [a for tag, a in page.elements if tag in ("svg", "canvas") and "aria-hidden" not in a]
