@@ -172,38 +172,57 @@ def _show(plan: Plan, json_: bool) -> None:
         show.emit_json(table.document(plan, results))
         return
     show.result(_table(results))
-    for line in (*table.differences(results), *table.caption(plan, results), *table.notes(results)):
+    for line in (
+        *_elsewhere(results),
+        *table.differences(results),
+        *table.caption(plan, results),
+        *table.notes(results),
+    ):
         show.result(line)
     show.result(f"in {plan.out}: {', '.join(str(path.relative_to(plan.out)) for path in written)}")
 
 
 def _table(results: Sequence[RowResult]) -> Table:
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from hpf_core.ablation.rows import FULL
     from hpf_core.ablation.table import HEADINGS, cells
 
-    where = list(dict.fromkeys(result.measured_on for result in results if result.runs))
     rows = [cells(result) for result in results]
     # What is the same for all is said once, and what no row fills is left out, so that the table fits into 80 columns.
     # The paper's figure of the whole method alone compares with nothing.
     others = (result.published for result in results if result.row.name != FULL)
     theirs = any(paper and paper.mean_error_mm is not None for paper in others)
     there = [k for k, name in enumerate(HEADINGS) if any(row[k] for row in rows) and (theirs or name != "paper")]
-    if len(where) <= 1:
-        there = [k for k in there if k != len(HEADINGS) - 1]
-    title = Text(f"measured on {where[0]}") if len(where) == 1 else None
+    there = [k for k in there if HEADINGS[k] != "measured on"]
+    wide = sum(max(len(row[k]) for row in (HEADINGS, *rows)) + 1 for k in there)
+    if wide > Console().width:  # the control tells more
+        there = [k for k in there if HEADINGS[k] != "after/before"]
+    where = _where(results)
+    title = Text(f"measured on {where}") if where else None
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True
     )
     for k in there:
-        words = k in (0, len(HEADINGS) - 1)
-        table.add_column(HEADINGS[k], justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        table.add_column(HEADINGS[k], justify="right" if k else "left", no_wrap=bool(k), overflow="fold")
     for result, row in zip(results, rows, strict=True):
         table.add_row(*(Text(row[k], style="dim" if not result.runs else "") for k in there))
     return table
+
+
+def _where(results: Sequence[RowResult]) -> str:
+    """What most rows were measured on; empty where none was."""
+    found = [result.measured_on for result in results if result.runs]
+    return max(dict.fromkeys(found), key=found.count, default="")
+
+
+def _elsewhere(results: Sequence[RowResult]) -> list[str]:
+    """A line for each row that was measured on something else than most."""
+    where = _where(results)
+    return [f"{r.label}: measured on {r.measured_on}" for r in results if r.runs and r.measured_on != where]
 
 
 def _dry_run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpf_core.ablation import controls
 from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.plan import Job, Plan
 from hpf_core.ablation.rows import FULL, Row
@@ -20,6 +21,8 @@ from hpf_core.evaluation.lineage import Lineage
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 
 SUCCESS_MM = 20
+
+_SAME_START_MM = 0.01  # the same weights on the same frames: devices and threads round differently, not by this
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class RunResult:
         success: share of frames with all joints within 20 mm.
         before_mm: mean error of what the last stage started from, or None where that wasn't measured.
         control_mm: mean error after the last stage's control, or None where it has none.
+        control_of: the row whose control that is, where it is another row's; else None.
         curve: (81,) share of frames whose worst joint is within each of `CURVE_MM`, or None where predictions are gone.
         evaluation: the entry of `summary.json`.
     """
@@ -45,6 +49,12 @@ class RunResult:
     control_mm: float | None
     curve: np.ndarray | None
     evaluation: Mapping[str, Any]
+    control_of: str | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """Error by that of what the last stage started from: below 1, the stage helps, with or without its terms."""
+        return self.mean_mm / self.before_mm if self.before_mm else None
 
     @property
     def ratio(self) -> float | None:
@@ -59,7 +69,9 @@ class RunResult:
             "mean_error_mm": self.mean_mm,
             "success_20": self.success,
             "before_mm": self.before_mm,
+            "after_by_before": self.gain,
             "control_mm": self.control_mm,
+            "control_of": self.control_of,
             "fitted_by_control": self.ratio,
         }
 
@@ -74,6 +86,7 @@ class RowResult:
         errors: why others failed, by seed.
         pending: seeds whose runs aren't done.
         published: what the paper reports, or None.
+        no_control: by seed, why a run that is done is held against no control.
     """
 
     row: Row
@@ -81,6 +94,7 @@ class RowResult:
     errors: Mapping[int, str] = field(default_factory=dict)
     pending: tuple[int, ...] = ()
     published: PublishedRow | None = None
+    no_control: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -106,14 +120,28 @@ class RowResult:
         """(S, 81) success curves."""
         return np.array([run.curve for run in self.runs if run.curve is not None]).reshape(-1, len(CURVE_MM))
 
+    @property
+    def control_of(self) -> str | None:
+        """The other row whose control it is held against, where that is so."""
+        return next((run.control_of for run in self.runs if run.control_of), None)
+
     def state(self) -> str:
         """What is missing, in words; empty where nothing is."""
         said = [f"not run yet: seed {', '.join(map(str, self.pending))}"] if self.pending else []
-        reasons: dict[str, list[int]] = {}
-        for seed, reason in self.errors.items():
-            reasons.setdefault(reason, []).append(seed)
-        said += [f"seed {', '.join(map(str, seeds))} failed: {reason}" for reason, seeds in reasons.items()]
+        said += [f"seed {seeds} failed: {reason}" for seeds, reason in _by_reason(self.errors)]
         return "; ".join(said)
+
+    def without_control(self) -> str:
+        """Why runs are held against no control, in words; empty where all are."""
+        return "; ".join(f"seed {seeds}: {reason}" for seeds, reason in _by_reason(self.no_control))
+
+
+def _by_reason(reasons: Mapping[int, str]) -> list[tuple[str, str]]:
+    """The seeds of each reason, as `0, 2`, and the reason."""
+    found: dict[str, list[int]] = {}
+    for seed, reason in reasons.items():
+        found.setdefault(reason, []).append(seed)
+    return [(", ".join(map(str, seeds)), reason) for reason, seeds in found.items()]
 
 
 def data_of(evaluation: Mapping[str, Any]) -> str:
@@ -129,7 +157,9 @@ def spread(values: np.ndarray) -> float | None:
 
 def collect(plan: Plan, published: Mapping[str, PublishedRow]) -> list[RowResult]:
     """The table's rows, in the plan's order; whatever isn't there is said to be missing."""
-    return [_row(plan, row, published.get(row.name)) for row in plan.rows]
+    rows = [_row(plan, row, published.get(row.name)) for row in plan.rows]
+    full = full_of(rows)
+    return [_with_control(plan, row, full) for row in rows]
 
 
 def _row(plan: Plan, row: Row, published: PublishedRow | None) -> RowResult:
@@ -148,6 +178,47 @@ def _row(plan: Plan, row: Row, published: PublishedRow | None) -> RowResult:
         else:
             pending.append(seed)
     return RowResult(row, tuple(runs), errors, tuple(pending), published)
+
+
+def _with_control(plan: Plan, result: RowResult, full: RowResult | None) -> RowResult:
+    """A row whose runs that have no control of their own are held against that of `full`, where it is theirs, too."""
+    runs, reasons = [], {}
+    lenders = {} if full is None else {run.seed: run for run in full.runs}
+    for run in result.runs:
+        if run.control_mm is None:
+            lender = None if result is full else lenders.get(run.seed)
+            reason = _why_not(plan, result.row, run, full, lender)
+            if reason:
+                reasons[run.seed] = reason
+            elif lender is not None:
+                run = replace(run, control_mm=lender.control_mm, control_of=FULL)
+        runs.append(run)
+    return replace(result, runs=tuple(runs), no_control=reasons)
+
+
+def _why_not(plan: Plan, row: Row, run: RunResult, full: RowResult | None, lender: RunResult | None) -> str:
+    """Why a run without a control can't be held against that of `full`; empty where it can."""
+    folder = plan.run_folder(Job(row, run.seed))
+    if not controls.draws_real(folder, run.after):
+        return f"{run.after} draws no real frames: there is nothing to control"
+    if full is None or row.name == FULL:
+        return "it has no control" + ("" if row.name == FULL else ", and there is no row full")
+    if lender is None:
+        return "it has no control of its own, and full isn't done"
+    if lender.control_mm is None:
+        return "neither it nor full has a control"
+    if lender.after != run.after:
+        return f"full's control is of {lender.after}, but its last stage is {run.after}"
+    if run.before_mm is None or lender.before_mm is None:
+        return "what it started from wasn't measured, so that full's control may have had another start"
+    found = controls.differences(plan.run_folder(Job(full.row, run.seed)), folder, run.after)
+    if found is None:
+        return "it has no control of its own, and its recipe or that of full can't be read"
+    if found:
+        return f"full's control differs from it in {', '.join(found)}"
+    if abs(run.before_mm - lender.before_mm) > _SAME_START_MM:
+        return f"its start was measured at {run.before_mm:.2f} mm, that of full at {lender.before_mm:.2f} mm"
+    return ""
 
 
 def read_run(run: Path, seed: int) -> RunResult | None:

@@ -13,10 +13,13 @@ import numpy as np
 
 from hpf_core.ablation.plan import Plan
 from hpf_core.ablation.results import RowResult, full_of, simulated, spread
+from hpf_core.ablation.rows import FULL
 from hpf_core.cache import write_atomic
 from hpf_core.evaluation.metrics import CURVE_MM
 
-HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "fitted/control", "measured on")
+HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "after/before", "fitted/control", "measured on")
+BORROWED = "*"
+"""Beside a `fitted/control` whose control is another row's."""
 
 
 def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
@@ -33,9 +36,15 @@ def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
         )
     said.append(
         "mean mm: error over all joints and frames; <= 20 mm: share of frames with all joints within that distance; "
-        "both mean ± standard deviation over seeds. fitted/control: error by that of the same steps without the "
-        "fitting terms. paper: Wan et al., CVPR 2019, on NYU."
+        "both mean ± standard deviation over seeds. after/before: error by that of what the last stage started from. "
+        "fitted/control: error by that of the same steps without the fitting terms. paper: Wan et al., CVPR 2019, on "
+        "NYU."
     )
+    if any(result.control_of for result in results):
+        said.append(
+            f"With {BORROWED}: against the control of {FULL}, which has the same start, steps and synthetic samples; "
+            "the row has none of its own."
+        )
     if plan.sets:
         said.append(f"In every row: {', '.join(plan.sets)}.")
     return said
@@ -43,7 +52,7 @@ def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
 
 def cells(result: RowResult) -> tuple[str, ...]:
     """A row's cells, below `HEADINGS`."""
-    mean, success, ratio = (result.values(name) for name in ("mean_mm", "success", "ratio"))
+    mean, success, gain, ratio = (result.values(name) for name in ("mean_mm", "success", "gain", "ratio"))
     paper = result.published
     return (
         result.label,
@@ -52,14 +61,16 @@ def cells(result: RowResult) -> tuple[str, ...]:
         _with_spread(100 * success, "{:.1f}", " %"),
         f"{100 * paper.success_20:.1f} %" if paper and paper.success_20 is not None else "",
         f"{len(result.runs)}" if not result.state() else f"{len(result.runs)} of {_asked(result)}",
-        _with_spread(ratio, "{:.3f}"),
+        _with_spread(gain, "{:.3f}"),
+        _with_spread(ratio, "{:.3f}", f" {BORROWED}" if result.control_of else ""),
         result.measured_on,
     )
 
 
 def notes(results: Sequence[RowResult]) -> list[str]:
-    """What is missing in the table and why, a line a row."""
-    return [f"{result.label}: {result.state()}" for result in results if result.state()]
+    """What is missing in the table and why, a line a row and matter."""
+    said = [f"{result.label}: {result.state()}" for result in results if result.state()]
+    return said + [f"{r.label}: no fitted/control: {r.without_control()}" for r in results if r.without_control()]
 
 
 def differences(results: Sequence[RowResult]) -> list[str]:
@@ -114,7 +125,7 @@ def write(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
 def markdown(plan: Plan, results: Sequence[RowResult]) -> str:
     """The table as a page."""
     lines = [*(f"{line}\n" for line in caption(plan, results))]
-    lines += [_bar(HEADINGS), "| --- |" + " ---: |" * 6 + " --- |"]
+    lines += [_bar(HEADINGS), "| --- |" + " ---: |" * (len(HEADINGS) - 2) + " --- |"]
     lines += [_bar([f"`{cell}`" if k == 0 else cell for k, cell in enumerate(cells(result))]) for result in results]
     below = [*differences(results), *notes(results)]
     lines += ["", *(f"- {_one_line(note)}" for note in below)] if below else []
@@ -127,10 +138,10 @@ def latex(plan: Plan, results: Sequence[RowResult]) -> str:
     # A table that is pasted somewhere takes what it is along with it.
     flags = ["simulated data"] if simulated(results) else []
     flags += [f"shortened, scale {plan.scale:g}"] if plan.scale != 1 else []
-    title = [rf"\multicolumn{{8}}{{l}}{{\textit{{{'; '.join(flags)}}}}} \\"] if flags else []
+    title = [rf"\multicolumn{{{len(HEADINGS)}}}{{l}}{{\textit{{{'; '.join(flags)}}}}} \\"] if flags else []
     lines = [
         *says,
-        r"\begin{tabular}{lrrrrrrl}",
+        rf"\begin{{tabular}}{{l{'r' * (len(HEADINGS) - 2)}l}}",
         r"\hline",
         *title,
         " & ".join(_tex(heading) for heading in HEADINGS) + r" \\",
@@ -143,13 +154,15 @@ def latex(plan: Plan, results: Sequence[RowResult]) -> str:
 
 
 def _beyond_full(result: RowResult, results: Sequence[RowResult]) -> np.ndarray:
-    """(S,) mm against `full`; empty for `full` itself, and where there is none."""
+    """(S,) mm against `full`; empty for `full` itself, and where there is none that was measured on the same data."""
     full = full_of(results)
-    return np.zeros(0) if full is None or full is result else result.beyond(full)
+    if full is None or full is result or full.measured_on != result.measured_on:
+        return np.zeros(0)
+    return result.beyond(full)
 
 
 def _entry(result: RowResult, results: Sequence[RowResult]) -> dict[str, Any]:
-    mean, success, ratio = (result.values(name) for name in ("mean_mm", "success", "ratio"))
+    mean, success, gain, ratio = (result.values(name) for name in ("mean_mm", "success", "gain", "ratio"))
     beyond = _beyond_full(result, results)
     paper = result.published
     return {
@@ -164,8 +177,12 @@ def _entry(result: RowResult, results: Sequence[RowResult]) -> dict[str, Any]:
         "beyond_full_spread_mm": spread(beyond),
         "success_20": _mean(success),
         "success_20_spread": spread(success),
+        "after_by_before": _mean(gain),
+        "after_by_before_spread": spread(gain),
         "fitted_by_control": _mean(ratio),
         "fitted_by_control_spread": spread(ratio),
+        "control_of": result.control_of,
+        "no_control": {str(seed): reason for seed, reason in result.no_control.items()},
         "seeds": len(result.runs),
         "paper": {
             "mean_error_mm": paper.mean_error_mm,
@@ -185,11 +202,25 @@ def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
         *("mean_error_mm", "mean_error_spread_mm", "beyond_full_mm", "beyond_full_spread_mm"),
         *("success_20", "success_20_spread"),
     )
-    more = ("fitted_by_control", "fitted_by_control_spread", "seeds")
+    more = (
+        *("after_by_before", "after_by_before_spread", "fitted_by_control", "fitted_by_control_spread", "seeds"),
+    )  # fmt: skip
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(
-        ["row", *names, *more, "paper_mm", "paper_success_20", "measured_on", "simulated", "scale", "missing"]
+        [
+            "row",
+            *names,
+            *more,
+            "paper_mm",
+            "paper_success_20",
+            "measured_on",
+            "simulated",
+            "scale",
+            "missing",
+            "control_of",
+            "no_control",
+        ]
     )
     for result in results:
         entry = _entry(result, results)
@@ -204,6 +235,8 @@ def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
                 "" if entry["simulated"] is None else str(entry["simulated"]).lower(),
                 f"{plan.scale:g}",
                 _one_line(result.state()),
+                entry["control_of"] or "",
+                _one_line(result.without_control()),
             ]
         )
     return out.getvalue()

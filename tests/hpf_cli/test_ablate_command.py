@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hpf_cli.ablate import _table
+from hpf_cli.ablate import _elsewhere, _table
 from hpf_cli.main import app
 from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.results import RowResult, RunResult
@@ -92,6 +92,20 @@ def test_columns_that_say_nothing_are_not_shown() -> None:
     assert shown(row("full", None, 12.62), row("with:mine", None, None)) == bare
     assert shown(row("full", 20.0, 12.62), row("with:mine", None, None)) == [*bare, "fitted/control"]
     assert shown(row("full", None, 12.62), row("no_vae", None, 14.17)) == ["row", "mean mm", "paper", *bare[2:]]
+
+
+def test_a_narrow_terminal_shows_the_control_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"data": "nyu", "split": "test"}
+    runs = tuple(RunResult(seed, "fit", 10.0 + seed, 0.5, 30.0, 20.0, None, about) for seed in range(2))
+    rows = [RowResult(Row("full"), runs), RowResult(Row("a_row_of_a_long_name"), runs)]
+    other = RunResult(0, "pretrain", 5.0, 0.5, None, None, None, {"data": "synthetic", "split": "unseen"})
+    rows.append(RowResult(Row("elsewhere"), (other,)))
+    for columns, extra in ((80, []), (100, ["after/before"])):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        made = _table(rows)
+        assert [str(column.header) for column in made.columns][4:] == [*extra, "fitted/control"]
+        assert str(made.title) == "measured on nyu/test"
+    assert _elsewhere(rows) == ["elsewhere: measured on synthetic/unseen"]
 
 
 def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def results(plan: Plan) -> Callable[..., list[RowResult]]:
         for seed, (fit, control) in enumerate([(10.0, 20.0), (12.0, 20.0), (14.0, 20.0)]):
             finish(plan, "full", seed, {"init": 30.0, "fit": fit, "control": control}, **about)
         finish(plan, "no_vae", 0, {"init": 30.0, "fit": 16.0}, **about)
-        plan.failure(Job(Row("single_view"), 1)).parent.mkdir(parents=True)
+        plan.failure(Job(Row("single_view"), 1)).parent.mkdir(parents=True, exist_ok=True)
         for seed in (0, 1):
             plan.failure(Job(Row("single_view"), seed)).write_text(json.dumps({"reason": "a | of & 50 %\nline_2"}))
         return collect(plan, PAPER)
@@ -70,16 +70,26 @@ def test_means_and_spreads_over_seeds(results: Callable[..., list[RowResult]]) -
     whole, half, failed, absent = results()
     assert whole.values("mean_mm").tolist() == [10, 12, 14]
     assert table.cells(whole) == (
-        *("full", "12.00 ± 2.00", "12.62", "66.7 ± 57.7 %", "40.7 %", "3", "0.600 ± 0.100", "nyu/test"),
+        *(
+            "full",
+            "12.00 ± 2.00",
+            "12.62",
+            "66.7 ± 57.7 %",
+            "40.7 %",
+            "3",
+            "0.400 ± 0.067",
+            "0.600 ± 0.100",
+            "nyu/test",
+        ),
     )
     # 15 mm, 18 mm and 21 mm is the worst joint of every frame.
     curves = whole.curves()
     assert curves.shape == (3, 81)
     assert [int(np.argmax(curve)) for curve in curves] == [15, 18, 21]
     assert [run.before_mm for run in whole.runs] == [30, 30, 30]
-    assert table.cells(half) == ("no_vae", "16.00", "14.17", "0.0 %", "", "1 of 3", "", "nyu/test")
+    assert table.cells(half) == ("no_vae", "16.00", "14.17", "0.0 %", "", "1 of 3", "0.533", "", "nyu/test")
     assert half.state() == "not run yet: seed 1, 2"
-    assert table.cells(failed) == ("single_view", "", "", "", "", "0 of 3", "", "")
+    assert table.cells(failed) == ("single_view", "", "", "", "", "0 of 3", "", "", "")
     assert failed.state() == "not run yet: seed 2; seed 0, 1 failed: a | of & 50 %\nline_2"
     assert absent.state() == "not run yet: seed 0, 1, 2"
 
@@ -124,6 +134,9 @@ def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[RowResul
     assert (first["mean_error_mm"], first["mean_error_spread_mm"], first["fitted_by_control"]) == (12, 2, 0.6)
     assert first["paper"] == {"mean_error_mm": 12.62, "success_20": 0.407, "source": "W"}
     assert [run["control_mm"] for run in first["runs"]] == [20, 20, 20]
+    assert [run["before_mm"] for run in first["runs"]] == [30, 30, 30]
+    assert first["after_by_before"] == pytest.approx(0.4)
+    assert first["after_by_before_spread"] == pytest.approx(1 / 15)
     assert document["rows"][2]["errors"] == {"0": "a | of & 50 %\nline_2", "1": "a | of & 50 %\nline_2"}
     assert (document["simulated"], document["scaled"]) == (False, False)
 
@@ -132,6 +145,11 @@ def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[RowResul
     assert [row["row"] for row in rows] == list(NAMES)
     assert (rows[0]["mean_error_mm"], rows[0]["paper_mm"], rows[0]["simulated"]) == ("12", "12.62", "false")
     assert rows[1]["mean_error_spread_mm"] == ""
+    assert (rows[0]["after_by_before"], rows[1]["after_by_before"], rows[2]["after_by_before"]) == (
+        "0.4",
+        "0.533333",
+        "",
+    )
     assert rows[2]["missing"] == "not run yet: seed 2; seed 0, 1 failed: a | of & 50 % line_2"
 
     with (plan.out / "curves.csv").open(newline="") as file:
@@ -140,10 +158,131 @@ def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[RowResul
     assert curves[1 + 18] == ["18", "0.666667", "0.000000"]
 
     lines = (plan.out / "table.md").read_text().splitlines()
-    assert "| `full` | 12.00 ± 2.00 | 12.62 | 66.7 ± 57.7 % | 40.7 % | 3 | 0.600 ± 0.100 | nyu/test |" in lines
+    row = "| `full` | 12.00 ± 2.00 | 12.62 | 66.7 ± 57.7 % | 40.7 % | 3 | 0.400 ± 0.067 | 0.600 ± 0.100 | nyu/test |"
+    assert row in lines
     tabular = [line for line in (plan.out / "table.tex").read_text().splitlines() if not line.startswith("%")]
     assert tabular[-5].startswith(r"no\_vae & 16.00 & 14.17 & 0.0 \% &")
-    assert all(line.count("&") == 7 for line in tabular if line.endswith(r"\\"))
+    assert all(line.count("&") == 8 for line in tabular if line.endswith(r"\\"))
+
+
+RECIPE = """\
+seed: 0
+backbone: {use: hourglass, width: 48}
+grid: {size: 64}
+init: null
+data: {real: {use: nyu, multi_view_share: 1.0}, synthetic: {use: synthetic, sideways_mm: 15}}
+transforms: []
+stages:
+  pretrain: {draw: {real: 0, synthetic: 8}, steps: 9, terms: [supervised], lr: 0.1, during: {}, control_of: null}
+  fit: {draw: {real: 2, synthetic: 4}, steps: 7, terms: [supervised, m2d, vae], lr: 0.2, during: {}, control_of: null}
+  control: {draw: {real: 0, synthetic: 4}, steps: 7, terms: [supervised], lr: 0.2, during: {}, control_of: fit}
+terms: {supervised: {weight: 0.1}, m2d: {weight: 1.0}, vae: {weight: 0.1}}
+evaluate: {data: real, split: test}
+"""
+
+
+def change(text: str, old: str, new: str) -> str:
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+@pytest.fixture
+def lent(plan: Plan, results: Callable[..., list[RowResult]]) -> Callable[..., list[RowResult]]:
+    """`full` has controls; `no_vae` is done with seed 0 alone, and its recipe is that of `full` with one change."""
+
+    def made(old: str = "", new: str = "", start: float = 30.0, recipe: str = RECIPE) -> list[RowResult]:
+        results()
+        finish(plan, "no_vae", 0, {"init": start, "fit": 16.0})
+        text = change(recipe, old, new) if old else recipe
+        for row, seed, document in [("full", 0, RECIPE), ("full", 1, RECIPE), ("no_vae", 0, text)]:
+            (plan.run_folder(Job(Row(row), seed)) / "recipe.yaml").write_text(document)
+        return collect(plan, PAPER)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        (RECIPE[RECIPE.index("  control:") : RECIPE.index("terms: {sup")], ""),  # as the paper's rows say
+        ("terms: [supervised, m2d, vae]", "terms: [supervised, m2d]"),
+        ("vae: {weight: 0.1}", "vae: {weight: 0.7}"),
+        ("multi_view_share: 1.0", "multi_view_share: 0.5"),  # a control draws no real frame
+        ("draw: {real: 2, synthetic: 4}", "draw: {real: 6, synthetic: 4}"),
+    ],
+)
+def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_draw(
+    plan: Plan, lent: Callable[..., list[RowResult]], old: str, new: str
+) -> None:
+    found = lent(old, new)
+    assert table.cells(found[1])[6:8] == ("0.533", "0.800 *")
+    assert table.cells(found[0])[7] == "0.600 ± 0.100", "its own"
+    assert not [line for line in table.notes(found) if "fitted/control" in line]
+    (mark,) = [line for line in table.caption(plan, found) if line.startswith("With *: against the control of full")]
+    table.write(plan, found)
+    entry = json.loads((plan.out / "table.json").read_text())["rows"][1]
+    assert (entry["fitted_by_control"], entry["control_of"], entry["no_control"]) == (0.8, "full", {})
+    assert (entry["runs"][0]["control_mm"], entry["runs"][0]["control_of"]) == (20.0, "full")
+    with (plan.out / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["fitted_by_control"], row["control_of"]) for row in rows[:2]] == [("0.6", ""), ("0.8", "full")]
+    for name in ("table.md", "table.tex"):
+        text = (plan.out / name).read_text()
+        assert "0.800 *" in text
+        assert mark in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{use: hourglass, width: 48}", "{use: hourglass, width: 64}", "full's control differs from it in backbone"),
+        ("sideways_mm: 15", "sideways_mm: 30", "differs from it in data.synthetic"),
+        ("supervised: {weight: 0.1}", "supervised: {weight: 0.2}", "differs from it in terms.supervised"),
+        ("terms: [supervised, m2d, vae]", "terms: [m2d, vae]", "differs from it in stages.fit.terms"),
+        ("m2d, vae], lr: 0.2, during: {}", "m2d, vae], lr: 0.2, during: {supervised: [0, 1]}", "in stages.fit.terms"),
+        (
+            "{real: 2, synthetic: 4}, steps: 7",
+            "{real: 2, synthetic: 4}, steps: 8",
+            "differs from it in stages.fit.steps",
+        ),
+        ("m2d, vae], lr: 0.2", "m2d, vae], lr: 0.3", "differs from it in stages.fit.lr"),
+        ("draw: {real: 2, synthetic: 4}", "draw: {real: 2, synthetic: 2}", "in stages.fit.draw.synthetic"),
+        ("steps: 9", "steps: 10", "differs from it in stages"),
+        ("split: test", "split: validation", "differs from it in evaluate"),
+        ("init: null", "init: shipped", "differs from it in init"),
+        ("real: 2", "real: 0", "fit draws no real frames: there is nothing to control"),
+        ("stages:", "stages: [", "its recipe or that of full can't be read"),
+    ],
+)
+def test_why_it_serves_another_row_not_is_told(
+    plan: Plan, lent: Callable[..., list[RowResult]], old: str, new: str, said: str
+) -> None:
+    found = lent(old, new)
+    assert table.cells(found[1])[7] == ""
+    (note,) = [line for line in table.notes(found) if line.startswith("no_vae: no fitted/control: seed 0: ")]
+    assert note.endswith(said)
+    assert not any(line.startswith("With *") for line in table.caption(plan, found))
+    entry = table.document(plan, found)["rows"][1]
+    assert (entry["fitted_by_control"], entry["control_of"]) == (None, None)
+    assert entry["no_control"]["0"].endswith(said)
+    table.write(plan, found)
+    with (plan.out / "table.csv").open(newline="") as file:
+        assert list(csv.DictReader(file))[1]["no_control"].endswith(said)
+
+
+def test_a_start_that_was_measured_otherwise_lends_no_control(lent: Callable[..., list[RowResult]]) -> None:
+    (reason,) = lent(start=31.0)[1].no_control.values()
+    assert reason == "its start was measured at 31.00 mm, that of full at 30.00 mm"
+    assert lent(start=30.001)[1].control_of == "full", "rounding"
+
+
+def test_rows_on_other_data_are_not_held_against_full(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+    results()
+    finish(plan, "mine", 0, {"init": 30.0, "fit": 5.0}, data="synthetic", split="unseen")
+    found = collect(plan, PAPER)
+    assert not any(line.startswith("mine") for line in table.differences(found))
+    assert table.document(plan, found)["rows"][3]["beyond_full_mm"] is None
 
 
 @pytest.mark.parametrize(("scale", "simulated"), [(1.0, True), (0.01, False), (0.01, True)])

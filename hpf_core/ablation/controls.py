@@ -1,0 +1,87 @@
+"""Whether one run's control serves for another run, too: what each recipe says of start, steps and synthetic draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hpf_core.engine.folder import RunFolder
+
+_ALL = ("seed", "hand", "renderer", "backbone", "grid", "init", "transforms", "evaluate", "versions")
+"""What must be the same as a whole. Real data needn't: a control draws none, and the start's error tells whether both
+runs were measured alike."""
+
+_STEPS = ("steps", "lr", "weight_decay", "schedule", "warmup", "clip_norm", "cycle")
+
+
+def differences(lender: Path, run: Path, stage: str) -> list[str] | None:
+    """In what the control that another run made of its stage `stage` isn't the control of this run's stage `stage`.
+
+    Args:
+        lender: folder of the run with the control.
+        run: folder of the run without.
+        stage: the last stage that is no control, of the same name in both: samples are drawn by seed, name and step.
+
+    Returns:
+        Keys of the recipe; empty where the control serves, None where a recipe can't be read or has no such stage.
+    """
+    try:
+        theirs, ours = _recipe(lender), _recipe(run)
+        return list(dict.fromkeys(_different(theirs, ours, stage)))
+    except (OSError, YAMLError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
+
+
+def draws_real(run: Path, stage: str) -> bool:
+    """Whether a stage of a run draws real frames, as fitting does; true where its recipe can't be read."""
+    try:
+        return bool(_recipe(run)["stages"][stage]["draw"]["real"])
+    except (OSError, YAMLError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _different(theirs: Mapping[str, Any], ours: Mapping[str, Any], stage: str) -> Iterator[str]:
+    yield from (name for name in _ALL if theirs.get(name) != ours.get(name))
+    if theirs["data"].get("synthetic") != ours["data"].get("synthetic"):
+        yield "data.synthetic"
+    control = next(plan for plan in theirs["stages"].values() if plan.get("control_of") == stage)
+    fitted = ours["stages"][stage]
+    yield from (f"stages.{stage}.{name}" for name in _STEPS if control.get(name) != fitted.get(name))
+    if control["draw"]["synthetic"] != fitted["draw"]["synthetic"]:
+        yield f"stages.{stage}.draw.synthetic"
+    for term in control["terms"]:
+        if term not in fitted["terms"] or control["during"].get(term) != fitted["during"].get(term):
+            yield f"stages.{stage}.terms"
+        yield from _terms([term], theirs, ours)
+    before, here = _before(theirs, stage), _before(ours, stage)
+    if list(before.items()) != list(here.items()):
+        yield "stages"
+    yield from _terms({term for plan in before.values() for term in plan["terms"]}, theirs, ours)
+
+
+def _before(recipe: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """The stages that feed a stage, in their order."""
+    found: dict[str, Any] = {}
+    for name, plan in recipe["stages"].items():
+        if name == stage:
+            return found
+        if plan.get("control_of") is None:
+            found[name] = plan
+    raise KeyError(stage)
+
+
+def _terms(names: Iterable[str], theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(names):
+        if theirs["terms"].get(name) != ours["terms"].get(name):
+            yield f"terms.{name}"
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    found = YAML(typ="safe").load(RunFolder(run).recipe.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it isn't a recipe")
+    return found
