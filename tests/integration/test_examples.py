@@ -79,6 +79,7 @@ def test_they_are_found(installed: dict[str, str]) -> None:
     assert [row for row in rows if row["status"] != "ok"] == []
 
 
+@pytest.mark.timeout(1200)  # a minute and a half of work, of which a busy machine makes many
 def test_each_passes_its_own_tests(installed: dict[str, str], tmp_path: Path) -> None:
     """In one process, for importing torch takes most of the time."""
     tests = [str(path) for folder in EXAMPLES for path in sorted(folder.glob("test_*.py"))]
