@@ -76,7 +76,7 @@ class Calibration:
         return Calibration(views, to_rig, residual, outliers, off)
 
 
-def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
+def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotation") -> Calibration:
     """One rigid map per view for the whole capture, by robust Procrustes alignment of the annotated joints.
 
     All joints of up to 1,000 frames, spread over the capture, are aligned at once; those that don't fit the rest lose
@@ -86,13 +86,14 @@ def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
     Args:
         xyz: (V_all, N, K, 3) mm, joints in each view's camera frame.
         views: which of them make the rig, the first one its frame.
+        where: the file that they come from, for messages.
 
     Raises:
         DataError: a view isn't annotated, or its joints determine no rigid map.
     """
     missing = [view + 1 for view in views if view >= len(xyz)]
     if missing:
-        raise DataError(f"The annotation has {len(xyz)} views, but view {missing[0]} is asked for.")
+        raise DataError(f"{where}: {len(xyz)} views are annotated, but view {missing[0]} is asked for.")
     frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
     target = xyz[views[0], frames]
     transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]
@@ -101,7 +102,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int]) -> Calibration:
         source = xyz[view, frames]
         usable = np.isfinite(source).all((1, 2)) & np.isfinite(target).all((1, 2))
         if not usable.any():
-            raise DataError(f"View {view + 1} has no frame that is annotated both there and in view {views[0] + 1}.")
+            raise DataError(f"{where}: no frame is annotated both in view {view + 1} and in view {views[0] + 1}.")
         one, other = torch.from_numpy(source[usable]), torch.from_numpy(target[usable])
         found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
         misses = np.concatenate(

@@ -223,7 +223,7 @@ class CaptureCache:
         if calibration is None or (known is None and self.options.start == "annotated"):
             xyz = nyu_layout.read_annotation(folder).xyz
             if calibration is None:
-                calibration = calibrate(xyz, self.source.views)
+                calibration = calibrate(xyz, self.source.views, str(folder / nyu_layout.LABELS_FILE))
                 calibration.save(place / "calibration.json")
             if known is None and self.options.start == "annotated":
                 known = np.full((total, len(self.source.views), 3), np.nan)

@@ -61,13 +61,13 @@ def test_frames_that_are_not_annotated_do_not_matter() -> None:
     xyz[1, ::3] = np.nan
     assert worst_mm(calibrate(xyz, (0, 1)).to_rig[1], true[1]) < 1e-6
     xyz[1] = np.nan
-    with pytest.raises(DataError, match="View 2 has no frame"):
+    with pytest.raises(DataError, match="the annotation: no frame is annotated both in view 2 and in view 1"):
         calibrate(xyz, (0, 1))
 
 
 def test_a_view_that_is_not_annotated_is_an_error() -> None:
-    with pytest.raises(DataError, match="has 3 views, but view 5"):
-        calibrate(annotated()[0], (0, 4))
+    with pytest.raises(DataError, match=r"labels\.mat: 3 views are annotated, but view 5"):
+        calibrate(annotated()[0], (0, 4), "labels.mat")
 
 
 def test_a_saved_calibration_is_read_back_bit_by_bit(tmp_path: Path) -> None:
