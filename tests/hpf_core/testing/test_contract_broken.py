@@ -200,6 +200,7 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ),
     ("hand", "rigid motion", "draw.new_zeros(count, 6)", "draw.new_ones(count, 6)", "six zeros"),
     ("hand", "closed mesh", "        return of_spheres(", "        return _flipped(", "faces look inwards"),
+    ("hand", "closed mesh", "        return of_spheres(", "        return _first_flipped(", "faces look inwards"),
     ("hand", "closed mesh", "        return of_spheres(", "        return _open(", "not closed"),
     ("renderer", "orthographic", "axis[:, None] - y", "0.5 * axis[:, None] - y", "moved"),
     ("renderer", "orthographic", "column + moved[0]", "column + 9 + moved[0]", "off their pixels' rays"),
@@ -391,6 +392,12 @@ HELPERS = """
 def _flipped(*given):
     made = of_spheres(*given)
     return made._replace(faces=made.faces.flip(1))
+
+
+def _first_flipped(*given):
+    made = of_spheres(*given)
+    first = made.faces[:, :1] < 12  # an icosahedron's corners
+    return made._replace(faces=torch.where(first, made.faces.flip(1), made.faces))
 
 
 def _open(*given):
