@@ -46,6 +46,8 @@ def draws_real(run: Path, stage: str) -> bool:
 
 def _different(theirs: Mapping[str, Any], ours: Mapping[str, Any], stage: str) -> Iterator[str]:
     yield from (name for name in _ALL if theirs.get(name) != ours.get(name))
+    if theirs["runtime"]["precision"] != ours["runtime"]["precision"]:
+        yield "runtime.precision"
     if theirs["data"].get("synthetic") != ours["data"].get("synthetic"):
         yield "data.synthetic"
     control = next(plan for plan in theirs["stages"].values() if plan.get("control_of") == stage)

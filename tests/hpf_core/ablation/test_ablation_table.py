@@ -178,6 +178,7 @@ stages:
   control: {draw: {real: 0, synthetic: 4}, steps: 7, terms: [supervised], lr: 0.2, during: {}, control_of: fit}
 terms: {supervised: {weight: 0.1}, m2d: {weight: 1.0}, vae: {weight: 0.1}}
 evaluate: {data: real, split: test}
+runtime: {threads: 1, precision: float32}
 """
 
 
@@ -210,6 +211,7 @@ def lent(plan: Plan, results: Callable[..., list[RowResult]]) -> Callable[..., l
         ("vae: {weight: 0.1}", "vae: {weight: 0.7}"),
         ("multi_view_share: 1.0", "multi_view_share: 0.5"),  # a control draws no real frame
         ("draw: {real: 2, synthetic: 4}", "draw: {real: 6, synthetic: 4}"),
+        ("threads: 1", "threads: 2"),
     ],
 )
 def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_draw(
@@ -251,6 +253,7 @@ def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_d
         ("steps: 9", "steps: 10", "differs from it in stages"),
         ("split: test", "split: validation", "differs from it in evaluate"),
         ("init: null", "init: shipped", "differs from it in init"),
+        ("precision: float32", "precision: bf16", "differs from it in runtime.precision"),
         ("real: 2", "real: 0", "fit draws no real frames: there is nothing to control"),
         ("stages:", "stages: [", "its recipe or that of full can't be read"),
     ],
