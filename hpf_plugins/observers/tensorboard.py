@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,10 @@ class TensorBoard(Observer):
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
         """What was written after the checkpoint that a run resumes from is hidden."""
-        written = any((self._folder / stage).glob("events.*"))
         self._close(stage)
+        written = [path.name for path in (self._folder / stage).glob("events.out.tfevents.*")]
+        if written:
+            _wait_for_a_name_after(max(written))
         self._writers[stage] = self._make(str(self._folder / stage), purge_step=done + 1 if written else None)
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
@@ -115,6 +118,18 @@ class TensorBoard(Observer):
         for stage in stages:
             if stage in self._writers:
                 self._writers.pop(stage).close()
+
+
+def _wait_for_a_name_after(name: str) -> None:
+    """TensorBoard reads files in the order of their names, and purges what it has read before: a resumed run's come last.
+
+    A name begins with the second that it was made in. Within the same second the order of two files is that of process
+    numbers taken as text, so this waits for the next one.
+    """
+    second = name.removeprefix("events.out.tfevents.").partition(".")[0]
+    ahead = int(second) + 1 - time.time() if second.isdecimal() else 0.0
+    if 0 < ahead <= 1:
+        time.sleep(ahead)
 
 
 def _pixels(path: Path) -> np.ndarray:

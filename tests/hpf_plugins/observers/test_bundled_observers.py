@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,26 @@ def test_weights_to_start_from_are_at_step_0(tmp_path: Path) -> None:
     observer.evaluated("init", {"mean_error_mm": 20.0, "simulated": True, "frames": 3})
     (error,) = events(tmp_path / "tensorboard" / "init").Scalars("evaluation/mean_error_mm")
     assert (error.step, error.value) == (0, 20.0)
+
+
+def test_a_run_that_resumes_within_a_second_is_read_in_order(tmp_path: Path) -> None:
+    """TensorBoard reads files by name: the earlier file's is made the last that its second can have."""
+
+    def steps(done: int, *made: int) -> None:
+        observer = tensorboard.TensorBoard(pictures=False)
+        observer.run_started(tmp_path, RECIPE)
+        observer.stage_started("fit", 1000, done)
+        for step in made:
+            observer.step_done("fit", step, row(step, loss=100.0 * done + step))
+        observer.run_failed(tmp_path, KeyboardInterrupt())
+
+    folder = tmp_path / "tensorboard" / "fit"
+    steps(0, 1, 2, 3)
+    (first,) = folder.iterdir()
+    time.sleep(1 - time.time() % 1)
+    first.rename(folder / f"events.out.tfevents.{int(time.time())}.~")
+    steps(2, 3, 4)
+    assert [(p.step, p.value) for p in events(folder).Scalars("loss")] == [(1, 1), (2, 2), (3, 203), (4, 204)]
 
 
 def test_without_tensorboard_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
