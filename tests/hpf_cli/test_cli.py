@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,13 +29,13 @@ def commands(of: Any = None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]
 
 
 def test_help_answers_in_under_half_a_second() -> None:
+    """Of the processor's time, the least of three: what else the machine does counts less than by the clock."""
     times = []
-    for _ in range(8):  # the machine may be busy with other things: one quick answer shows that it can
-        began = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([HPF, "--help"], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - began)
-        if times[-1] < 0.5:
-            break
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.5, times
     assert "plugins" in done.stdout
 

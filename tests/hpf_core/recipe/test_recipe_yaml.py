@@ -124,9 +124,9 @@ def test_nesting_is_limited_also_through_aliases() -> None:
 def test_an_anchor_bomb_is_refused_at_once() -> None:
     lines = ["a: &a [" + ",".join(["boom"] * 10) + "]"]
     lines += [f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert "aliases (*name) expanded" in refused("\n".join(lines))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_large_but_modest_file_is_read_and_too_many_values_are_not() -> None:
