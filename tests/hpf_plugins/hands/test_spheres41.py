@@ -41,6 +41,24 @@ def random_hands(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return pose, shape
 
 
+def degrees_of_the_thumb(hand: Spheres41, **angles_deg: float) -> tuple[float, float]:
+    """Where its metacarpal points: in the palm's plane, from the middle finger's direction, and out of that plane."""
+    points = neutral(hand, **angles_deg)
+    x, y, z = at(hand, points, "TH_KNU2_B") - at(hand, points, "TH_KNU1_B")
+    return math.degrees(math.atan2(x, -y)), math.degrees(math.atan2(-z, math.hypot(x, y)))
+
+
+def test_the_thumb_moves_as_far_as_people_s_do(hand: Spheres41) -> None:
+    """Means of Barakat, Field & Taylor 2013: adduction 10.2, radial abduction 62.9, anteposition 61.2 degrees; the MCP
+    joint 8.1 of extension and 60 of flexion, the IP joint 12 and 88."""
+    (low, high), (_, out), mcp, ip = anatomy.THUMB_LIMITS_DEG
+    beside, _ = degrees_of_the_thumb(hand, thumb_cmc_flexion=high)
+    apart, _ = degrees_of_the_thumb(hand, thumb_cmc_flexion=low)
+    before = max(degrees_of_the_thumb(hand, thumb_cmc_flexion=f, thumb_cmc_abduction=out)[1] for f in range(-45, 31, 5))
+    assert (beside, apart, before) == pytest.approx((-10.2, 62.9, 61.2), abs=12)
+    assert (*mcp, *ip) == pytest.approx((-8.1, 60, -12, 88), abs=8)
+
+
 # ------------------------------------------------------------------------------------------------- reference in NumPy
 
 
