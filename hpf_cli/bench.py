@@ -26,6 +26,12 @@ def bench(
     alternations: Annotated[int, typer.Option(min=1, max=1000, help="How often each side is timed, in turn.")] = 10,
     device: Annotated[str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1, auto.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for tensors on the CPU.")] = 1,
+    precision: Annotated[
+        str, typer.Option(metavar="float32|bf16", help="Of the network in the rows that train.")
+    ] = "float32",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile what the rows that train repeat; minutes at first.")
+    ] = False,
     no_plugin: NoPlugin = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
@@ -38,7 +44,7 @@ def bench(
     Example:
         hpf bench
         hpf bench --only render_64,render_128 --alternations 30
-        hpf bench --device cuda --json > bench.json
+        hpf bench --device cuda --compile --precision bf16 --json > bench.json
     """
     import torch
 
@@ -51,11 +57,13 @@ def bench(
     names = [] if only is None else [name.strip() for name in only.split(",") if name.strip()]
     torch.set_num_threads(threads)
     host = PluginHost.load(blocked=no_plugin or [])
-    fit, predict = (load(_HERE / f"bench_{part}.yaml", host=host) for part in ("fit", "predict"))
+    runtime = [f"runtime.precision={precision}", f"runtime.compile={str(compiled).lower()}"]
+    fit = load(_HERE / "bench_fit.yaml", sets=runtime, host=host)
+    predict = load(_HERE / "bench_predict.yaml", host=host)
     with progress.Live(show.console) as live:
         made = Bench(fit, predict, device, alternations, live.progress)
         rows = made.rows(names)
-    about = machine(made.device) | {"alternations": alternations}
+    about = machine(made.device) | {"precision": precision, "compiled": compiled, "alternations": alternations}
     if as_json:
         show.emit_json(about | {"rows": [row.document() for row in rows]})
         return

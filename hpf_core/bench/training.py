@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hpf_core.engine.build import Parts
 from hpf_core.engine.draw import frame_numbers
-from hpf_core.engine.step import Batch, compute
+from hpf_core.engine.step import Batch
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer
 from hpf_core.errors import InputError
 from hpf_core.frames import RealFrames, SyntheticSamples
@@ -22,7 +22,7 @@ class Training:
 
     Args:
         parts: the built recipe, on the device.
-        resolved: the recipe.
+        resolved: the recipe; its `runtime` says in which precision steps are computed, and whether they are compiled.
         device: where the parts are.
         progress: told of what must be made first: the dataset, the frozen prior.
 
@@ -35,10 +35,14 @@ class Training:
         parts.prepare(progress)
         parts.to(device)
         parts.backbone.train()
-        seed = resolved.recipe.seed
+        seed, runtime = resolved.recipe.seed, resolved.recipe.runtime
         plans = {plan.name: plan for plan in resolved.stages}
-        self._pretrain = StageTrainer(parts, _stage(plans, "pretrain"), seed, device)
-        self._fit = StageTrainer(parts, _stage(plans, "fit"), seed, device)
+        self._pretrain, self._fit = (
+            StageTrainer(
+                parts, _stage(plans, name), seed, device, precision=runtime.precision, compiled=runtime.compile
+            )
+            for name in ("pretrain", "fit")
+        )
         self._parts = parts
         self._steps = 0
 
@@ -69,7 +73,7 @@ class Training:
     def bare_step(self) -> None:
         """The batch through the network and back, by a loss that costs next to nothing, and one step of Adam."""
         loss = torch.zeros((), device=self._images.device)
-        for estimate in self._parts.backbone(self._images):
+        for estimate in self._fit.computation.network_alone(self._images):
             for value in (estimate.points, estimate.heatmaps, estimate.latent_depth):
                 if value is not None:
                     loss = loss + value.mean()
@@ -77,7 +81,7 @@ class Training:
 
     def step(self) -> None:
         """The same with all of the stage's terms and priors, as a run makes it."""
-        self._descend(compute(self._parts, self._fit.energy, self.batch).energy.total)
+        self._descend(self._fit.computation(self.batch).energy.total)
 
     def _descend(self, loss: Tensor) -> None:
         self._fit.optimiser.zero_grad(set_to_none=True)

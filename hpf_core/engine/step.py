@@ -119,10 +119,7 @@ class Computation:
             look: whether gradients on the points will be asked for: those inside a compiled graph can't be had.
         """
         network, terms = (self._estimate, self._judge) if look else (self._network, self._terms)
-        if self._graphs:
-            # What the last step's CUDA graphs gave is overwritten from here on: nothing of it is kept but for `read`,
-            # whose sums are made outside of them.
-            torch.compiler.cudagraph_mark_step_begin()
+        self._begin()
         parts = self.parts
         images, undo = _images(parts, batch, generator)
         count = 0 if batch.real is None else len(batch.real.views.rows)
@@ -140,6 +137,17 @@ class Computation:
             )
             fits = self._fits(batch.real, batch.synthetic, real, synthetic, target)
         return StepValue(self.energy.value(sums), tuple(fits), _peak(fits[-1].real))
+
+    def network_alone(self, images: Tensor) -> Sequence[Estimate]:
+        """Depth maps (N, H, W) mm through the network as a step puts them, one estimate for each stack."""
+        self._begin()
+        return self._network(images)
+
+    def _begin(self) -> None:
+        if self._graphs:
+            # What the last step's CUDA graphs gave is overwritten from here on: nothing of it is kept but for `read`,
+            # whose sums are made outside of them.
+            torch.compiler.cudagraph_mark_step_begin()
 
     def _estimate(self, images: Tensor) -> Sequence[Estimate]:
         with self._cast:

@@ -35,8 +35,17 @@ def test_json_has_the_rows_and_what_they_were_measured_on(quick):
     assert (row["baseline"], row["ours"], row["unit"], row["ratio"]) == (8.0, 2.0, "ms", 4.0)
     assert row["ratio_spread"] == [2.0, 5.0]
     assert (document["device"], document["threads"], document["alternations"]) == ("cpu", 1, 3)
+    assert (document["precision"], document["compiled"]) == ("float32", False)
     assert {"processor", "cores", "torch", "hpf"} <= document.keys()
     assert quick[0].alternations == 3
+
+
+def test_steps_may_be_compiled_and_in_bf16(quick):
+    done = CliRunner().invoke(app, ["bench", "--json", "--only", "render_64", "--precision", "bf16", "--compile"])
+    assert done.exit_code == 0, done.output
+    assert {"precision": "bf16", "compiled": True}.items() <= json.loads(done.stdout).items()
+    runtime = quick[0]._fit.recipe.runtime
+    assert (runtime.precision, runtime.compile) == ("bf16", True)
 
 
 def test_the_table_fits_a_terminal(monkeypatch):
@@ -55,6 +64,7 @@ def test_the_table_fits_a_terminal(monkeypatch):
     [
         (["--only", "rendering"], "--only rendering: there is no such row"),
         (["--device", "nothing"], "device 'nothing' can't be used"),
+        (["--precision", "float16"], "expected 'float32' or 'bf16', got the text 'float16'"),
     ],
 )
 def test_wrong_input_is_refused(options, message):

@@ -155,6 +155,29 @@ def test_every_row_is_measured(bench, small):
         assert (row.baseline, row.ours, row.kept_mib) == (8.0, 2.0, None)
 
 
+def test_steps_are_computed_as_the_recipe_s_runtime_says(bench, small, monkeypatch, tmp_path: Path):
+    """In its precision and compiled, the bare network as well: the compiler is stood in for."""
+    compiled = []
+
+    def compile(function, **options):
+        def run(*args, **kwargs):
+            compiled.append(function.__name__)
+            return function(*args, **kwargs)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
+    path = tmp_path / "fit.yaml"
+    path.write_text(FIT + "runtime: {precision: bf16, compile: true}\n")
+    made = Bench(load(path, host=PluginHost.load()), bench._predict, alternations=2)
+    made.rows(["step_overhead"])
+    assert compiled == ["_estimate", "_estimate", "_judge"]
+    dtypes = []
+    made.fit.backbone.register_forward_hook(lambda *_: dtypes.append(torch.get_autocast_dtype("cpu")))
+    made.training.bare_step()
+    assert dtypes == [torch.bfloat16]
+
+
 def test_some_rows_come_in_the_tables_order(bench, small):
     assert [row.name for row in bench.rows(["predict_ms", "render_64"])] == ["render_64", "predict_ms"]
 
