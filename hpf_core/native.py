@@ -44,18 +44,19 @@ class _Uncompiled(Exception):
     """No compiler makes it, with the reason."""
 
 
-def load(source: Path, dtype: torch.dtype) -> ctypes.CDLL | None:
+def load(source: Path, dtype: torch.dtype, quiet: bool = False) -> ctypes.CDLL | None:
     """The functions of a C file in which `REAL` is the C type of a dtype.
 
     Args:
         source: the file; beside system headers it may include `native.h`, which shares work among threads.
         dtype: float32 or float64.
+        quiet: whether nobody is told where it can't be made: the other way isn't much slower.
 
     Returns:
         The library, or None where there is no compiler that can make it (said once, as `NoCompilerWarning`).
     """
     library, reason = _loaded(source, _REAL[dtype])
-    if library is None and not _told:
+    if library is None and not quiet and not _told:
         _told.append(reason)
         warnings.warn(
             f"No C compiler serves ({reason}): rendering, distances and residuals are left to tensor operations, "

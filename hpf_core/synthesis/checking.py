@@ -234,7 +234,8 @@ def _looker(folder: Path, annotation: nyu_layout.Annotation | None) -> Callable[
         try:
             depth = nyu_layout.read_depth(path)
         except DataError as error:
-            return str(error).replace(f"{path} is damaged: ", f"{path.name} (").rstrip(".") + ")"
+            reason = str(error).removeprefix(f"{path} is ").removeprefix("damaged: ").rstrip(".")
+            return f"{path.name} ({reason})"
         if annotation is None or view >= len(annotation.xyz) or frame >= annotation.xyz.shape[1]:
             return None
         return _against(depth, annotation.xyz[view, frame])

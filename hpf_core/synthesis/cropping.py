@@ -31,7 +31,7 @@ import torch
 from hpf_core.errors import DataError
 from hpf_core.frames import State
 from hpf_core.geometry import Grid
-from hpf_core.synthesis import nyu_layout
+from hpf_core.synthesis import nyu_layout, png
 from hpf_core.synthesis.centres import fuse, in_cameras, in_rig, mass_centre
 from hpf_core.synthesis.crops import crop
 from hpf_core.synthesis.store import PER_MM, StoreFiles
@@ -139,6 +139,7 @@ def make_chunks(plan: CropPlan, chunks: Iterable[int], jobs: int | None, done: C
     images = sum(len(plan.files.rows(chunk)) for chunk in left) * len(plan.views)
     processes = min(cores() if jobs is None else jobs, len(left))
     if processes > 1 and (images >= _WORTH_PROCESSES or jobs is not None):
+        png.compile_kernel()  # once, for all of them
         left = _in_processes(plan, left, processes, done)
     for chunk in left:
         done(plan.make(chunk))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hpf_core.errors import DataError
+from hpf_core.synthesis import png
 from hpf_core.synthesis.rigs import PRIMESENSE, Camera
 
 CAMERA: Camera = PRIMESENSE
@@ -50,7 +50,6 @@ _UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zl
 
 _HEADER_BYTES = 116
 _HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 
 LABELS_FILE = "joint_data.mat"
@@ -118,48 +117,19 @@ def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
     Raises:
         DataError: the file is missing, damaged, or of another size or kind.
     """
+    expected = f"but NYU's layout has 8-bit RGB PNG images of {camera.width} x {camera.height}"
     try:
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
-            if image.format != "PNG" or image.mode != "RGB" or image.size != (camera.width, camera.height):
-                raise DataError(
-                    f"{path} is a {image.format} image, mode {image.mode}, {image.width} x {image.height}, but NYU's "
-                    f"layout has 8-bit RGB PNG images of {camera.width} x {camera.height}."
-                )
-            rgb = np.asarray(image)
-        _check_sums(content)
+        if other := png.other_image(content):
+            raise DataError(f"{path} is {other}, {expected}.")
+        image = png.parse(content)
+        if (image.width, image.height, image.bits, image.colour) != (camera.width, camera.height, 8, png.RGB):
+            raise DataError(f"{path} is {image}, {expected}.")
+        return image.green_and_blue()
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except UnidentifiedImageError as error:  # its own words name a place in memory, and differ from run to run
-        raise DataError(f"{path} is damaged: {_what_instead(content)}.") from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
-    return (rgb[..., 1].astype(np.uint16) << 8) | rgb[..., 2]
-
-
-def _what_instead(content: bytes) -> str:
-    """What a file is that no image can be read from, in words that follow from its bytes alone."""
-    if not content:
-        return "it is empty"
-    if content.startswith(_PNG_START):
-        return f"a PNG image of {len(content):,} bytes whose header can't be read"
-    return f"not a PNG image, but {len(content):,} bytes that begin with {content[: len(_PNG_START)].hex(' ')}"
-
-
-def _check_sums(png: bytes) -> None:
-    """Compare the checksum of every chunk of a PNG image: Pillow doesn't for those that hold the pixels.
-
-    Raises:
-        ValueError: one is wrong.
-        struct.error: the image ends too early.
-    """
-    place, kind = 8, b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", png, place)
-        (stored,) = struct.unpack_from(">I", png, place + 8 + length)
-        if zlib.crc32(png[place + 4 : place + 8 + length]) != stored:
-            raise ValueError(f"wrong checksum of the part {kind.decode('latin-1')} at byte {place}")
-        place += 12 + length
 
 
 def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:

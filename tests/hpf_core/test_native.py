@@ -100,6 +100,15 @@ def test_a_compiler_that_fails_is_quoted_and_nothing_is_left(fresh):
     assert list((fresh / "cache" / "kernels").iterdir()) == []
 
 
+def test_nothing_is_said_where_the_other_way_is_as_good(fresh, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert native.load(written(fresh), torch.float32, quiet=True) is None
+    with pytest.warns(native.NoCompilerWarning, match="no-such-compiler"):  # to whom it matters, it still is
+        assert native.load(written(fresh), torch.float32) is None
+
+
 def test_the_compiler_can_be_named(fresh, monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler -O1")
     with pytest.warns(native.NoCompilerWarning, match="no-such-compiler"):

@@ -106,6 +106,13 @@ def test_damage_within_an_image_is_found_where_it_is_decoded(root: Path) -> None
     assert check_capture(root, 2).status == "ok"  # frame 3 isn't among the two
 
 
+def test_an_image_of_another_kind_is_named_by_its_file_where_it_is_decoded(root: Path) -> None:
+    Image.new("L", (640, 480)).save(image(root))
+    found = of(check_capture(root, None), "train", "content")
+    kind = "an 8-bit greyscale PNG image of 640 x 480, but NYU's layout has 8-bit RGB PNG images of 640 x 480"
+    assert found.message == f"1 is damaged: depth_2_0000003.png ({kind})"
+
+
 def test_many_bad_images_are_counted(root: Path) -> None:
     for frame in range(5):
         image(root, 0, frame).write_bytes(b"")

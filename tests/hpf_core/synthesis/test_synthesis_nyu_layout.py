@@ -108,9 +108,13 @@ def test_bad_images_are_named(tmp_path: Path, depth: np.ndarray) -> None:
     ("content", "said"),
     [
         (b"not an image", "not a PNG image, but 12 bytes that begin with 6e 6f 74 20 61 6e 20 69"),
-        (b"\xff\xd8\xff", "not a PNG image, but 3 bytes that begin with ff d8 ff"),
+        (b"GIF", "not a PNG image, but 3 bytes that begin with 47 49 46"),
         (b"", "it is empty"),
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG image of 28 bytes whose header can't be read"),
+        (
+            encode_png(np.ones((480, 640), np.uint16))[:99],
+            "it ends after 99 bytes, where its part at byte 33 isn't whole",
+        ),
     ],
 )
 def test_what_a_damaged_image_is_said_to_be_follows_from_its_bytes(tmp_path: Path, content: bytes, said: str) -> None:
@@ -120,6 +124,33 @@ def test_what_a_damaged_image_is_said_to_be_follows_from_its_bytes(tmp_path: Pat
     with pytest.raises(DataError) as raised:
         nyu_layout.read_depth(path)
     assert str(raised.value) == f"{path} is damaged: {said}."
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "said"),
+    [
+        ("L", "PNG", "an 8-bit greyscale PNG image of 640 x 480"),
+        ("I;16", "PNG", "a 16-bit greyscale PNG image of 640 x 480"),
+        ("P", "PNG", "a 1-bit palette PNG image of 640 x 480"),
+        ("RGBA", "PNG", "an 8-bit RGBA PNG image of 640 x 480"),
+        ("LA", "PNG", "an 8-bit greyscale and alpha PNG image of 640 x 480"),
+        ("RGB", "JPEG", "a JPEG image"),
+        ("I;16", "TIFF", "a TIFF image"),
+    ],
+)
+def test_images_of_another_kind_are_told_from_damaged_ones(tmp_path: Path, mode: str, format: str, said: str) -> None:
+    path = tmp_path / "depth_1_0000001.png"
+    Image.new(mode, (640, 480)).save(path, format)
+    with pytest.raises(DataError) as raised:
+        nyu_layout.read_depth(path)
+    assert str(raised.value) == f"{path} is {said}, but NYU's layout has 8-bit RGB PNG images of 640 x 480."
+
+
+def test_what_can_not_be_opened_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "depth_1_0000001.png"
+    path.mkdir()
+    with pytest.raises(DataError, match=r"depth_1_0000001\.png is damaged: .*[Dd]irectory"):
+        nyu_layout.read_depth(path)
 
 
 def test_bad_annotations_are_named(tmp_path: Path) -> None:
