@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpf_core.synthesis.captures import Capture, PreparedSplit
 
 _SIZES = (64, 96, 128)
+_NAMED = 20  # frames that are left out of a split; the list in the cache has all
 
 
 def prepare(
@@ -91,8 +92,10 @@ def prepare(
         return
     show.result(_table(prepared))
     for split in prepared:
-        for reason in split.left_out:
+        for reason in split.left_out[:_NAMED]:
             show.note(f"{split.split}: left out: {reason}")
+        if len(split.left_out) > _NAMED:
+            show.note(f"{split.split}: left out: {len(split.left_out) - _NAMED:,} frames more")
         if split.left_out:
             show.note(
                 f"{split.split}: listed in {split.folder / 'meta.json'}; once the images are mended, remove that "

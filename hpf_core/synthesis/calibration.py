@@ -31,6 +31,7 @@ class Calibration:
         residual_mm: (V,) median distance between a joint as this view and the first view have it.
         outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
         off: for each view, the numbers of these frames, counted from 0.
+        annotated: how many frames the annotation has; None where an older HPF wrote the file.
     """
 
     views: tuple[int, ...]
@@ -38,6 +39,7 @@ class Calibration:
     residual_mm: np.ndarray
     outliers: np.ndarray
     off: tuple[tuple[int, ...], ...] = ()
+    annotated: int | None = None
 
     def save(self, path: Path) -> None:
         """Write it as JSON, atomically."""
@@ -47,6 +49,7 @@ class Calibration:
             "residual_mm": self.residual_mm.tolist(),
             "outliers": self.outliers.tolist(),
             "off": [list(frames) for frames in self.off],
+            "annotated": self.annotated,
         }
         text = json.dumps(content) + "\n"
 
@@ -69,11 +72,12 @@ class Calibration:
             residual = np.array(content["residual_mm"], dtype=np.float64)
             outliers = np.array(content["outliers"], dtype=np.float64)
             off = tuple(tuple(int(frame) for frame in frames) for frames in content.get("off", ()))
+            annotated = None if content.get("annotated") is None else int(content["annotated"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} isn't a calibration that HPF wrote: {error}.") from error
         if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
             raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
-        return Calibration(views, to_rig, residual, outliers, off)
+        return Calibration(views, to_rig, residual, outliers, off, annotated)
 
 
 def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotation") -> Calibration:
@@ -119,7 +123,14 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
         residuals.append(float(found.residual.median()))
         outliers.append(float((misses > _OFF_MM).sum() / np.isfinite(misses).sum()))
         off.append(tuple(np.flatnonzero(misses > _OFF_MM).tolist()))
-    return Calibration(tuple(views), np.stack(transforms), np.array(residuals), np.array(outliers), tuple(off))
+    return Calibration(
+        views=tuple(views),
+        to_rig=np.stack(transforms),
+        residual_mm=np.array(residuals),
+        outliers=np.array(outliers),
+        off=tuple(off),
+        annotated=xyz.shape[1],
+    )
 
 
 def _misses(source: np.ndarray, target: np.ndarray, transform: torch.Tensor) -> np.ndarray:

@@ -188,7 +188,7 @@ class CaptureCache:
         if store.left_out:
             few, more = store.left_out[:3], len(store.left_out) - 3
             said = " ".join(few) + (f" And {more} more." if more > 0 else "")
-            count = f"{len(store.left_out)} of {len(store.numbers)} frames of {folder}"
+            count = f"{len(store.left_out)} of {len(store.kept) + len(store.left_out)} frames of {folder}"
             warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
 
     def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress, jobs: int | None) -> None:
@@ -212,7 +212,7 @@ class CaptureCache:
                 break
         else:
             raise RunError(f"The cache {made} doesn't read back as it was written, twice over. Is the disk failing?")
-        writer.finish(plan.numbers)
+        writer.finish(plan.numbers, self._beyond(folder, place, total))
         if plan.known is None and self.source.limit is None:
             _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
 
@@ -246,6 +246,14 @@ class CaptureCache:
             turned=self.options.turned,
             files=StoreFiles(partial_folder(made), len(numbers), len(self.source.views), grid.size),
         )
+
+    def _beyond(self, folder: Path, place: Path, total: int) -> list[str]:
+        """Why the frames that are annotated after the last image can't be used; none of them is in a share of all."""
+        annotated = Calibration.load(place / "calibration.json").annotated
+        if self.source.limit is not None or annotated is None:
+            return []
+        missing = (nyu_layout.image_path(folder, self.source.views[0], frame) for frame in range(total, annotated))
+        return [f"{path} is missing: {nyu_layout.LABELS_FILE} goes on after the last image." for path in missing]
 
     def _fixed_calibration(self, place: Path) -> Calibration | None:
         """The calibration as it was fixed before."""

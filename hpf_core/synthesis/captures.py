@@ -35,7 +35,7 @@ class PreparedSplit:
     Attributes:
         split: its name.
         folder: where its crops are.
-        frames: number of frames on disk (or of `limit`), those that were left out among them.
+        frames: number of frames of the split (or of `limit`), those that were left out among them.
         left_out: why frames were left out, one by one.
         bytes: size of the crops.
         calibration: where the cameras stood.
@@ -196,7 +196,7 @@ class Capture(RealDataset):
             PreparedSplit(
                 split=split,
                 folder=store.files.folder,
-                frames=len(store.numbers),
+                frames=len(store.kept) + len(store.left_out),
                 left_out=store.left_out,
                 bytes=store.files.bytes,
                 calibration=self.calibration(split),

@@ -30,7 +30,7 @@ class SplitReport:
 
     Attributes:
         name: the split's.
-        frames: how many it has.
+        frames: how many it has, up to the last one that has an image.
         views: which, counted from 0.
         sampled: (K,) frames whose images were decoded.
         subjects: names of who is seen, in order; empty where nothing says it.
@@ -128,12 +128,14 @@ def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, prog
         return report
     report.views = tuple(sorted({view for view, _ in there}))
     report.frames = 1 + max(frame for _, frame in there)
-    report.findings += _check_files(folder, report, there, progress)
-    report.findings.append(_check_segments(report, sidecar))
+    unreadable = []
     try:
         report.annotation = nyu_layout.read_annotation(folder)
     except DataError as error:
-        report.findings.append(Finding("annotation", "failed", str(error), (nyu_layout.LABELS_FILE,)))
+        unreadable.append(Finding("annotation", "failed", str(error), (nyu_layout.LABELS_FILE,)))
+    report.findings += _check_files(folder, report, there, progress)
+    report.findings.append(_check_segments(report, sidecar))
+    report.findings += unreadable
     few = report.frames if sample is None else min(sample, report.frames)
     report.sampled = np.unique(np.linspace(0, report.frames - 1, few).round().astype(np.int64))
     if report.annotation is not None:
@@ -147,8 +149,13 @@ def _check_files(
     folder: Path, report: SplitReport, there: set[tuple[int, int]], progress: Progress
 ) -> Iterable[Finding]:
     """Every image from outside."""
-    wanted = [(view, frame) for frame in range(report.frames) for view in report.views]
-    missing = [nyu_layout.image_path(folder, *one).name for one in wanted if one not in there]
+    annotated = 0 if report.annotation is None else report.annotation.xyz.shape[1]
+    wanted = [(view, frame) for frame in range(max(report.frames, annotated)) for view in report.views]
+    missing = [
+        nyu_layout.image_path(folder, view, frame).name + (" (annotated)" if frame >= report.frames else "")
+        for view, frame in wanted
+        if (view, frame) not in there
+    ]
     yield listed(
         "files",
         "missing",

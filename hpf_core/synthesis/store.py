@@ -150,7 +150,7 @@ class CropStore:
         centres: (F, V, 3) float64 mm, where each camera's image was cropped, in the camera's frame.
         numbers: (F,) int64, each row's frame in the capture, counted from 0.
         kept: (K,) int64, the rows that hold a frame.
-        left_out: why each of the other rows holds none.
+        left_out: why each of the other rows holds none, and why frames that have no row were left out.
         files: where all of this lies.
         checksums: of each chunk, in the order of the arrays.
     """

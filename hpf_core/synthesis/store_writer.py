@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -116,17 +117,18 @@ class StoreWriter:
             self._rewrite()
         return bool(damaged)
 
-    def finish(self, numbers: np.ndarray) -> None:
+    def finish(self, numbers: np.ndarray, beyond: Sequence[str] = ()) -> None:
         """All chunks stand: say what the store holds and move it to its place.
 
         Args:
             numbers: (F,) each row's frame in the capture, counted from 0.
+            beyond: why further frames, which have no row, were left out.
         """
         chunks = [self._done[chunk] for chunk in range(self.files.chunks)]
         left_out = dict(one for chunk in chunks for one in chunk.left_out)
         meta = {
             "frames": self.files.frames,
-            "left_out": [left_out[row] for row in sorted(left_out)],
+            "left_out": [*(left_out[row] for row in sorted(left_out)), *beyond],
             "numbers": [int(number) for number in numbers],
             "kept": [row for row in range(self.files.frames) if row not in left_out],
             "checksums": [chunk.checksums for chunk in chunks],

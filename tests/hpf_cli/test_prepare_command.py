@@ -124,6 +124,19 @@ def test_bad_and_missing_images_are_listed_and_left_out(small: Path, tmp_path: P
         assert dataset.splits() == {"test": 3}  # type: ignore[attr-defined]
 
 
+@pytest.mark.filterwarnings("ignore::hpf_core.synthesis.capture_cache.CaptureWarning")
+def test_a_long_list_of_frames_that_are_left_out_is_cut_short(tmp_path: Path) -> None:
+    few = [hand_image(k) for k in range(3)]
+    nyu_by_hand.write_split(tmp_path / "one" / "test", [[few[v]] for v in range(3)], nyu_by_hand.joints(25)[0])
+    done = prepare(tmp_path / "one", tmp_path / "cache")  # a frame is there, and 24 annotated ones aren't
+    assert done.exit_code == 0, done.output
+    said = [line for line in done.stderr.splitlines() if line.startswith("test: left out: ")]
+    assert len(said) == 21
+    assert said[-1] == "test: left out: 4 frames more"
+    (meta,) = (tmp_path / "cache").glob("captures/*/test/crops-*/meta.json")
+    assert len(json.loads(meta.read_text())["left_out"]) == 24
+
+
 def test_what_was_killed_goes_on_to_the_same_bytes(
     root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,12 +71,14 @@ def test_a_view_that_is_not_annotated_is_an_error() -> None:
 
 
 def test_a_saved_calibration_is_read_back_bit_by_bit(tmp_path: Path) -> None:
-    found = calibrate(annotated(noise_mm=0.5)[0], (0, 1, 2))
+    xyz, _ = annotated(noise_mm=0.5)
+    found = calibrate(xyz, (0, 1, 2))
     path = tmp_path / "there" / "calibration.json"
     found.save(path)
     again = Calibration.load(path)
     np.testing.assert_array_equal(again.to_rig, found.to_rig)
     assert again.views == found.views
+    assert again.annotated == xyz.shape[1]
 
 
 @pytest.mark.parametrize(

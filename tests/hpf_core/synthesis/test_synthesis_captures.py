@@ -251,6 +251,29 @@ def test_frames_with_a_bad_image_are_listed_and_left_out(root: Path, tmp_path: P
     )
 
 
+def test_annotated_frames_after_the_last_image_are_listed_and_left_out(root: Path, tmp_path: Path) -> None:
+    whole = everything(reader(root, tmp_path / "one"))
+    for view in range(3):
+        for frame in (4, 5):
+            nyu_layout.image_path(root / "train", view, frame).unlink()
+    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train can't be used"):
+        reader(root, tmp_path / "two").prepare()
+    capture = reader(root, tmp_path / "two")  # as another process finds it
+    with pytest.warns(CaptureWarning, match=r"depth_1_0000005\.png is missing: joint_data\.mat goes on after"):
+        capture.prepare()
+    assert capture.splits() == {"train": 4, "validation": 2, "test": 3}
+    assert [reason.partition(" is missing")[0] for reason in capture.left_out("train")] == [
+        str(root / "train" / f"depth_1_000000{number}.png") for number in (5, 6)
+    ]
+    train = capture.prepared()[0]
+    assert (train.frames, train.left_out) == (6, tuple(capture.left_out("train")))
+    assert torch.equal(everything(capture).depth, whole.depth[:4])
+    # Whoever asks for a few frames gets as many of those that there are.
+    few = reader(root, tmp_path / "three", limit=3)
+    assert torch.equal(everything(few).depth, whole.depth[[0, 2, 3]])
+    assert few.left_out("train") == []
+
+
 def test_a_limit_takes_frames_from_all_over_the_split(root: Path, tmp_path: Path) -> None:
     whole, part = everything(reader(root, tmp_path / "one")), everything(reader(root, tmp_path / "one", limit=3))
     assert torch.equal(part.depth, whole.depth[[0, 2, 5]])

@@ -95,6 +95,17 @@ def test_a_bad_image_is_named(root: Path, damage: Callable[[Path], object], chec
     assert re.search(message, found.message), found.message
 
 
+def test_annotated_frames_without_any_image_are_missing(root: Path) -> None:
+    for view in range(3):
+        image(root, view, 4).unlink()
+    report = check_capture(root)
+    found = of(report, "train", "files")
+    names = tuple(f"depth_{view}_0000005.png (annotated)" for view in (1, 2, 3))
+    assert (found.status, found.files) == ("failed", names)
+    assert found.message == f"3 are missing: {', '.join(names)}"
+    assert (report.splits[0].frames, report.splits[0].sampled.tolist()) == (4, [0, 1, 2, 3])
+
+
 def test_damage_within_an_image_is_found_where_it_is_decoded(root: Path) -> None:
     path = image(root)
     content = bytearray(path.read_bytes())
