@@ -107,7 +107,7 @@ def simulate(
     else:
         counts = ", ".join(f"{name} {count:,}" for name, count in document["frames"].items())
         show.result(f"{out}: {counts} frames x {views} view{'' if views == 1 else 's'}, seed {seed}")
-        show.result(f"look at it: hpf data check {out}")
+        show.result(f"look at it: hpf data check {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -148,8 +148,8 @@ def check(
                 show.error(f"{split + ': ' if split else ''}{one.check}: {one.message}")
         show.result(f"{folder}: {_VERDICTS[report.status]}")
         show.note(f"look at {drawn} frame{'' if drawn == 1 else 's'} with their joints: {target}")
-        if report.status != "failed":
-            show.note(f"run on it: HPF_NYU_ROOT={shlex.quote(str(folder))} hpf run recipes/paper.yaml")
+        if report.status != "failed" and (how := _how_to_run(report)):
+            show.note(f"run on it: {how}")
     if report.status == "failed":
         raise typer.Exit(InputError.exit_code)
 
@@ -227,6 +227,18 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
     yield from (("", one) for one in report.findings)
     yield from ((part.name, one) for part in report.splits for one in part.findings)
+
+
+def _how_to_run(report: CaptureReport) -> str:
+    """The command that trains on a capture; empty where it has nothing to train on."""
+    train = next((part for part in report.splits if part.name == "train"), None)
+    if train is None:
+        return ""
+    # The recipe has NYU's three views; of more, it uses these.
+    usable = [view + 1 for view in train.views if view < 3]
+    listed = shlex.quote(f"data.real.views={usable}".replace(" ", ""))
+    fewer = "" if len(usable) == 3 else f" --set {listed}"
+    return f"HPF_NYU_ROOT={shlex.quote(str(report.root))} hpf run recipes/paper.yaml{fewer}"
 
 
 def _report_table(report: CaptureReport) -> Table:

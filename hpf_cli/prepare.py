@@ -47,6 +47,14 @@ def prepare(
             show_default=False,
         ),
     ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Cameras used, with commas, as `views` in the recipe. [default: 1,2,3]",
+            show_default=False,
+        ),
+    ] = None,
     turned: Annotated[
         bool | None,
         typer.Option("--turned/--straight", help="Whether crops are turned along their ray.", show_default=False),
@@ -73,7 +81,8 @@ def prepare(
         raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
     cache = (out or cache_folder()).absolute()
     check_folder("--out" if out else "the cache's folder", cache)
-    options = {"root": str(root), "centre": centre, "turned": turned}
+    numbers = None if views is None else views.split(",")
+    options = {"root": str(root), "views": numbers, "centre": centre, "turned": turned}
     capture = _capture(
         dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []
     )
@@ -131,7 +140,8 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
         config = found.spec.config(**{**found.preset, **options})
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {first['msg']}.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {said}.") from error
     made = found.spec.factory(config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
     if not isinstance(made, Capture):
         raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hpf_cli import show
+from hpf_cli.outputs import check_folder
 
 
 def report(
@@ -24,6 +25,9 @@ def report(
     """
     from hpf_core.report import write_report
 
+    for run in runs:
+        if run.is_dir():
+            check_folder("the report's folder", run)
     written = [write_report(run) for run in runs]
     if json_:
         show.emit_json({"reports": [{"run": str(run), "report": str(p)} for run, p in zip(runs, written, strict=True)]})

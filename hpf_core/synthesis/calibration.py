@@ -97,7 +97,11 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
     """
     missing = [view + 1 for view in views if view >= len(xyz)]
     if missing:
-        raise DataError(f"{where}: {len(xyz)} views are annotated, but view {missing[0]} is asked for.")
+        there = "1 view is" if len(xyz) == 1 else f"{len(xyz)} views are"
+        raise DataError(
+            f"{where}: {there} annotated, but view {missing[0]} is asked for. Ask for fewer: `views` of the dataset in "
+            "a recipe, --views of `hpf data prepare`."
+        )
     frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
     target = xyz[views[0], frames]
     transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]

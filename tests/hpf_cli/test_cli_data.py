@@ -138,7 +138,8 @@ def test_a_whole_capture_is_right_and_drawn(made: Path, tmp_path: Path, monkeypa
     done = run("data", "check", made)
     assert done.exit_code == 0, done.output
     assert "right in all that was checked" in done.stdout
-    assert f"run on it: HPF_NYU_ROOT={made} hpf run recipes/paper.yaml" in done.stderr
+    command = f"HPF_NYU_ROOT={made} hpf run recipes/paper.yaml --set 'data.real.views=[1,2]'"
+    assert f"run on it: {command}\n" in done.stderr
     with Image.open(tmp_path / "small-sheet.png") as sheet:
         assert sheet.width == 400
     again = run("data", "check", made, "--json", "--sheet", tmp_path / "other.png", "--frames", 1)
@@ -153,6 +154,19 @@ def test_a_whole_capture_is_right_and_drawn(made: Path, tmp_path: Path, monkeypa
     }
     assert {one["status"] for one in document["checks"]} == {"ok"}
     assert document["sheet"] == str(tmp_path / "other.png")
+
+
+def test_what_can_not_be_trained_on_comes_without_the_command_for_it(copy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copy / "train")
+    done = run("data", "check", copy, "--sheet", tmp_path / "sheet.png")
+    assert done.exit_code == 0, done.output
+    assert "run on it" not in done.stderr
+
+
+def test_the_command_to_look_at_it_can_be_copied_whatever_the_folder_is_called(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "my hands")
+    done = run("data", "simulate", tmp_path / "my hands", *SMALL)
+    assert f"look at it: hpf data check '{tmp_path / 'my hands'}'\n" in done.stdout
 
 
 def test_damage_is_named_and_exits_with_2(copy: Path, tmp_path: Path) -> None:

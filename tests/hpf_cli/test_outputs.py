@@ -27,6 +27,18 @@ def test_what_can_be_written_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "there.png").read_text() == "old"
 
 
+def test_a_run_in_which_nothing_can_be_written_is_wrong_input_of_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(prefix: str, dir: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", read_only)
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 2
+    assert done.stderr == f"error: the report's folder {tmp_path}: can't be written (Read-only file system)\n"
+
+
 def test_the_nearest_folder_that_is_there_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

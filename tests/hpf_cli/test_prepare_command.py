@@ -22,6 +22,7 @@ from hpf_core.geometry import Grid
 from hpf_core.interfaces import Build
 from hpf_core.synthesis import store
 from hpf_core.synthesis.capture_cache import CaptureWarning
+from hpf_core.synthesis.captures import Capture
 from hpf_core.synthesis.cropping import CropPlan
 from hpf_plugins.datasets import nyu
 
@@ -135,6 +136,26 @@ def test_a_long_list_of_frames_that_are_left_out_is_cut_short(tmp_path: Path) ->
     assert said[-1] == "test: left out: 4 frames more"
     (meta,) = (tmp_path / "cache").glob("captures/*/test/crops-*/meta.json")
     assert len(json.loads(meta.read_text())["left_out"]) == 24
+
+
+def test_a_capture_of_fewer_cameras_is_prepared_as_the_recipe_reads_it(tmp_path: Path) -> None:
+    few = [hand_image(k) for k in range(2)]
+    nyu_by_hand.write_split(tmp_path / "two" / "test", [[few[v]] for v in range(2)], nyu_by_hand.joints(1)[0][:2])
+    asked = prepare(tmp_path / "two", tmp_path / "cache")
+    assert asked.exit_code == 2
+    assert "2 views are annotated, but view 3 is asked for. Ask for fewer: `views` of the dataset" in asked.stderr
+    done = prepare(tmp_path / "two", tmp_path / "cache", "--views", "1,2", "--json")
+    assert done.exit_code == 0, done.output
+    split = json.loads(done.stdout)["splits"]["test"]
+    assert [view["view"] for view in split["views"]] == [1, 2]
+    config = nyu.NyuConfig(root=str(tmp_path / "two"), views=(1, 2))
+    dataset = nyu.SPEC.factory(config, Build(Grid(64), 0, tmp_path / "cache"))
+    assert isinstance(dataset, Capture)
+    assert dataset.prepared()[0].folder == Path(split["folder"])
+    for wrong in ("1,9", "1,1", ""):
+        refused = prepare(tmp_path / "two", tmp_path / "cache", "--views", wrong)
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith("error: --views: ")
 
 
 def test_what_was_killed_goes_on_to_the_same_bytes(
