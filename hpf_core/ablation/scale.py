@@ -12,9 +12,9 @@ _EVERY = ("every", "pictures_every", "checkpoint_every", "gradients_every", "uns
 def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """A resolved recipe's plain data with every length times `scale`, at least 1.
 
-    Lengths are the stages' steps and warm-ups (schedules are fractions of a stage), the option `steps` of terms, by
-    which those that are trained beforehand say for how long, and the steps between what is logged. Data and evaluation
-    stay as they are.
+    Lengths are the stages' steps, warm-ups and cycles (schedules are fractions of a stage), the option `steps` of
+    terms, by which those that are trained beforehand say for how long, and the steps between what is logged. Data and
+    evaluation stay as they are.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     if scale == 1:
@@ -22,6 +22,7 @@ def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
     for stage in changed["stages"].values():
         stage["steps"] = _shorter(stage["steps"], scale)
         stage["warmup"] = min(round(stage["warmup"] * scale), stage["steps"])
+        _shorten_cycle(stage, scale)
     for term in changed["terms"].values():
         if isinstance(term, dict) and isinstance(term.get("steps"), int):
             term["steps"] = _shorter(term["steps"], scale)
@@ -29,6 +30,18 @@ def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
         if changed["log"].get(name) is not None:
             changed["log"][name] = _shorter(changed["log"][name], scale)
     return changed
+
+
+def _shorten_cycle(stage: dict[str, Any], scale: float) -> None:
+    """The parts in which terms count shrink with the cycle, to a step at least: a short stage sees every term."""
+    if (whole := stage.get("cycle")) is None:
+        return
+    cycle = max(2, round(whole * scale))
+    stage["cycle"] = cycle
+    for name, span in (stage.get("during") or {}).items():
+        first, end = (round(step * cycle / whole) for step in span)
+        first = min(first, cycle - 1)
+        stage["during"][name] = [first, max(end, first + 1)]
 
 
 def _shorter(length: int, scale: float) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hpf_core.ablation.paper import FIGURES, published_rows
 from hpf_core.ablation.plan import Job, Plan, read, shard
 from hpf_core.ablation.rows import Row, choose, resolve, rows_of
+from hpf_core.ablation.scale import scaled
 from hpf_core.ablation.shared import pretraining
 from hpf_core.errors import InputError, RecipeError
 from hpf_core.plugins import PluginHost
@@ -87,6 +90,24 @@ def test_scale_shortens_all_that_is_trained(row: Resolve) -> None:
     assert row("full", scale=1.0).recipe.stages == row("full").recipe.stages
 
 
+@pytest.mark.parametrize("scale", [0.3, 0.01, 1e-3, 1e-5])
+def test_cycles_shrink_along_so_that_a_short_stage_sees_every_term_for_its_share(scale: float) -> None:
+    during = {"crossed": [0, 1500], "alone": [1500, 2910], "late": [2900, 2910], "early": [0, 10]}
+    stage = {"steps": 218250, "warmup": 0, "cycle": 2910, "during": during}
+    document = {"stages": {"fit": stage}, "terms": {}, "log": {}}
+    before = copy.deepcopy(document)
+    short = scaled(document, scale)["stages"]["fit"]
+    assert document == before
+    cycle, spans = short["cycle"], short["during"]
+    assert cycle == max(2, round(2910 * scale)) <= short["steps"]
+    assert spans["crossed"][1] == spans["alone"][0]  # as before, one follows on the other
+    assert (spans["crossed"][0], spans["alone"][1]) == (0, cycle)
+    assert spans["crossed"][1] / cycle == pytest.approx(1500 / 2910, abs=0.5 / cycle)
+    assert all(0 <= first < end <= cycle for first, end in spans.values())
+    if scale == 0.3:
+        assert (cycle, spans) == (873, {"crossed": [0, 450], "alone": [450, 873], "late": [870, 873], "early": [0, 3]})
+
+
 def test_pretraining_is_shared_by_all_that_is_the_same(row: Resolve, host: PluginHost) -> None:
     def key(name: str, **rest: Any) -> str:
         part = pretraining(row(name, **rest), host)
@@ -147,6 +168,21 @@ def test_a_folder_holds_one_ablation_that_may_grow(planned: Callable[..., Plan],
     (tmp_path / "out" / "ablation.json").write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         read(tmp_path / "out")
+
+
+def test_a_short_look_at_the_authors_recipe_holds_views_against_each_other_for_as_large_a_share(
+    host: PluginHost,
+) -> None:
+    base = RECIPES / "official.yaml"
+    (full,) = choose(base, ["full"], published_rows())
+    sets = ("data.real.use=simulated", "data.real.train=10")
+    fit = next(s for s in resolve(full, base, seed=1, sets=sets, scale=0.001, host=host).stages if s.name == "fit")
+    counted = np.array([fit.counts(step) for step in range(fit.steps)]).mean(axis=0)
+    share = dict(zip((term.name for term in fit.terms), counted, strict=True))
+    assert fit.steps == 218
+    assert share["m2d_cross"] == share["d2m_cross"] == pytest.approx(0.515, abs=0.16)
+    assert share["m2d"] == share["d2m"] == pytest.approx(1 - share["m2d_cross"])
+    assert share["vae"] == 1
 
 
 def test_the_rows_that_come_with_hpf_run_on_the_paper_and_are_in_its_figures(host: PluginHost) -> None:
