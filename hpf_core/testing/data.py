@@ -67,6 +67,11 @@ def frames(subject: Subject) -> None:
         for name in ("depth", "state", "present", "to_rig", "sequence", "time"):
             equal = torch.equal(getattr(reverse, name).flip(0), getattr(found, name))
             need(equal, f"{name} is another one when frames of {split!r} are asked for in another order")
+        for row in range(len(numbers)):
+            alone = data.frames(split, numbers[row : row + 1])
+            for name in ("depth", "state", "present", "to_rig", "sequence", "time"):
+                equal = torch.equal(getattr(alone, name)[0], getattr(found, name)[row])
+                need(equal, f"{name} is another one when a frame of {split!r} is asked for alone")
 
 
 @clause("evaluation", "labels, protocol and cameras fit together and fit the hand model", "dataset")
@@ -95,7 +100,17 @@ def evaluation(subject: Subject) -> None:
         )
         camera = data.to_camera(split)
         need(camera.shape == (count, 4, 4), f"to_camera of {split!r} is {camera.shape}, not ({count}, 4, 4)")
-        need(protocol.view < data.frames(split, np.arange(1)).present.shape[1], "protocol.view is no view's number")
+        some = _some(data, split)
+        need(protocol.view < some.present.shape[1], "protocol.view is no view's number")
+        for row in range(len(some.index)):
+            if some.present[row, protocol.view]:
+                middle = camera[row, :3, 3]
+                apart = float(np.linalg.norm(np.median(labels.joints[row], axis=0) - middle))
+                need(
+                    apart <= some.cube_mm,
+                    f"labels of {split!r} lie {apart:.0f} mm from the crop's middle, which to_camera puts at "
+                    f"({', '.join(f'{mm:.0f}' for mm in middle)}): both are in the camera's frame, in mm",
+                )
 
 
 @clause("samples", "samples are the hand model's: poses, shapes and points agree", "dataset")
@@ -164,6 +179,13 @@ def _rigid(found: RealFrames) -> None:
     need(gap < 1e-4 and (torch.linalg.det(turn) > 0).all(), "to_rig isn't a rotation and a translation")
     absent = found.to_rig[~found.present]
     need((absent == torch.eye(4)).all(), "to_rig must be the identity where a view is absent")
+    for frame, there in enumerate(found.present):
+        centre = found.to_rig[frame, there, :3, 3]
+        apart = float((centre[:, None] - centre[None]).norm(dim=-1).max())
+        need(
+            apart <= found.cube_mm,
+            f"the crops of one frame lie {apart:.0f} mm apart in the rig: to_rig goes from the crop to the rig, in mm",
+        )
 
 
 def _annotated(hand: HandModel, annotation: str | None, what: str) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
-"""Clauses for hands, renderers and backbones: what the rest of HPF takes for granted of them."""
+"""Clauses for hands, renderers, backbones and refiners: what the rest of HPF takes for granted of them."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hpf_core.frames import Estimate
@@ -16,6 +17,8 @@ from hpf_core.testing.subject import Subject
 
 _NEAR_MM = 0.1
 _BONE_SLACK_MM = 0.5
+_FAR_OFF_MM = 1000.0
+_STEP_MM = 1e-4
 
 
 @clause("names and indices", "points, links, annotations, bones and pairs refer to each other rightly", "hand")
@@ -129,7 +132,11 @@ def orthographic(subject: Subject) -> None:
     need(gap < _NEAR_MM, f"anchors are {float(gap):.3g} mm off their pixels' rays")
 
 
-@clause("one surface", "`depth` and `distance` know the same surface: what is seen is at distance 0", "renderer")
+@clause(
+    "one surface",
+    "`depth` and `distance` know the same surface: what is seen is at distance 0, what is far from it far",
+    "renderer",
+)
 def one_surface(subject: Subject) -> None:
     renderer, points = subject.built.renderer, subject.inputs["points"]
     with torch.no_grad():
@@ -140,6 +147,60 @@ def one_surface(subject: Subject) -> None:
     typical = float(found[rendered.hit.flatten(1)].quantile(0.9))
     # Floors under a root, and inner surfaces where elements overlap, leave some.
     need(typical < 3.0, f"a tenth of what `depth` shows is {typical:.1f} mm or more off the surface of `distance`")
+    away = points[:, :1] - torch.tensor([0.0, 0.0, _FAR_OFF_MM])
+    with torch.no_grad():
+        far = renderer.distance(points, away).distance
+    nearest = (points - away).norm(dim=-1).amin(dim=1, keepdim=True)
+    thick = 2 * float(subject.built.hand.radii.max()) + 20.0  # measured thickness, cones and triangles beyond the balls
+    need(
+        ((far <= nearest + 1.0) & (far >= nearest - thick)).all(),
+        f"of places whose nearest point is {float(nearest.min()):.0f} to {float(nearest.max()):.0f} mm away it says "
+        f"that they are {float(far.min()):.4g} to {float(far.max()):.4g} mm from the surface",
+    )
+
+
+@clause(
+    "slopes", "its gradients are the slopes of what it gives, and of `anchor` those of the element seen", "renderer"
+)
+def slopes(subject: Subject) -> None:
+    renderer = subject.built.renderer
+    points, queries = subject.inputs["points"].double(), subject.inputs["queries"].double()
+    followed = points.clone().requires_grad_()
+    rendered = renderer.depth(followed, scene.GRID)
+    hits = rendered.hit.flatten(1).sum(1).double()
+    for what, axis, value in (
+        ("depth().depth", 2, rendered.depth),
+        ("depth().anchor", 0, rendered.anchor[..., 0]),
+        ("depth().anchor", 1, rendered.anchor[..., 1]),
+    ):
+        # Where all points move along, so does each pixel's surface.
+        slope = _gradient(what, torch.where(rendered.hit, value, 0).sum(), followed)[..., axis].sum(1) / hits
+        need(
+            ((slope - 1).abs() < 1e-3).all(),
+            f"moved along {'xyz'[axis]} by a mm, {what} follows by {float(slope[(slope - 1).abs().argmax()]):.4g} mm, "
+            "as its gradient has it",
+        )
+    slope = _gradient("distance().distance", renderer.distance(followed, queries).distance.sum(), followed)
+    aside = torch.randn(points.shape, generator=scene.generator(2), dtype=points.dtype)
+    for axis in range(3):
+        # Along the gradient, to see its length, and aside, to see whether something of it is missing.
+        step = _STEP_MM * (slope / slope.abs().max() + 0.5 * aside) * (torch.arange(3) == axis)
+        with torch.no_grad():
+            ahead, behind = (renderer.distance(points + sign * step, queries).distance.sum() for sign in (1, -1))
+        found, wanted = float((slope * step).sum()), float(ahead - behind) / 2
+        need(
+            abs(found - wanted) <= 0.02 * max(abs(found), abs(wanted)),
+            f"where points move a little along {'xyz'[axis]}, distance().distance changes by {wanted:.4g} mm in all, "
+            f"and by {found:.4g} mm as its gradient has it",
+        )
+
+
+def _gradient(what: str, value: Tensor, points: Tensor) -> Tensor:
+    need(value.requires_grad, f"{what} has no gradient on the points")
+    (found,) = torch.autograd.grad(value, points, retain_graph=True, allow_unused=True)
+    need(found is not None, f"{what} has no gradient on the points")
+    assert found is not None
+    return found
 
 
 @clause("thickness", "a renderer that measures thickness finds it, and scales its surface by it", "renderer")
@@ -186,6 +247,27 @@ def labels_are_right(subject: Subject) -> None:
     need(gap < 1.0, f"labels() of points has points that are {gap:.3g} mm off")
 
 
+@clause("hands stay hands", "of hands that are right it makes hands, each point nearest to itself, in mm", "refiner")
+def hands_stay_hands(subject: Subject) -> None:
+    hand = subject.built.hand
+    given = scene.hands(hand, 32)
+    with torch.no_grad():
+        found = subject.built.plugin(given)
+    apart = (found[:, :, None] - given[:, None]).norm(dim=-1).mean(0).double().numpy()  # (points found, points given)
+    as_named = float(apart.diagonal().mean())
+    rows, nearest = linear_sum_assignment(apart)
+    moved = [f"{hand.names[i]} is where {hand.names[j]} was" for i, j in zip(rows, nearest, strict=True) if i != j]
+    need(
+        as_named <= 1.05 * float(apart[rows, nearest].mean()) + _NEAR_MM,
+        f"it mixes up points: {', '.join(moved[:3])}{', ...' if len(moved) > 3 else ''}",
+    )
+    middle = float((given - given.mean(dim=1, keepdim=True)).norm(dim=-1).mean())
+    need(
+        as_named < middle,
+        f"points of right hands end up {as_named:.0f} mm off, more than all in one place would be ({middle:.0f} mm)",
+    )
+
+
 def _filled(estimate: Estimate) -> frozenset[str]:
     names = (field.name for field in dataclasses.fields(estimate) if field.name != "points")
     return frozenset(name for name in names if getattr(estimate, name) is not None)
@@ -207,7 +289,9 @@ CLAUSES = (
     closed_mesh,
     orthographic,
     one_surface,
+    slopes,
     thickness,
     provides,
     labels_are_right,
+    hands_stay_hands,
 )

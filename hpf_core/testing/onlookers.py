@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
+from safetensors.torch import save
 
 from hpf_core.errors import nearest
 from hpf_core.interfaces import Observer
@@ -34,7 +37,9 @@ def events(subject: Subject) -> None:
 
 
 @clause(
-    "a whole run", "it sees a run through, also one that fails, without raising or changing what it is told", "observer"
+    "a whole run",
+    "it sees a run through, also one that fails, without raising or changing what it is told and what the run wrote",
+    "observer",
 )
 def whole_run(subject: Subject) -> None:
     for fails in (False, True):
@@ -42,29 +47,45 @@ def whole_run(subject: Subject) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         observer = subject.fresh().plugin
         try:
-            for name, details in story(folder, fails):
+            told = story(folder, fails)
+            written = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            for name, details in told:
                 kept = copy.deepcopy([d for d in details if isinstance(d, dict)])
-                _tell(observer, name, details)
+                with subject.settings.kept():
+                    _tell(observer, name, details)
+                need(not subject.settings.changed, f"{name}() changes {', '.join(subject.settings.changed)}")
                 need(
                     kept == [d for d in details if isinstance(d, dict)],
                     f"{name}() changes the document that it is given",
                 )
+                for path, content in written.items():
+                    need(
+                        path.is_file() and path.read_bytes() == content,
+                        f"{name}() removes or changes {path.relative_to(folder)} of the run's folder",
+                    )
         finally:
             for path in folder.glob("*.safetensors"):
                 path.unlink()
 
 
 def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
-    """What an observer is told of a small run, in order; its picture is there to be read."""
+    """What an observer is told of a small run, in order; files that it hears of are there to be read."""
     stage = {"draw": {"real": 2, "synthetic": 1}, "steps": 2, "terms": ["supervised", "m2d"], "control_of": None}
     recipe = {"name": "small", "seed": 0, "stages": {"fit": stage}, "log": {"every": 1}}
     picture = folder / "figures" / "steps" / "fit-0000002.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (6, 4), (200, 100, 50)).save(picture)
+    first, second = (
+        _row(1) | {"gradient": {"supervised": None, "m2d": 0.3}, "peak": 0.02},
+        _row(2) | {"unseen_mm": 14.0},
+    )
+    rows = [first] if fails else [first, second]
+    _write(folder / "recipe.yaml", json.dumps(recipe))  # which is YAML
+    _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     begun: list[tuple[str, tuple[Any, ...]]] = [
         ("run_started", (folder, recipe)),
         ("stage_started", ("fit", 2, 0)),
-        ("step_done", ("fit", 1, _row(1) | {"gradient": {"supervised": None, "m2d": 0.3}, "peak": 0.02})),
+        ("step_done", ("fit", 1, first)),
     ]
     if fails:
         return [*begun, ("run_failed", (folder, RuntimeError("the loss isn't finite")))]
@@ -81,15 +102,22 @@ def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
         "fingertip_error_mm": None,
         "success": {"20": 0.25, "30": 0.5, "40": 1.0},
     }
+    summary = {"recipe": "small", "seed": 0, "stages": [], "evaluation": [evaluated]}
+    checkpoint, weights = folder / "checkpoints" / "fit" / "00000002.safetensors", folder / "stages" / "fit.safetensors"
+    for path in (checkpoint, weights):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(save({"weight": torch.zeros(1)}))
+    _write(folder / "evaluation" / "fit.json", json.dumps(evaluated))
+    _write(folder / "summary.json", json.dumps(summary))
     return [
         *begun,
-        ("step_done", ("fit", 2, _row(2) | {"unseen_mm": 14.0})),
+        ("step_done", ("fit", 2, second)),
         ("picture_drawn", ("fit", 2, picture)),
-        ("checkpoint_written", ("fit", 2, folder / "checkpoints" / "fit" / "00000002.safetensors")),
-        ("stage_ended", ("fit", 2, folder / "stages" / "fit.safetensors")),
+        ("checkpoint_written", ("fit", 2, checkpoint)),
+        ("stage_ended", ("fit", 2, weights)),
         ("evaluation_started", ("fit",)),
         ("evaluated", ("fit", evaluated)),
-        ("run_ended", (folder, {"recipe": "small", "seed": 0, "stages": [], "evaluation": [evaluated]})),
+        ("run_ended", (folder, summary)),
     ]
 
 
@@ -101,10 +129,15 @@ def _row(step: int) -> dict[str, Any]:
     return {"stage": "fit", "step": step, "loss": sum(weighted.values()), "raw": raw, "weighted": weighted, **rates}
 
 
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def _tell(observer: Observer, name: str, details: tuple[Any, ...]) -> None:
     try:
         getattr(observer, name)(*details)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Broken(f"{name}() raises {type(error).__name__}: {error}") from error
 
 

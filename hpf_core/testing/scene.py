@@ -22,6 +22,8 @@ GRID = Grid(size=32, cube_mm=300.0)
 FRAMES, VIEWS, SAMPLES = 3, 3, 3
 MAPS = 16
 """Side of the maps of invented estimates, pixels."""
+SYNTHETIC_SEED = 3
+"""Of the hands that synthetic samples show."""
 
 
 class _OnMeta(torch.Generator):
@@ -90,7 +92,7 @@ def real_inputs(hand: HandModel, renderer: Renderer, present: np.ndarray | None 
 
 def synthetic_inputs(hand: HandModel, renderer: Renderer) -> tuple[SyntheticSamples, Estimate, Estimate]:
     """Samples, estimates of them that are some mm off, and an ideal output."""
-    points = hands(hand, SAMPLES, seed=3)
+    points = hands(hand, SAMPLES, seed=SYNTHETIC_SEED)
     pose, shape = hand.sample(SAMPLES, generator(3))
     depth, state = _maps(renderer, points)
     off = 5 * torch.randn(points.shape, generator=generator(4))
@@ -121,6 +123,28 @@ def permuted(frames: RealFrames, real: Estimate, order: list[int]) -> tuple[Real
         if isinstance(value := getattr(frames, field.name), Tensor)
     }
     return dataclasses.replace(frames, views=index, **moved), taken(real, rows)
+
+
+def shares(inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """The first frame and sample, and the rest."""
+    parts = []
+    for rows in (slice(0, 1), slice(1, None)):
+        frames, real = inputs.frames, inputs.real
+        if frames is not None and real is not None:
+            mine = torch.arange(len(frames.present))[rows]
+            of_mine = torch.isin(frames.views.frame, mine)
+            moved: dict[str, Any] = {
+                field.name: value[rows]
+                for field in dataclasses.fields(frames)
+                if isinstance(value := getattr(frames, field.name), Tensor)
+            }
+            frames = dataclasses.replace(frames, views=ViewIndex.of(frames.present[rows].numpy()), **moved)
+            real = taken(real, of_mine)
+        samples = None if inputs.samples is None else inputs.samples.take(rows)
+        synthetic = None if inputs.synthetic is None else inputs.synthetic.take(rows)
+        target = None if inputs.target is None else inputs.target.take(rows)
+        parts.append(Inputs(frames, samples, real, synthetic, target))
+    return parts[0], parts[1]
 
 
 def taken(found: Estimate, rows: Tensor) -> Estimate:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hpf_core.frames import Estimate
+from hpf_core.geometry import Grid
 from hpf_core.interfaces import Kind, Term
 from hpf_core.testing import scene
 from hpf_core.testing.calls import value_of
@@ -63,6 +64,11 @@ def _renderer(subject: Subject, inputs: dict[str, Tensor]) -> None:
         found = subject.built.plugin.distance(points, inputs["queries"].to(dtype))
         shaped("distance().distance", found.distance, (count, queries), dtype)
         shaped("distance().element", found.element, (count, queries), torch.int64)
+    other = Grid(size=20, cube_mm=240.0)
+    rendered = subject.built.plugin.depth(inputs["points"], other)
+    shaped("depth().depth over another grid", rendered.depth, (count, 20, 20), torch.float32)
+    missed = rendered.depth[~rendered.hit]
+    need((missed == other.far_mm).all(), f"where nothing is hit, depth isn't the grid's far value, {other.far_mm:g} mm")
 
 
 def _backbone(subject: Subject, inputs: dict[str, Tensor]) -> None:

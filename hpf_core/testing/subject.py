@@ -34,6 +34,7 @@ from hpf_core.recipe.models import DEFAULT_PLUGINS
 from hpf_core.testing import calls, scene
 from hpf_core.testing.clause import Broken
 from hpf_core.testing.inputs import degenerate, ordinary
+from hpf_core.testing.settings import Settings
 
 INTERFACES: dict[str, type | tuple[type, ...]] = {
     "hand": HandModel,
@@ -108,15 +109,23 @@ class Subject:
             ) from error
 
     @functools.cached_property
+    def settings(self) -> Settings:
+        """What the plugin changed in the process while it was built, or else was looked at."""
+        return Settings()
+
+    @functools.cached_property
     def folder(self) -> Path:
         """A folder that vanishes with the subject; plugins' caches are in it."""
         path = tempfile.mkdtemp(prefix="hpf-contract-")
         weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         return Path(path)
 
-    def fresh(self) -> Built:
-        """The plugin, built and prepared anew, with a hand and a renderer of its own."""
-        bare = Build(grid=scene.GRID, seed=0, cache=self.folder)
+    def fresh(self, cache: Path | None = None, seed: int = 0) -> Built:
+        """The plugin, built and prepared anew, with a hand and a renderer of its own; the cache is the subject's."""
+        with self.settings.kept():
+            return self._build(Build(grid=scene.GRID, seed=seed, cache=cache or self.folder))
+
+    def _build(self, bare: Build) -> Built:
         hand = self._part("hand", self._hand, bare)
         with_hand = dataclasses.replace(bare, hand=hand)
         renderer = self._part("renderer", self._renderer, with_hand)

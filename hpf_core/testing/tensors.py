@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hpf_core.energy import reduce
-from hpf_core.interfaces import Kind, Term
+from hpf_core.interfaces import HandModel, Kind, Term
 from hpf_core.testing import scene
 from hpf_core.testing.calls import on, value_of
 from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
@@ -43,7 +44,14 @@ class _NoDrawOnTheHost(TorchDispatchMode):
 )
 def meta_device(subject: Subject) -> None:
     wanted = subject.run(subject.built, subject.inputs)
-    built = subject.fresh().to("meta")
+    if isinstance(subject.built.plugin, HandModel):
+        wanted |= _of_hand(subject.built.plugin, "cpu")
+    built = subject.fresh()
+    if isinstance(built.plugin, HandModel):
+        # What a first draw solves needs values: a GPU's hand has them, and one on `meta` hasn't.
+        with contextlib.suppress(Exception):
+            built.plugin.sample(3, scene.generator(0, "meta"))
+    built.to("meta")
     for where, module in built.plugin.named_modules():
         for name, value in vars(module).items():
             # As an index it would work, and be copied to the device in every step.
@@ -55,6 +63,8 @@ def meta_device(subject: Subject) -> None:
     try:
         with _NoDrawOnTheHost():
             found = subject.run(built, on("meta", subject.inputs))
+            if isinstance(built.plugin, HandModel):
+                found |= _of_hand(built.plugin, "meta")
     except Broken:
         raise
     except Exception as error:
@@ -67,11 +77,22 @@ def meta_device(subject: Subject) -> None:
         need(there.shape == value.shape, f"its {name} is {tuple(there.shape)} on meta, and {tuple(value.shape)} on cpu")
 
 
+def _of_hand(hand: HandModel, device: str) -> dict[str, Tensor]:
+    """What is asked of a hand beyond its points: samples on the generator's device, pairs on its own."""
+    pose, shape = hand.sample(3, scene.generator(0, device))
+    found = {"sampled pose": pose, "sampled shape": shape}
+    found |= {f"bones().{name}": value for name, value in hand.bones()._asdict().items()}
+    return found | {f"collisions().{name}": value for name, value in hand.collisions()._asdict().items()}
+
+
 @clause("no mutation", "what it is given stays as it was", *TENSORS)
 def no_mutation(subject: Subject) -> None:
     inputs = changed(subject.inputs, torch.clone)
     before = {name: (value.clone(), value._version) for name, value in leaves(inputs)}
-    subject.run(subject.fresh(), inputs)
+    built = subject.fresh()
+    subject.run(built, inputs)
+    if subject.spec.kind == "backbone":
+        built.plugin.labels(inputs["points"])
     for name, value in leaves(inputs):
         kept, version = before[name]
         need(torch.equal(value, kept) and value._version == version, f"it changes its input {name} in place")
@@ -213,7 +234,7 @@ def _frame_order(subject: Subject) -> None:
         order = torch.arange(scene.SAMPLES).flip(0)
         moved = changed(inputs, lambda value: value[order])
     else:
-        order = torch.arange(scene.FRAMES).flip(0)
+        order = torch.arange(scene.FRAMES).roll(1)  # turned round, motion would look alike
         frames, real = scene.permuted(inputs.frames, inputs.real, order.tolist())
         moved = type(inputs)(frames, inputs.samples, real, inputs.synthetic, inputs.target)
     with torch.no_grad():
@@ -223,8 +244,23 @@ def _frame_order(subject: Subject) -> None:
         if inputs.frames is not None and one.frame is not None and other.frame is not None:
             wanted["each frame's value"] = _sums(one)[order]
             found["each frame's value"] = _sums(other)
+        differs = same(found, wanted, 1e-3, 1e-4)
+        need(not differs, f"with the frames in another order {differs}")
+        shares = [_totals(value_of(subject, subject.fresh(), share)) for share in scene.shares(inputs)]
+    wanted = _totals(one)
+    found = {name: shares[0][name] + shares[1][name] for name in wanted}
     differs = same(found, wanted, 1e-3, 1e-4)
-    need(not differs, f"with the frames in another order {differs}")
+    need(
+        not differs,
+        f"summed over the first frame or sample and the rest, seen apart, {differs}: an item depends on its batch, and "
+        "processes that share one would disagree",
+    )
+
+
+def _totals(value: Any) -> dict[str, Tensor]:
+    """What the loss is made of, summed over all items: so are the shares of processes."""
+    kept = torch.where(value.weights > 0, value.values, 0).double() * value.weights
+    return {"the sum of values x weights": kept.sum(), "the sum of weights": value.weights.double().sum()}
 
 
 def _sums(value: Any) -> Tensor:

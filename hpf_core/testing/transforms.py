@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from hpf_core.testing import scene
-from hpf_core.testing.clause import clause, need, same
+from hpf_core.testing.clause import NotApplicable, clause, need, same
 from hpf_core.testing.subject import Subject
 
+_WAY_BACK_MM = 2.0
+"""Median distance from the surface that noise may leave; pixels of other sizes leave more, of greater changes."""
 _SEEDS = range(16)
 """Enough for a transform that leaves most batches as they are."""
 
@@ -65,6 +67,41 @@ def images_apart(subject: Subject) -> None:
             )
 
 
+@clause("way back", "points of what its images show are taken back to where the images given show them", "transform")
+def way_back(subject: Subject) -> None:
+    """Places on the surface of changed images are points; taken back, they lie on the surface of the hand drawn."""
+    built, depth = subject.built, subject.inputs["depth"]
+    if "synthetic" in built.plugin.applies_to:
+        raise NotApplicable("it leaves points where they are")
+    hand = scene.hands(built.hand, len(depth), seed=scene.SYNTHETIC_SEED)
+    before, after = [], []
+    for seed in _SEEDS:
+        with torch.no_grad():
+            seen, back = built.plugin(depth, scene.generator(seed))
+            shown = _shown(seen, hand.shape[1])
+            before.append(built.renderer.distance(hand, shown).distance.nanmedian(dim=1).values)
+            after.append(built.renderer.distance(hand, back(shown)).distance.nanmedian(dim=1).values)
+    off, taken = (float(torch.stack(found).nanmean()) for found in (before, after))
+    need(
+        taken <= _WAY_BACK_MM or taken <= 0.7 * off,
+        f"what its images show lies {taken:.1f} mm off the hand's surface when it is taken back, {off:.1f} mm before: "
+        "the way back doesn't undo what becomes of the images",
+    )
+
+
+def _shown(depth: Tensor, count: int) -> Tensor:
+    """(N, count, 3) mm, places on the surface that maps (N, H, W) show; NaN of a map that shows none."""
+    axis = scene.GRID.axis().to(depth)
+    found = depth.new_full((len(depth), count, 3), torch.nan)
+    for image, places in zip(depth, found, strict=True):
+        row, column = (image < scene.GRID.far_mm).nonzero().unbind(-1)
+        if len(row):
+            some = torch.linspace(0, len(row) - 1, count).long()
+            row, column = row[some], column[some]
+            places.copy_(torch.stack([axis[column], axis[row], image[row, column]], dim=-1))
+    return found
+
+
 def _outcome(subject: Subject, depth: Tensor, points: Tensor, seed: int) -> dict[str, Tensor]:
     """The depth maps (N, H, W) changed, and the points (N, J, 3) taken back."""
     with torch.no_grad():
@@ -72,4 +109,4 @@ def _outcome(subject: Subject, depth: Tensor, points: Tensor, seed: int) -> dict
         return {"depth": seen, "points": back(points)}
 
 
-CLAUSES = (applies_to, draws, images_apart)
+CLAUSES = (applies_to, draws, images_apart, way_back)

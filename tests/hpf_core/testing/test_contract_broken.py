@@ -46,6 +46,29 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("hand", "determinism", SAMPLE, "draw = torch.rand(2, count)", "same generator gives other samples"),
     ("hand", "determinism", SAMPLE, "draw = torch.full((2, count), 0.5)", "two generators give the same"),
     ("dataset", "determinism", "points = self._moment(", "np.random.rand(1); points = self._moment(", "numpy"),
+    (
+        "prior",
+        "determinism",
+        "build.grid.cube_mm / 2",
+        "build.grid.cube_mm / 2 + _kept(build, torch.Generator().manual_seed(build.seed))",
+        "a cache that only one of another seed had filled, value differs",
+    ),
+    (
+        "prior",
+        "determinism",
+        "build.grid.cube_mm / 2",
+        "build.grid.cube_mm / 2 + _kept(build)",
+        "random state of torch",
+    ),
+    ("prior", "settings", INIT, INIT + "        torch.set_default_dtype(torch.float64)\n", "the default type"),
+    ("prior", "settings", FORWARD, "        torch.set_grad_enabled(False)\n" + FORWARD, "whether gradients are made"),
+    (
+        "refiner",
+        "settings",
+        "        return points",
+        "        os.chdir('/')\n        return points",
+        "working directory",
+    ),
     # Shapes.
     ("prior", "shapes", VALUES, "values = beyond.square().sum(-1).mean()[None]", "1 values of 5 estimates"),
     ("prior", "shapes", "torch.ones_like(values))", "1 + values)", "weights have a gradient"),
@@ -84,6 +107,14 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         "the tensor first stays behind on the CPU: make it a buffer",
     ),
     ("renderer", "meta device", "axis = grid.axis(points.device, points.dtype)", "axis = grid.axis()", "meta"),
+    ("hand", "meta device", SAMPLE, SAMPLE.replace(", device=generator.device", ""), "random numbers on the CPU"),
+    (
+        "hand",
+        "meta device",
+        "((3, 0), (3, 5)), device=self.rest.device",
+        "((3, 0), (3, 5))",
+        "collisions().first is on cpu",
+    ),
     ("transform", "meta device", DRAWN, DRAWN + "        depth.mean().item()\n", "item"),
     ("transform", "meta device", DRAWN, DRAWN + "        draw = draw * (draw[0].item() > 0.5)\n", "item"),
     ("transform", "meta device", DRAWN, DRAWN + "        draw = draw.numpy()\n", "numpy"),
@@ -101,6 +132,13 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         "        target = ",
         "        fit.real.points.mul_(1)\n        target = ",
         "real.points",
+    ),
+    (
+        "backbone",
+        "no mutation",
+        "return Estimate(points)",
+        "return Estimate(points.mul_(1))",
+        "changes its input points",
     ),
     ("prior", "finite", VALUES, "values = points.square().sum((-1, -2)).sqrt()", "gradient on points isn't finite"),
     (
@@ -154,6 +192,22 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("refiner", "batch order", "return points.clamp", "return points.flip(0).clamp", "items are mixed up"),
     ("data_term", "batch order", "fit.pair_frame(cross))", "fit.pair_frame(cross).flip(0))", "each frame's value"),
     ("data_term", "batch order", "values = (", "values = torch.arange(len(target)) * (", "another order"),
+    (  # accelerations are the same when time runs backwards
+        "data_term",
+        "batch order",
+        "return TermValue(values,",
+        "moment = fit.real.points.unflatten(0, (3, 3)).mean((1, 2))\n"
+        "        values = values + (moment[0] - 2 * moment[1] + moment[2]).square().sum()\n"
+        "        return TermValue(values,",
+        "in another order value differs",
+    ),
+    (
+        "data_term",
+        "batch order",
+        "return TermValue(values,",
+        "return TermValue(values - values.mean(),",
+        "seen apart, the sum of values x weights differs",
+    ),
     ("prior", "save and load", FORWARD, "        self.limit_mm -= 1\n" + FORWARD, "some state isn't saved"),
     (
         "refiner",
@@ -208,6 +262,44 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("renderer", "one surface", "- radii[element]).abs()", "- radii[element] - 9).abs()", "off the surface"),
     (
         "renderer",
+        "one surface",
+        "(distance, element)",
+        "(0 * distance, element)",
+        "they are 0 to 0 mm from the surface",
+    ),
+    (
+        "renderer",
+        "one surface",
+        "(distance, element)",
+        "(distance.square(), element)",
+        "nearest point is 909 to 1000 mm",
+    ),
+    ("renderer", "slopes", "(distance, element)", "(distance.detach(), element)", "distance has no gradient"),
+    (
+        "renderer",
+        "slopes",
+        "(distance, element)",
+        "(2 * distance - distance.detach(), element)",
+        "as its gradient has it",
+    ),
+    ("renderer", "slopes", "(depth, hit", "(depth.detach(), hit", "depth().depth has no gradient"),
+    ("renderer", "slopes", "(depth, hit", "(2 * depth - depth.detach(), hit", "depth().depth follows by 2 mm"),
+    (
+        "renderer",
+        "slopes",
+        "row + moved[1] - moved[1].detach()",
+        "row + 0 * moved[1]",
+        "moved along y by a mm, depth().anchor follows by 0 mm",
+    ),
+    (
+        "renderer",
+        "shapes",
+        "        x, y, z = (",
+        "        self.axis = axis = getattr(self, 'axis', axis)\n        x, y, z = (",
+        "over another grid is (5, 32, 32), not (5, 20, 20)",
+    ),
+    (
+        "renderer",
         "thickness",
         "    radii: Tensor\n",
         "    radii: Tensor\n    measures_thickness = True\n",
@@ -228,6 +320,9 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         "doesn't declare",
     ),
     ("backbone", "labels", "return Estimate(points)", "return Estimate(points.flip(-1))", "mm off"),
+    # Refiners.
+    ("refiner", "hands stay hands", "return points", "return points.roll(1, dims=1)", "is where PALM_11 was"),
+    ("refiner", "hands stay hands", "self.limit_mm)", "self.limit_mm) / 1000", "more than all in one place would be"),
     # Terms.
     (
         "data_term",
@@ -300,6 +395,14 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ),
     ("dataset", "frames", "rig[:, 1, :3, :3] = ", "rig[:, 1, :3, :3] = 2 * ", "isn't a rotation"),
     ("dataset", "frames", '"test": self.config.test', '"test": 0', "none to draw"),
+    ("dataset", "frames", "to_rig=rig", "to_rig=invert_rigid(rig)", "mm apart in the rig"),
+    (
+        "dataset",
+        "frames",
+        "        points = self._moment(split, indices)\n",
+        "        points = self._moment(split, indices) + float(len(indices))\n",
+        "is asked for alone",
+    ),
     (
         "dataset",
         "frames",
@@ -324,6 +427,13 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("dataset", "evaluation", '{0: "nobody"}', '{1: "nobody"}', "subject_names"),
     (
         "dataset",
+        "evaluation",
+        "return Labels(joints,",
+        "return Labels(joints - [0, 0, AWAY_MM],",
+        "mm from the crop's middle",
+    ),
+    (
+        "dataset",
         "crops that move",
         "    simulated = True\n",
         "    simulated = True\n    recentres = True\n",
@@ -336,6 +446,9 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
     ("transform", "draws", "generator=generator, ", "", "same generator gives other images"),
     ("transform", "draws", "generator=generator", "generator=torch.Generator().manual_seed(7)", "generator isn't used"),
     ("transform", "draws", "- push[:, None]]", "- push[:, None] * torch.rand(())]", "ways back: points differs"),
+    ("transform", "way back", "- push[:, None]]", "+ push[:, None]]", "the way back doesn't undo"),
+    ("transform", "way back", "- push[:, None]]", "+ 0 * push[:, None]]", "the way back doesn't undo"),
+    ("transform", "way back", "torch.where(depth < self.far_mm, pushed, depth)", "pushed", "mm off the hand's surface"),
     (
         "transform",
         "images apart",
@@ -373,6 +486,27 @@ BROKEN: list[tuple[Kind, str, str, str, str]] = [
         '        result.clear()\n        self._write(f"evaluated',
         "changes the document",
     ),
+    (
+        "observer",
+        "a whole run",
+        '        self._write(f"evaluated',
+        '        exit(3)\n        self._write(f"evaluated',
+        "SystemExit: 3",
+    ),
+    (
+        "observer",
+        "a whole run",
+        '        self._write(f"evaluated',
+        '        torch.set_grad_enabled(False)\n        self._write(f"evaluated',
+        "evaluated() changes whether gradients are made",
+    ),
+    (
+        "observer",
+        "a whole run",
+        '        self._write(f"evaluated',
+        '        self.path.with_name("summary.json").unlink()\n        self._write(f"evaluated',
+        "removes or changes summary.json",
+    ),
 ]
 """Kind, clause, what is replaced in a plugin that keeps the contract, by what, and a part of what is then said."""
 
@@ -400,6 +534,13 @@ def _first_flipped(*given):
     return made._replace(faces=torch.where(first, made.faces.flip(1), made.faces))
 
 
+def _kept(build, generator=None):
+    path = build.cache / "kept.txt"
+    if not path.exists():
+        path.write_text(str(float(torch.rand((), generator=generator))))
+    return float(path.read_text())
+
+
 def _open(*given):
     made = of_spheres(*given)
     return made._replace(faces=made.faces[1:])
@@ -422,7 +563,7 @@ def made(texts: dict[str, str]) -> Iterator[Make]:
         for old, new in changes:
             assert old in text, f"the {kind} of `hpf plugins new` has no {old!r}"
             text = text.replace(old, new)
-        text = text if "import torch\n" in text else f"import torch\n{text}"
+        text = f"import os\nimport torch\n{text}"
         module = ModuleType(f"broken_{kind}")
         sys.modules[module.__name__] = module
         modules.append(module.__name__)
