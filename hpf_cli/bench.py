@@ -77,15 +77,19 @@ def _table(rows: Sequence[Row]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
     for heading in ("baseline", "ours", "", "ratio", "kept, MiB"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in rows:
         kept = "" if row.kept_mib is None else " ".join(_number(mib) for mib in row.kept_mib)
         figures = (row.baseline, row.ours, row.ratio), (row.baseline_spread, row.ours_spread, row.ratio_spread)
-        cells = [f"{_number(v)} ({_number(low)}-{_number(high)})" for v, (low, high) in zip(*figures, strict=True)]
+        cells = [f"{_number(v)}\n({_number(low)}-{_number(high)})" for v, (low, high) in zip(*figures, strict=True)]
         table.add_row(row.name, *cells[:2], row.unit, cells[2], kept)
+    for column in table.columns:  # a figure that is cut is none, in a file or a narrow terminal
+        column.min_width = max(
+            len(line) for cell in (column.header, *column.cells) for line in str(cell).splitlines() or [""]
+        )
     return table
 
 

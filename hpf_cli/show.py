@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -54,8 +55,16 @@ def error(message: str) -> None:
 
 
 def result(shown: RenderableType) -> None:
-    """Show a result, such as a table, on standard output. A plain string is shown as it is."""
-    _results.print(Text(shown) if isinstance(shown, str) else shown, soft_wrap=isinstance(shown, str))
+    """Show a result, such as a table, on standard output. A plain string is shown as it is.
+
+    What can't be broken into lines, as a table's figures, isn't cut either, however narrow the terminal or the file is
+    taken for: it runs over.
+    """
+    if isinstance(shown, str):
+        _results.print(Text(shown), soft_wrap=True)
+        return
+    needed = Measurement.get(_results, _results.options.update_width(1000), shown).minimum
+    _results.print(shown, width=max(_results.width, needed), crop=False)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from hpf_cli import show
 from hpf_cli.main import app
 from hpf_core.bench import Bench, Measured, scenes
 
@@ -49,14 +51,30 @@ def test_steps_may_be_compiled_and_in_bf16(quick):
 
 
 def test_the_table_fits_a_terminal(monkeypatch):
-    done = CliRunner().invoke(app, ["bench", "--only", "render_64"])
+    """Also with steps of seconds and the longest names, nothing cut."""
+    monkeypatch.setattr(
+        Bench,
+        "compare",
+        lambda self, *sides: Measured(23891.0, 1142.0, (21256.0, 34019.0), (1117.4, 1150.2), 0.949, (0.888, 0.991)),
+    )
+    done = CliRunner().invoke(app, ["bench", "--only", "render_64,render_128"])
     assert done.exit_code == 0, done.output
     table, notes = done.stdout.split("\nrender_64:")
-    assert "8 (7-10)" in table
-    assert "4 (2-5)" in table
+    for figure in ("23,891 ", "(21,256-34,019)", "1,142 ", "(1,117-1,150)", "0.949 ", "(0.888-0.991)", "kept, MiB"):
+        assert figure in table.replace("\n", " \n")
+    assert "…" not in table
     assert max(map(len, table.splitlines())) <= 80
     assert "ratio: baseline / ours" in notes
     assert "device cpu" in notes
+
+
+def test_a_narrow_terminal_cuts_no_figure(monkeypatch):
+    monkeypatch.setattr(show, "_results", Console(width=40))
+    done = CliRunner().invoke(app, ["bench", "--only", "render_64"])
+    assert done.exit_code == 0, done.output
+    assert "…" not in done.stdout
+    assert "(7-10)" in done.stdout
+    assert "device cpu" in done.stdout
 
 
 @pytest.mark.parametrize(
