@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from torch.distributed.run import get_args_parser
 
 from hpf_cli.main import app
 from hpf_core.engine.run import Run
@@ -339,6 +340,47 @@ def test_every_command_parses() -> None:
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert options <= known, f"{page}: {line}"
+
+
+def torchrun_lines() -> list[tuple[str, str]]:
+    """Every `torchrun ...` of the pages and of `hpf run --help`, its lines joined and its variables filled in."""
+    variables = {
+        "$out": "runs/paper",
+        "$resume": "--resume",
+        "$SLURM_NNODES": "2",
+        "$SLURM_JOB_ID": "7",
+        "$first": "n1",
+    }
+    texts = [(name, text_of(name)) for name in IDS] + [("hpf run --help", text_of("hpf_cli/run.py"))]
+    found = []
+    for name, text in texts:
+        lines = re.findall(r"^ *(?:srun )?(torchrun .*)$", text.replace("\\\n", " "), re.MULTILINE)
+        for line in [*lines, *re.findall(r"`(torchrun [^`]+)`", text)]:
+            if "..." not in line:
+                found.append((name, re.sub(r"\$\w+", lambda variable: variables[variable[0]], line)))
+    return found
+
+
+def test_every_torchrun_command_parses(host: PluginHost) -> None:
+    """By torchrun's own parser, then by that of `hpf run`; the recipe resolves with what is set."""
+    pages = []
+    for page, line in torchrun_lines():
+        launch = get_args_parser().parse_args(shlex.split(line)[1:])
+        assert launch.module, f"{page}: {line}"
+        assert launch.training_script == "hpf_cli.main", f"{page}: {line}"
+        command: Any = typer.main.get_command(app)
+        name, *arguments = launch.training_script_args
+        given = command.commands[name].make_context(name, arguments).params
+        load(ROOT / given["recipe"], sets=given["set_"] or [], host=host)
+        pages.append(page)
+    assert pages.count("docs/distributed.md") == 4, pages
+    assert "hpf run --help" in pages
+
+
+def test_the_script_for_slurm_is_one() -> None:
+    (script,) = [block for block in blocks(text_of("docs/distributed.md"), "sh") if block.startswith("#!/bin/bash")]
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert "--resume" in script
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
