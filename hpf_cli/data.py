@@ -140,14 +140,15 @@ def check(
         report = check_capture(folder, None if everything else frames, live.progress)
         drawn = capture_sheet(report, target)
     if as_json:
-        show.emit_json(_report_document(report, target))
+        show.emit_json(_report_document(report, target if drawn else None))
     else:
         show.result(_report_table(report))
         for split, one in _findings(report):
             if one.status == "failed":  # once more in one piece: names that a table breaks into lines can't be copied
                 show.error(f"{split + ': ' if split else ''}{one.check}: {one.message}")
         show.result(f"{folder}: {_VERDICTS[report.status]}")
-        show.note(f"look at {drawn} frame{'' if drawn == 1 else 's'} with their joints: {target}")
+        if drawn:
+            show.note(f"look at {drawn} frame{'' if drawn == 1 else 's'} with their joints: {target}")
         if report.status != "failed" and (how := _how_to_run(report)):
             show.note(f"run on it: {how}")
     if report.status == "failed":
@@ -263,7 +264,7 @@ def _report_table(report: CaptureReport) -> Table:
     return table
 
 
-def _report_document(report: CaptureReport, sheet: Path) -> dict[str, Any]:
+def _report_document(report: CaptureReport, sheet: Path | None) -> dict[str, Any]:
     def split(part: SplitReport) -> dict[str, Any]:
         return {
             "frames": part.frames,

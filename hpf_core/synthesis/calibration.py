@@ -112,7 +112,10 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
         if not usable.any():
             raise DataError(f"{where}: no frame is annotated both in view {view + 1} and in view {views[0] + 1}.")
         one, other = torch.from_numpy(source[usable]), torch.from_numpy(target[usable])
-        found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
+        try:
+            found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
+        except DataError as error:
+            raise DataError(f"{where}: view {view + 1} against view {views[0] + 1}: {error}") from error
         misses = np.concatenate(
             [
                 _misses(

@@ -33,14 +33,16 @@ def capture_sheet(report: CaptureReport, path: Path) -> int:
     frame's number is the one on disk.
 
     Returns:
-        How many frames are on it.
+        How many frames are on it; where that is 0, nothing is written.
 
     Raises:
         RunError: the file can't be written.
     """
     rows = list(_rows(report))
-    views = max((len(part.views) for part in report.splits), default=1)
-    sheet = Image.new("RGB", (views * _TILE_PX, max(1, len(rows)) * (_TILE_PX + _HEAD_PX)), _PAPER)
+    if not rows:
+        return 0
+    views = max(len(part.views) for part in report.splits)
+    sheet = Image.new("RGB", (views * _TILE_PX, len(rows) * (_TILE_PX + _HEAD_PX)), _PAPER)
     for number, (part, frame) in enumerate(rows):
         top = number * (_TILE_PX + _HEAD_PX)
         for column, view in enumerate(part.views):

@@ -120,8 +120,11 @@ def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:
 
 
 def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, progress: Progress) -> SplitReport:
-    there = nyu_layout.images(folder)
+    found = nyu_layout.images(folder)
+    there = {one for one in found if min(one) >= 0}
     report = SplitReport(folder.name)
+    if stray := sorted(nyu_layout.image_path(folder, *one).name for one in found - there):
+        report.findings.append(listed("numbers", "numbered 0, but views and frames count from 1", stray, ""))
     if not there:
         expected = nyu_layout.image_path(folder, 0, 0).name
         report.findings.append(Finding("images", "failed", f"{folder} has no depth images such as {expected}"))

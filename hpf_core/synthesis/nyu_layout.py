@@ -48,6 +48,8 @@ NO_RETURN_FROM = NO_RETURN
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error, scipy.io.matlab.MatReadError)
 """What scipy raises of a MATLAB file that is damaged in one way or another."""
 
+_NUMBERS = "fiu"  # kinds of NumPy's types: real ones
+
 _HEADER_BYTES = 116
 _HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -178,7 +180,11 @@ def read_annotation(split: Path) -> Annotation:
     if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
         found = "is missing" if xyz is None else f"has the shape {xyz.shape}"
         raise DataError(f"{path}: joint_xyz {found}, but (views, frames, {len(JOINTS)}, 3) was expected.")
-    names = tuple(str(np.asarray(name).item()) for name in np.ravel(content.get("joint_names", np.array([]))))
+    if xyz.dtype.kind not in _NUMBERS:
+        raise DataError(f"{path}: joint_xyz holds {xyz.dtype.name} values, but real numbers, mm, were expected.")
+    names = tuple(
+        "".join(str(part) for part in np.ravel(name)) for name in np.ravel(content.get("joint_names", np.array([])))
+    )
     xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, which are turned where they lie
     np.negative(xyz[..., 1], out=xyz[..., 1])
     return Annotation(xyz=xyz, names=names or JOINTS)
@@ -197,6 +203,7 @@ def read_uvd(split: Path) -> np.ndarray | None:
     except _UNREADABLE as error:
         raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
     fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
+    fits = fits and found.dtype.kind in _NUMBERS
     return found.astype(np.float64) if fits else None
 
 

@@ -95,7 +95,8 @@ def read_sidecar(root: Path) -> Sidecar | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
         raise DataError(
-            f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}. It says who is seen in which frames; "
+            f"{path} is damaged: {where + ': ' if where else ''}{said}. It says who is seen in which frames; "
             "restore it, or make the capture anew."
         ) from error

@@ -169,6 +169,17 @@ def test_the_command_to_look_at_it_can_be_copied_whatever_the_folder_is_called(m
     assert f"look at it: hpf data check '{tmp_path / 'my hands'}'\n" in done.stdout
 
 
+def test_a_capture_without_any_image_is_damaged_and_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "none" / "train").mkdir(parents=True)
+    done = run("data", "check", tmp_path / "none", "--sheet", tmp_path / "sheet.png")
+    assert done.exit_code == 2, done.output
+    assert "has no depth images such as depth_1_0000001.png" in done.stderr
+    assert "look at" not in done.stderr
+    document = json.loads(run("data", "check", tmp_path / "none", "--sheet", tmp_path / "sheet.png", "--json").stdout)
+    assert (document["status"], document["sheet"]) == ("failed", None)
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_damage_is_named_and_exits_with_2(copy: Path, tmp_path: Path) -> None:
     path = copy / "test" / "depth_2_0000001.png"
     path.write_bytes(path.read_bytes()[:4000])

@@ -65,6 +65,13 @@ def test_frames_that_are_not_annotated_do_not_matter() -> None:
         calibrate(xyz, (0, 1))
 
 
+def test_joints_that_determine_no_map_are_named_by_file_and_view() -> None:
+    xyz, _ = annotated()
+    xyz[2] = 0
+    with pytest.raises(DataError, match=r"^labels\.mat: view 3 against view 1: .* determine no rotation"):
+        calibrate(xyz, (0, 1, 2), "labels.mat")
+
+
 def test_a_view_that_is_not_annotated_is_an_error() -> None:
     with pytest.raises(DataError, match=r"labels\.mat: 3 views are annotated, but view 5"):
         calibrate(annotated()[0], (0, 4), "labels.mat")

@@ -106,6 +106,18 @@ def test_annotated_frames_without_any_image_are_missing(root: Path) -> None:
     assert (report.splits[0].frames, report.splits[0].sampled.tolist()) == (4, [0, 1, 2, 3])
 
 
+@pytest.mark.parametrize(("view", "frame"), [(-1, 0), (0, -1)])
+def test_images_that_are_counted_from_0_are_told_and_not_used(root: Path, view: int, frame: int) -> None:
+    stray = image(root, view, frame)
+    shutil.copy(image(root, 0, 0), stray)
+    report = check_capture(root)
+    found = of(report, "train", "numbers")
+    message = f"1 is numbered 0, but views and frames count from 1: {stray.name}"
+    assert (found.status, found.message, found.files) == ("failed", message, (stray.name,))
+    assert not_ok(report) == [("train", "numbers", "failed")]
+    assert (report.splits[0].frames, report.splits[0].views) == (5, (0, 1, 2))
+
+
 def test_damage_within_an_image_is_found_where_it_is_decoded(root: Path) -> None:
     path = image(root)
     content = bytearray(path.read_bytes())

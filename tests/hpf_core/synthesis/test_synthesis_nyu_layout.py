@@ -169,6 +169,21 @@ def test_bad_annotations_are_named(tmp_path: Path) -> None:
         nyu_layout.read_annotation(tmp_path)
 
 
+@pytest.mark.parametrize("values", [np.full((3, 2, 36, 3), "a", dtype=object), np.full((3, 2, 36, 3), 1j)])
+def test_joints_that_are_no_real_numbers_are_named(tmp_path: Path, values: np.ndarray) -> None:
+    scipy.io.savemat(tmp_path / "joint_data.mat", {"joint_xyz": values, "joint_uvd": values})
+    with pytest.raises(DataError, match=r"joint_data\.mat: joint_xyz holds (object|complex128) values"):
+        nyu_layout.read_annotation(tmp_path)
+    assert nyu_layout.read_uvd(tmp_path) is None
+
+
+def test_names_that_are_none_are_read_as_such(tmp_path: Path) -> None:
+    names = np.empty(2, dtype=object)
+    names[:] = [np.array([]), "PALM_1"]
+    scipy.io.savemat(tmp_path / "joint_data.mat", {"joint_xyz": np.zeros((1, 2, 36, 3)), "joint_names": names})
+    assert nyu_layout.read_annotation(tmp_path).names == ("", "PALM_1")
+
+
 def test_no_return_is_zero_or_nyus_2001() -> None:
     np.testing.assert_array_equal(
         nyu_layout.returned(np.array([0, 1, 800, 2000, 2001, 3000])), [False, True, True, True, False, False]

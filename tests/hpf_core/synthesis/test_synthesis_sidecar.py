@@ -52,7 +52,7 @@ def test_impossible_segments_are_refused(tmp_path: Path, segments: list[list[int
     names = ("first", "frames", "sequence", "subject")
     document["segments"]["test"] = [dict(zip(names, values, strict=True)) for values in segments]
     (tmp_path / SIDECAR).write_text(json.dumps(document))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=rf"capture\.json is damaged: segments of .test.*{message}"):
         read_sidecar(tmp_path)
 
 
