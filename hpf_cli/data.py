@@ -235,11 +235,10 @@ def _how_to_run(report: CaptureReport) -> str:
     train = next((part for part in report.splits if part.name == "train"), None)
     if train is None:
         return ""
-    # The recipe has NYU's three views; of more, it uses these.
-    usable = [view + 1 for view in train.views if view < 3]
-    listed = shlex.quote(f"data.real.views={usable}".replace(" ", ""))
-    fewer = "" if len(usable) == 3 else f" --set {listed}"
-    return f"HPF_NYU_ROOT={shlex.quote(str(report.root))} hpf run recipes/paper.yaml{fewer}"
+    views = [view + 1 for view in train.views]
+    listed = shlex.quote(f"data.real.views={views}".replace(" ", ""))
+    other = "" if views == [1, 2, 3] else f" --set {listed}"  # the recipe has NYU's three
+    return f"HPF_NYU_ROOT={shlex.quote(str(report.root))} hpf run recipes/paper.yaml{other}"
 
 
 def _report_table(report: CaptureReport) -> Table:

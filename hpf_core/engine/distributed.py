@@ -146,6 +146,17 @@ class World:
             )
         return self._shared[id(backbone)]
 
+    def release(self) -> None:
+        """Let go of the networks under DDP, before the process group goes.
+
+        Each holds the group. Were one of them the last to, the group would end within a destructor that keeps Python
+        waiting: it joins gloo's threads, and one of these may want Python to free a tensor. Both would wait for ever.
+        """
+        for shared in self._shared.values():
+            with contextlib.suppress(AttributeError):
+                del shared.logger, shared.reducer  # whatever else still refers to `shared`, such as a traceback
+        self._shared.clear()
+
 
 class _Loss(nn.Module):
     """DDP sees the network's parameters and one loss, so that it knows exactly which of them the loss depends on."""
@@ -186,7 +197,7 @@ def processes(device: str) -> Iterator[tuple[World, torch.device]]:
         mine = _device(device, local)
     except InputError as error:  # the others, who wait, must hear of it
         failed = error
-    begun = not dist.is_initialized()
+    begun, world = not dist.is_initialized(), ALONE
     try:
         if begun:
             dist.init_process_group("cpu:gloo,cuda:nccl" if mine.type == "cuda" else "gloo", timeout=_PATIENCE)
@@ -199,6 +210,7 @@ def processes(device: str) -> Iterator[tuple[World, torch.device]]:
             raise
         raise _gone(error) from error
     finally:
+        world.release()
         if begun and dist.is_initialized():
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()

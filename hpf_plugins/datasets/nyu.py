@@ -72,7 +72,9 @@ class NyuConfig(Config):
 
     root: str = Field("", description="Folder that holds `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
     views: tuple[int, ...] = Field(
-        (1, 2, 3), description="Cameras used, by NYU's numbers; the first one is evaluated and is the rig's frame."
+        (1, 2, 3),
+        description="Cameras used, by their numbers in the files' names: NYU has three, other captures as many as they "
+        "have; the first one is evaluated and is the rig's frame.",
     )
     centre: Centring = Field(
         "annotated",
@@ -103,8 +105,8 @@ class NyuConfig(Config):
     @field_validator("views")
     @classmethod
     def _known(cls, views: tuple[int, ...]) -> tuple[int, ...]:
-        if not views or len(set(views)) < len(views) or not set(views) <= {1, 2, 3}:
-            raise ValueError(f"needs different numbers out of 1, 2 and 3, but is {list(views)}")
+        if not views or len(set(views)) < len(views) or min(views) < 1:
+            raise ValueError(f"needs different numbers, counted from 1, but is {list(views)}")
         return views
 
     @model_validator(mode="after")

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from torch import nn
 
 from hpf_core import recipe as recipes
 from hpf_core.engine.build import build_parts
@@ -75,3 +77,21 @@ def work(rank, recipe, draws, out, ports):
         with processes("cpu") as (world, _):
             for draw in draws:
                 torch.save(steps(recipe, draw, world), out / f"{draw}-{size}-{rank}.pt")
+
+
+def ends(rank, folder, times):
+    """A process of 2 that forms a group, takes a step and ends the group, over and over."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of parameters that DDP looks for
+    for k in range(times):
+        _end(rank, folder / str(k))
+
+
+def _end(rank, meeting):
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    with processes("cpu") as (world, _):
+        network = nn.Linear(2000, 50)
+        for _ in range(2):
+            world.shared(network)(lambda: network(torch.rand(2, 2000)).sum()).backward()
+        world.told(("x" * 3000, torch.rand(10)))
+    dist.destroy_process_group()

@@ -11,7 +11,7 @@ import torch
 
 from hpf_core.errors import DataError
 from hpf_core.frames import State
-from hpf_core.geometry import Grid
+from hpf_core.geometry import Grid, apply_rigid
 from hpf_core.interfaces import Build, RealDataset
 from hpf_core.synthesis import nyu_layout
 from hpf_core.synthesis.captures import Capture
@@ -184,7 +184,23 @@ def test_without_the_dataset_the_error_says_what_to_do(
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("views", [[], [1, 1], [0], [4]])
-def test_nyu_has_three_views(views: list[int]) -> None:
-    with pytest.raises(ValueError, match="different numbers out of 1, 2 and 3"):
+@pytest.mark.parametrize("views", [[], [1, 1], [0]])
+def test_views_are_counted_from_1_and_named_once(views: list[int]) -> None:
+    with pytest.raises(ValueError, match="needs different numbers, counted from 1"):
         nyu.NyuConfig(views=tuple(views))
+
+
+def test_a_rig_may_have_more_cameras_than_nyu(tmp_path: Path) -> None:
+    """Each shows the hand from its own side, and one rigid map for each puts what they see into one place."""
+    simulate(tmp_path / "five", HAND, CaptureConfig(train=1, validation=1, test=1, views=5, frames_per_pose=1))
+    frames = make_nyu(tmp_path, root=str(tmp_path / "five"), views=[5, 1, 4]).frames("train", np.array([0]))
+    assert frames.depth.shape == (1, 3, 64, 64)
+    hit = (frames.state == State.HIT)[0]
+    axis = Grid(64).axis()
+    seen = torch.stack(torch.broadcast_tensors(axis, axis[:, None], frames.depth[0]), dim=-1)
+    middles = torch.stack([seen[view][hit[view]].mean(0) for view in range(3)])
+    in_the_rig = apply_rigid(frames.to_rig[0], middles[:, None])[:, 0]
+    assert torch.pdist(in_the_rig).max() < 50
+    assert torch.pdist(frames.to_rig[0, :, :3, 2]).min() > 0.2  # directions of view
+    with pytest.raises(DataError, match="view 6 is asked for"):
+        make_nyu(tmp_path, root=str(tmp_path / "five"), views=[1, 6]).frames("train", np.array([0]))
