@@ -84,8 +84,8 @@ def test_two_and_three_processes_make_the_steps_of_one(tiny, tmp_path):
 
 
 def test_processes_end_and_do_not_wait_for_one_another(tmp_path):
-    """A group that ended with the last of its networks hung in one of some twenty runs: gloo's thread waited for Python,
-    and Python for the thread."""
+    """A group that ended with the last of its networks hung in one of some twenty runs: gloo's thread waited for
+    Python, and Python for the thread."""
     going = torch.multiprocessing.spawn(shares.ends, (tmp_path, 40), nprocs=2, join=False)
     until = time.monotonic() + 120
     while not (ended := going.join(timeout=1)) and time.monotonic() < until:
