@@ -46,6 +46,7 @@ class Material:
         frames: frames from best to worst (`hpf_core.engine.seen`), of the last stage that has any.
         synthetic: whether it is evaluated on synthetic samples.
         finished: whether the run came to its end.
+        unread: files of the run that are there and can't be read: what they hold is missing from the report.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Material:
     frames: files.Checkpoint | None
     synthetic: bool
     finished: bool
+    unread: tuple[Path, ...]
 
     @property
     def lineage(self) -> Lineage:
@@ -108,6 +110,7 @@ def read_run(root: Path) -> Material:
         frames=_frames(folder, [INIT, *(s.name for s in stages if s.control_of is None and s.name in evaluations)]),
         synthetic=isinstance(evaluate, dict) and evaluate.get("data") == "synthetic",
         finished=folder.ended() is not None,
+        unread=_unread(folder, [INIT, *(stage.name for stage in stages)]),
     )
 
 
@@ -125,6 +128,28 @@ def _is_evaluation(document: Mapping[str, Any]) -> bool:
         and isinstance(document.get("success"), dict)
         and isinstance(document.get("per_joint_mm"), dict)
     )
+
+
+def _unread(folder: RunFolder, stages: list[str]) -> tuple[Path, ...]:
+    """Of the files that a report is made of, those that are there and damaged."""
+    documents = [folder.about, folder.summary, *(folder.evaluation(name) for name in stages)]
+    tensors = [path(name) for name in stages for path in (folder.predictions, folder.frames, folder.stage_weights)]
+    damaged = [path for path in documents if path.is_file() and not _json(path)]
+    # What is cut off at the end of the metrics is a kill's; what is cut off before that isn't.
+    lines = (
+        folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines() if folder.metrics.is_file() else []
+    )
+    if len(lines) > len(folder.read_metrics()) + 1:
+        damaged.append(folder.metrics)
+    return (*damaged, *(path for path in tensors if path.is_file() and not _whole(path)))
+
+
+def _whole(path: Path) -> bool:
+    try:
+        files.read(path)
+    except DataError:
+        return False
+    return True
 
 
 def _stages(folder: RunFolder, recipe: Mapping[str, Any]) -> tuple[StageAbout, ...]:

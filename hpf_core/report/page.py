@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import warnings
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from markupsafe import Markup
 
 from hpf_core.cache import write_atomic
 from hpf_core.engine.folder import RunFolder
+from hpf_core.engine.spared import ReportWarning
 from hpf_core.evaluation.style import PALETTE
 from hpf_core.report import charts
 from hpf_core.report.frames import Gallery, gallery
@@ -30,8 +32,14 @@ def write_report(root: Path) -> Path:
         InputError: there is no run in the folder.
         DataError: its recipe is damaged.
         RunError: the report can't be written.
+
+    Warns:
+        ReportWarning: for each other file of the run that is damaged.
     """
-    text = render(read_run(root))
+    run = read_run(root)
+    for path in run.unread:
+        warnings.warn(f"{path} is damaged: the report lacks what it holds", ReportWarning, stacklevel=2)
+    text = render(run)
     path = RunFolder(root).report
     write_atomic(path, lambda temporary: _write(temporary, text))
     return path

@@ -210,8 +210,12 @@ def test_a_killed_run_has_a_report_of_what_there_is(copy):
     (copy / "frames" / "fit.safetensors").write_bytes(b"half")
     with (copy / "metrics.jsonl").open("a") as file:
         file.write('{"stage": "control", "st')
-    write_report(copy)
+    with pytest.warns(ReportWarning) as said:
+        write_report(copy)
+    lost = [copy / "evaluation" / "fit.safetensors", copy / "frames" / "fit.safetensors"]
+    assert [str(one.message) for one in said] == [f"{p} is damaged: the report lacks what it holds" for p in lost]
     words = "".join(page_of(copy).words)
+    assert "Damaged, and missing from this page: evaluation/fit.safetensors, frames/fit.safetensors." in words
     assert "hasn't ended" in words
     assert "not done" in words
     assert "frames by their mean error after pretrain" in words
@@ -221,6 +225,18 @@ def test_a_killed_run_has_a_report_of_what_there_is(copy):
     write_report(copy)
     assert {"recipe", "machine"} <= page_of(copy).ids
     assert "results" not in page_of(copy).ids
+
+
+def test_damaged_files_are_named(copy):
+    for name in ("summary.json", "run.json", "evaluation/control.json", "stages/fit.safetensors"):
+        (copy / name).write_text('{"a": ')
+    rows = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join([rows[0][:20] + "\n", *rows[1:], rows[-1][:30]]))
+    with pytest.warns(ReportWarning) as said:
+        write_report(copy)
+    found = {str(one.message).removesuffix(" is damaged: the report lacks what it holds") for one in said}
+    wanted = ("run.json", "summary.json", "metrics.jsonl", "evaluation/control.json", "stages/fit.safetensors")
+    assert found == {str(copy / name) for name in wanted}
 
 
 def test_no_run_no_report(tmp_path):
