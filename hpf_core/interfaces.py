@@ -154,7 +154,7 @@ class HandModel(nn.Module, abc.ABC):
         parts: J part names ("little", ..., "thumb", "palm").
         links: pairs (a, b) of point indices that a surface runs between.
         radii: (J,) mm buffer.
-        annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) float32 matrix that maps
+        annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) matrix of floats that maps
             points to joints.
         fingertips: indices of the points at the tips.
         wrist: indices of the points on the wrist, where a forearm begins.
