@@ -34,6 +34,7 @@ class StepReport:
         step: number of steps made, this one included.
         value: the computation.
         images: number of depth maps that went through this process' network.
+        norm: scalar, of the loss' gradient on the weights, before it is clipped.
         gradients: (T,) see `Energy.gradients`, in the steps that look at them.
         counts: which terms counted; None where all did.
     """
@@ -41,6 +42,7 @@ class StepReport:
     step: int
     value: StepValue
     images: int
+    norm: Tensor
     gradients: Tensor | None
     counts: tuple[bool, ...] | None = None
 
@@ -171,7 +173,7 @@ class StageTrainer:
             # Costs nothing here: stop before the step spoils the weights.
             self.check_finite(step)
         self.optimiser.step()
-        return StepReport(step + 1, value, batch.images, gradients, counts)
+        return StepReport(step + 1, value, batch.images, norm.detach(), gradients, counts)
 
     def _backward(
         self, batch: Batch, drawn: torch.Generator, counts: tuple[bool, ...] | None, look: bool
@@ -264,22 +266,23 @@ def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: floa
     """A step's row of metrics.jsonl, with one transfer from the device; terms that didn't count are not in it."""
     energy = report.value.energy
     peak = report.value.peak
-    columns = [energy.total.detach()[None], energy.raw.detach()]
+    columns = [energy.total.detach()[None], report.norm[None], energy.raw.detach()]
     columns.append(report.gradients if report.gradients is not None else energy.raw.detach() * torch.nan)
     columns.append((peak if peak is not None else energy.total.detach() * torch.nan)[None])
     numbers = torch.cat([c.double() for c in columns]).tolist()
     count = len(names)
     counted = {n for n, now in zip(names, report.counts or [True] * count, strict=True) if now}
-    raw = {n: value for n, value in zip(names, numbers[1 : 1 + count], strict=True) if n in counted}
+    raw = {n: value for n, value in zip(names, numbers[2 : 2 + count], strict=True) if n in counted}
     row: dict[str, object] = {
         "step": report.step,
         "loss": numbers[0],
+        "gradient_norm": numbers[1],
         "lr": rate,
         "raw": raw,
         "weighted": {n: raw[n] * w for n, w in zip(names, weights.tolist(), strict=True) if n in counted},
     }
     if report.gradients is not None:
-        found = dict(zip(names, numbers[1 + count : 1 + 2 * count], strict=True))
+        found = dict(zip(names, numbers[2 + count : 2 + 2 * count], strict=True))
         row["gradient"] = {n: (None if math.isnan(g) else g) for n, g in found.items() if n in counted}
     if not math.isnan(numbers[-1]):
         row["peak"] = numbers[-1]

@@ -124,6 +124,7 @@ def training(run: Material) -> list[Titled]:
     wanted += [("unseen error (mm)", "mean error on unseen synthetic samples, mm", lambda row: row.get("unseen_mm"))]
     wanted += [(f"{term}, raw", f"term {term}, raw", _of_term("raw", term)) for term in raw]
     wanted += [("peak of the heatmaps", "mean peak of the heatmaps", lambda row: row.get("peak"))]
+    wanted += [("gradient's norm", "norm of the gradient, before it is clipped", lambda row: row.get("gradient_norm"))]
     wanted += [("learning rate", "learning rate", lambda row: row.get("lr"))]
     charts = []
     for heading, title, value in wanted:

@@ -125,7 +125,7 @@ def _row(step: int) -> dict[str, Any]:
     """A step's metrics; the term m2d counts in the first step alone."""
     raw = {"supervised": 2.0, "m2d": 15.0} if step == 1 else {"supervised": 1.5}
     weighted = {name: value * {"supervised": 1.0, "m2d": 0.1}[name] for name, value in raw.items()}
-    rates = {"lr": 1e-4, "images_per_second": 100.0, "images": 3 * step}
+    rates = {"gradient_norm": 40.0, "lr": 1e-4, "images_per_second": 100.0, "images": 3 * step}
     return {"stage": "fit", "step": step, "loss": sum(weighted.values()), "raw": raw, "weighted": weighted, **rates}
 
 

@@ -11,7 +11,7 @@ from hpf_core.cache import write_atomic
 from hpf_core.interfaces import Build, Config, Observer, PluginSpec
 
 FOLDER = "metrics"
-COLUMNS = ("step", "images", "images_per_second", "lr", "loss", "peak", "unseen_mm")
+COLUMNS = ("step", "images", "images_per_second", "lr", "loss", "gradient_norm", "peak", "unseen_mm")
 """What every file begins with; then come the columns of each term."""
 OF_A_TERM = ("raw", "weighted", "gradient")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 FIGURES = "figures"
-SCALARS = ("loss", "lr", "images_per_second", "peak", "unseen_mm")
+SCALARS = ("loss", "gradient_norm", "lr", "images_per_second", "peak", "unseen_mm")
 OF_A_TERM = ("raw", "weighted", "gradient")
 
 
@@ -32,9 +32,9 @@ class TensorBoardConfig(Config):
 class TensorBoard(Observer):
     """Writes RUN/tensorboard: each stage is a line in every chart, so that a stage and its control lie over each other.
 
-    Charts are `loss`, `raw/TERM`, `weighted/TERM` and `gradient/TERM` (the norm of a term's pull on the points), `lr`,
-    `images_per_second`, `peak`, `unseen_mm`, and `evaluation/...` at a stage's last step. When a run resumes, steps
-    after its checkpoint are purged.
+    Charts are `loss`, `raw/TERM`, `weighted/TERM` and `gradient/TERM` (the norm of a term's pull on the points),
+    `gradient_norm`, `lr`, `images_per_second`, `peak`, `unseen_mm`, and `evaluation/...` at a stage's last step. When a
+    run resumes, steps after its checkpoint are purged.
 
     Args:
         pictures: whether to keep pictures, too.

@@ -9,6 +9,7 @@ import torch
 from hpf_core.engine.build import build_parts
 from hpf_core.engine.draw import generator
 from hpf_core.engine.step import Batch, Place, compute
+from hpf_core.engine.train import StageTrainer, read
 from hpf_core.frames import ViewIndex
 from hpf_core.interfaces import Transform
 from hpf_core.testing import scene
@@ -77,6 +78,27 @@ def test_autocast_keeps_the_geometry_in_float32(stage):
         assert tensor.dtype == torch.float32
     assert torch.isfinite(value.energy.total)
     assert value.energy.total.item() == pytest.approx(exact.energy.total.item(), rel=0.2)
+
+
+@pytest.mark.parametrize("clip", [None, 1e-3])
+def test_the_gradient_s_norm_is_told_as_it_was_before_it_is_clipped(load, clip):
+    """Clipped, the gradient that the optimiser gets is as long as it may be, and what is told is the same."""
+    parts, plan = trained(load(sets=[] if clip is None else [f"stages.fit.clip_norm={clip}"]))
+    trainer = StageTrainer(parts, plan, 0, "cpu")
+    report = trainer.step(0)
+    left = float(torch.cat([p.grad.flatten() for p in parts.backbone.parameters()]).norm())
+    row = read(report, trainer.energy.names, trainer.energy.weight, 1e-3)
+    alone = StageTrainer(*trained(load()), 0, "cpu")
+    wanted = read(alone.step(0), alone.energy.names, alone.energy.weight, 1e-3)
+    assert row["gradient_norm"] == wanted["gradient_norm"] > 1e-2
+    assert left == pytest.approx(row["gradient_norm"] if clip is None else clip, rel=1e-4)
+
+
+def trained(resolved):
+    """The parts, prepared, and the plan of `fit`."""
+    parts = build_parts(resolved)
+    parts.prepare()
+    return parts, next(s for s in resolved.stages if s.name == "fit")
 
 
 def test_gradient_reaches_the_network_through_every_term(stage):

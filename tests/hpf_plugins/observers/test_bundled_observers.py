@@ -94,13 +94,13 @@ def test_a_table_of_a_stage(tmp_path: Path) -> None:
     observer = metrics_file.MetricsFile()
     observer.run_started(tmp_path, RECIPE)
     observer.stage_started("fit", 1000, 0)
-    observer.step_done("fit", 1, row(1, gradient={"m2d": None}, peak=0.125))
+    observer.step_done("fit", 1, row(1, gradient={"m2d": None}, gradient_norm=40.5, peak=0.125))
     observer.step_done("fit", 2, row(2, gradient={"m2d": 0.3}))
     assert (tmp_path / "metrics" / "fit.csv").read_text() == (
-        "step,images,images_per_second,lr,loss,peak,unseen_mm,"
+        "step,images,images_per_second,lr,loss,gradient_norm,peak,unseen_mm,"
         "raw.m2d,weighted.m2d,gradient.m2d,raw.vae,weighted.vae,gradient.vae\n"
-        f"1,6,850.4,0.0001,{1 / 3!r},0.125,,{2 / 3!r},{1 / 3!r},,,,\n"
-        f"2,12,850.4,0.0001,{1 / 3!r},,,{2 / 3!r},{1 / 3!r},0.3,,,\n"
+        f"1,6,850.4,0.0001,{1 / 3!r},40.5,0.125,,{2 / 3!r},{1 / 3!r},,,,\n"
+        f"2,12,850.4,0.0001,{1 / 3!r},,,,{2 / 3!r},{1 / 3!r},0.3,,,\n"
     )
 
 
@@ -149,8 +149,8 @@ def test_charts_and_pictures(tmp_path: Path) -> None:
     fit = events(tmp_path / "tensorboard" / "fit")
     assert sorted(fit.Tags()["scalars"]) == [
         "evaluation/frames_within_20_mm", "evaluation/frames_within_30_mm", "evaluation/frames_within_40_mm",
-        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/m2d", "images_per_second", "loss", "lr",
-        "peak", "raw/m2d", "raw/supervised", "unseen_mm", "weighted/m2d", "weighted/supervised",
+        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/m2d", "gradient_norm", "images_per_second",
+        "loss", "lr", "peak", "raw/m2d", "raw/supervised", "unseen_mm", "weighted/m2d", "weighted/supervised",
     ]  # fmt: skip
     assert [(p.step, p.value) for p in fit.Scalars("raw/supervised")] == [(1, 2.0), (2, 1.5)]
     assert [(p.step, p.value) for p in fit.Scalars("weighted/m2d")] == [(1, 1.5)]
