@@ -466,10 +466,11 @@ class Observer:
         """Step `step`, counted from 1, was made and logged: every `log.every` steps, those that measure something more,
         and the last.
 
-        `metrics` is a row of metrics.jsonl: `stage`, `step`, `loss`, `gradient_norm` (of the loss on the weights, before
-        `clip_norm`), `lr`, `raw` and `weighted` (for each term that counted in this step: its own value, and what it
-        adds to the loss), `images_per_second` and `images` (of the stage so far). In steps that measure them also `gradient` (for each term the norm of its pull on the points,
-        None where it has none) and `unseen_mm` (error on unseen samples, mm); for heatmaps also `peak`.
+        `metrics` is a row of metrics.jsonl: `stage`, `step`, `loss`, `gradient_norm` (of the loss on the weights, as it
+        was before `clip_norm`), `lr`, `raw` and `weighted` (for each term that counted in this step: its own value, and
+        what it adds to the loss), `images_per_second` and `images` (of the stage so far). In steps that measure them
+        also `gradient` (for each term the norm of its pull on the points, None where it has none) and `unseen_mm`
+        (error on unseen samples, mm); for heatmaps also `peak`.
         """
 
     def picture_drawn(self, stage: str, step: int, path: Path) -> None:
