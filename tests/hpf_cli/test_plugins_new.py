@@ -243,7 +243,7 @@ def test_check_names_what_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("COLUMNS", "160")
     code, out, _ = hpf("plugins", "check", "hpf-mine")
     assert code == 1
-    assert "refiner mine (hpf-mine 0.1.0): 1 of 9 clauses broken" in out
+    assert "refiner mine (hpf-mine 0.1.0): 1 of 11 clauses broken" in out
     line = next(line for line in out.splitlines() if "no mutation" in line)
     assert line.split()[0] == "broken"
     assert "it changes its input points in place" in out
