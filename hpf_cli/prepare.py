@@ -14,7 +14,7 @@ from hpf_cli.outputs import check_folder
 from hpf_core.errors import InputError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
@@ -101,17 +101,21 @@ def prepare(
         return
     show.result(_table(prepared))
     for split in prepared:
-        for reason in split.left_out[:_NAMED]:
-            show.note(f"{split.split}: left out: {reason}")
-        if len(split.left_out) > _NAMED:
-            show.note(f"{split.split}: left out: {len(split.left_out) - _NAMED:,} frames more")
-        if split.left_out:
-            show.note(
-                f"{split.split}: listed in {split.folder / 'meta.json'}; once the images are mended, remove that "
-                "folder and prepare again"
-            )
+        for line in _left_out(split):
+            show.note(f"{split.split}: {line}")
     show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
     show.note(f"run on it: HPF_CACHE_DIR={shlex.quote(str(cache))} HPF_NYU_ROOT={shlex.quote(str(root))} hpf run ...")
+
+
+def _left_out(split: PreparedSplit) -> Iterator[str]:
+    """What to say of the frames of a split that can't be used."""
+    for reason in split.left_out[:_NAMED]:
+        yield f"left out: {reason}"
+    if len(split.left_out) > _NAMED:
+        yield f"left out: {len(split.left_out) - _NAMED:,} frames more"
+    if split.left_out:
+        meta = split.folder / "meta.json"
+        yield f"listed in {meta}; once the images are mended, remove that folder and prepare again"
 
 
 def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked: Sequence[str]) -> Capture:

@@ -92,12 +92,16 @@ def read_run(root: Path) -> Material:
         raise DataError(f"{folder.recipe} is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(recipe, dict):
         raise DataError(f"{folder.recipe} is damaged: it isn't a recipe")
-    stages, evaluate = _stages(folder, recipe), recipe.get("evaluate")
+    tensors = _Tensors()
+    stages, evaluate = _stages(folder, recipe, tensors), recipe.get("evaluate")
     evaluations = {}
     for name in [INIT, *(stage.name for stage in stages)]:
         document = folder.evaluated(name)
         if document is not None and _is_evaluation(document):
             evaluations[name] = document
+    chain = [INIT, *(s.name for s in stages if s.control_of is None and s.name in evaluations)]
+    errors = {name: found for name in evaluations if (found := _errors(folder, name, tensors)) is not None}
+    frames = _frames(folder, chain, tensors)
     return Material(
         root=root,
         name=str(recipe.get("name") or "run"),
@@ -106,11 +110,11 @@ def read_run(root: Path) -> Material:
         stages=stages,
         metrics=[row for row in folder.read_metrics() if isinstance(number(row["step"]), float)],
         evaluations=evaluations,
-        errors={name: found for name in evaluations if (found := _errors(folder, name)) is not None},
-        frames=_frames(folder, [INIT, *(s.name for s in stages if s.control_of is None and s.name in evaluations)]),
+        errors=errors,
+        frames=frames,
         synthetic=isinstance(evaluate, dict) and evaluate.get("data") == "synthetic",
         finished=folder.ended() is not None,
-        unread=_unread(folder, [INIT, *(stage.name for stage in stages)]),
+        unread=(*_damaged_texts(folder, [INIT, *(stage.name for stage in stages)]), *tensors.damaged),
     )
 
 
@@ -130,10 +134,30 @@ def _is_evaluation(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _unread(folder: RunFolder, stages: list[str]) -> tuple[Path, ...]:
-    """Of the files that a report is made of, those that are there and damaged."""
+class _Tensors:
+    """The files of tensors of a run, each read once.
+
+    Attributes:
+        damaged: those that are there and can't be read.
+    """
+
+    def __init__(self) -> None:
+        self.damaged: list[Path] = []
+
+    def read(self, path: Path) -> files.Checkpoint | None:
+        """What is in a file, or None where it is missing or damaged."""
+        if not path.is_file():
+            return None
+        try:
+            return files.read(path)
+        except DataError:
+            self.damaged.append(path)
+            return None
+
+
+def _damaged_texts(folder: RunFolder, stages: list[str]) -> list[Path]:
+    """Of the documents and the metrics, those that are there and damaged."""
     documents = [folder.about, folder.summary, *(folder.evaluation(name) for name in stages)]
-    tensors = [path(name) for name in stages for path in (folder.predictions, folder.frames, folder.stage_weights)]
     damaged = [path for path in documents if path.is_file() and not _json(path)]
     # What is cut off at the end of the metrics is a kill's; what is cut off before that isn't.
     lines = (
@@ -141,25 +165,16 @@ def _unread(folder: RunFolder, stages: list[str]) -> tuple[Path, ...]:
     )
     if len(lines) > len(folder.read_metrics()) + 1:
         damaged.append(folder.metrics)
-    return (*damaged, *(path for path in tensors if path.is_file() and not _whole(path)))
+    return damaged
 
 
-def _whole(path: Path) -> bool:
-    try:
-        files.read(path)
-    except DataError:
-        return False
-    return True
-
-
-def _stages(folder: RunFolder, recipe: Mapping[str, Any]) -> tuple[StageAbout, ...]:
+def _stages(folder: RunFolder, recipe: Mapping[str, Any], tensors: _Tensors) -> tuple[StageAbout, ...]:
     plans = recipe.get("stages")
     found = []
     for name, plan in (plans if isinstance(plans, dict) else {}).items():
         plan = plan if isinstance(plan, dict) else {}
-        about: Mapping[str, object] = {}
-        if folder.stage_weights(str(name)).is_file():
-            about = _about(folder.stage_weights(str(name)))
+        weights = tensors.read(folder.stage_weights(str(name)))
+        about: Mapping[str, object] = {} if weights is None else weights.about
         partner = plans.get(plan.get("control_of")) if isinstance(plans, dict) else None
         steps = plan.get("steps", partner.get("steps") if isinstance(partner, dict) else None)
         found.append(
@@ -174,28 +189,20 @@ def _stages(folder: RunFolder, recipe: Mapping[str, Any]) -> tuple[StageAbout, .
     return tuple(found)
 
 
-def _about(path: Path) -> Mapping[str, object]:
+def _errors(folder: RunFolder, stage: str, tensors: _Tensors) -> np.ndarray | None:
+    found = tensors.read(folder.predictions(stage))
     try:
-        return files.read(path).about
-    except DataError:
-        return {}
-
-
-def _errors(folder: RunFolder, stage: str) -> np.ndarray | None:
-    try:
-        tensors = files.read(folder.predictions(stage)).tensors
-        return (tensors["joints"] - tensors["truth"]).norm(dim=-1).double().numpy()
-    except (DataError, KeyError, RuntimeError):
+        return (
+            None if found is None else (found.tensors["joints"] - found.tensors["truth"]).norm(dim=-1).double().numpy()
+        )
+    except (KeyError, RuntimeError):
+        tensors.damaged.append(folder.predictions(stage))
         return None
 
 
-def _frames(folder: RunFolder, chain: list[str]) -> files.Checkpoint | None:
-    for stage in reversed(chain):
-        try:
-            return files.read(folder.frames(stage))
-        except DataError:
-            continue
-    return None
+def _frames(folder: RunFolder, chain: list[str], tensors: _Tensors) -> files.Checkpoint | None:
+    found = (tensors.read(folder.frames(stage)) for stage in reversed(chain))
+    return next((frames for frames in found if frames is not None), None)
 
 
 def _json(path: Path) -> dict[str, Any]:
