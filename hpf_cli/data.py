@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from hpf_core.data.checks.capture import CaptureReport, SplitReport
+    from hpf_core.data.checks.findings import Finding
     from hpf_core.interfaces import HandModel
-    from hpf_core.synthesis.checking import CaptureReport, SplitReport
-    from hpf_core.synthesis.findings import Finding
-    from hpf_core.synthesis.simulate import CaptureConfig
+    from hpf_core.simulation.simulate import CaptureConfig
 
 app = typer.Typer(no_args_is_help=True)
 app.command("sample")(sample)
@@ -84,8 +84,8 @@ def simulate(
         HPF_NYU_ROOT=captures/small hpf run recipes/paper.yaml --dry-run
     """
     from hpf_cli.progress import Live
-    from hpf_core.synthesis.simulate import simulate as make
-    from hpf_core.synthesis.unfinished import how_to_go_on, partial_folder
+    from hpf_core.simulation.simulate import simulate as make
+    from hpf_core.simulation.unfinished import how_to_go_on, partial_folder
 
     config = _config(
         train=frames, test=test, validation=_tenth(frames) if validation is None else validation, views=views, seed=seed
@@ -131,8 +131,8 @@ def check(
         hpf data check $HPF_NYU_ROOT --all --sheet nyu.png
     """
     from hpf_cli.progress import Live
-    from hpf_core.synthesis.capture_sheet import capture_sheet
-    from hpf_core.synthesis.checking import check_capture
+    from hpf_core.data.checks.capture import check_capture
+    from hpf_core.data.checks.contact_sheet import capture_sheet
 
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
@@ -161,9 +161,9 @@ def build_hand(name: str | None = None, blocked: Sequence[str] = ()) -> HandMode
     Raises:
         PluginError: there is no such hand model, or it is broken.
     """
-    from hpf_core.cache import cache_folder
     from hpf_core.errors import PluginError
-    from hpf_core.geometry import Grid
+    from hpf_core.files.cache import cache_folder
+    from hpf_core.grid import Grid
     from hpf_core.interfaces import Build, HandModel
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.models import DEFAULT_PLUGINS
@@ -186,7 +186,7 @@ def _config(**options: int) -> CaptureConfig:
     """The capture's options; what is wrong with one is said by its name on the command line."""
     from pydantic import ValidationError
 
-    from hpf_core.synthesis.simulate import CaptureConfig
+    from hpf_core.simulation.simulate import CaptureConfig
 
     try:
         return CaptureConfig(**options)  # type: ignore[arg-type]
@@ -198,8 +198,8 @@ def _config(**options: int) -> CaptureConfig:
 
 
 def _made_document(out: Path, config: CaptureConfig, made: bool, seconds: float) -> dict[str, Any]:
-    from hpf_core.synthesis.actors import SUBJECT_NAMES
-    from hpf_core.synthesis.simulate import segments_of
+    from hpf_core.simulation.people import SUBJECT_NAMES
+    from hpf_core.simulation.simulate import segments_of
 
     plan = segments_of(config)
     return {

@@ -159,7 +159,7 @@ def _check_use(
 def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
     """What some runs recorded, each with its folder as `run`; with `after`, of that stage alone."""
     from hpf_core.evaluation.result import summary_evaluations
-    from hpf_core.evaluation.run_predictions import read_run
+    from hpf_core.runs.predictions import read_run
 
     if after is not None:
         return [_of_run(read_run(run, after).document, run) for run in runs]
@@ -179,7 +179,7 @@ def _write_predictions(run: Path, path: Path, after: str | None, protocol_name: 
     """A run's predictions in the community's format."""
     from hpf_core.evaluation.labels import write_uvd
     from hpf_core.evaluation.protocols import text_protocol
-    from hpf_core.evaluation.run_predictions import check_joints, read_run
+    from hpf_core.runs.predictions import check_joints, read_run
 
     protocol = text_protocol(protocol_name)
     found = read_run(run, after)
@@ -195,7 +195,7 @@ def _against(
     paths: Sequence[Path], labels_path: Path, protocol_name: str, out: Path | None, after: str | None
 ) -> list[dict[str, Any]]:
     """Files and runs, measured against labels."""
-    from hpf_core.evaluation.comparison import compare, write_comparison
+    from hpf_core.comparison.compare import compare, write_comparison
     from hpf_core.evaluation.protocols import text_protocol
 
     protocol = text_protocol(protocol_name)
@@ -213,8 +213,8 @@ def _against(
 
 def _compared(runs: Sequence[Path], out: Path, after: str | None) -> list[dict[str, Any]]:
     """Runs, or the stages of one run, measured against the annotation that they keep."""
-    from hpf_core.evaluation.comparison import write_comparison
-    from hpf_core.evaluation.run_comparison import compare_runs
+    from hpf_core.comparison.compare import write_comparison
+    from hpf_core.comparison.runs import compare_runs
 
     found = compare_runs(runs, after)
     _say_written(write_comparison(out, found), out)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from hpf_core.synthesis.captures import Capture, PreparedSplit
+    from hpf_core.data.captures import Capture, PreparedSplit
 
 _SIZES = (64, 96, 128)
 _NAMED = 20  # frames that are left out of a split; the list in the cache has all
@@ -75,7 +75,7 @@ def prepare(
     """
     from hpf_cli import show
     from hpf_cli.progress import Live
-    from hpf_core.cache import cache_folder
+    from hpf_core.files.cache import cache_folder
 
     if size not in _SIZES:
         raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
@@ -128,10 +128,10 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     from pydantic import ValidationError
 
     from hpf_cli.data import build_hand
-    from hpf_core.geometry import Grid
+    from hpf_core.data.captures import Capture
+    from hpf_core.grid import Grid
     from hpf_core.interfaces import Build
     from hpf_core.plugins import PluginHost
-    from hpf_core.synthesis.captures import Capture
 
     found = PluginHost.load(blocked=blocked).get("dataset", name)
     lacking = sorted(set(options) - set(found.spec.config.model_fields))

@@ -17,7 +17,7 @@ from hpf_cli import show
 from hpf_core.interfaces import Observer
 
 if TYPE_CHECKING:
-    from hpf_core.engine.estimate import StageEstimate
+    from hpf_core.engine.dry_run import StageEstimate
 
 
 class _Bars(Progress):
@@ -153,7 +153,7 @@ def _cells(figures: Mapping[str, Any]) -> list[str]:
 
 def effects(summary: Mapping[str, Any]) -> list[str]:
     """What fitting did to the mean error: against the start and against the control."""
-    from hpf_core.evaluation.lineage import Lineage
+    from hpf_core.runs.lineage import Lineage
 
     found = {row["after"]: row["mean_error_mm"] for row in summary["evaluation"]}
     lineage = Lineage.of_summary(summary)
@@ -172,7 +172,7 @@ def effects(summary: Mapping[str, Any]) -> list[str]:
 
 def print_estimate(rows: Sequence[StageEstimate]) -> None:
     """The table of a dry run, on standard output."""
-    from hpf_core.engine.estimate import VIEWS
+    from hpf_core.engine.dry_run import VIEWS
 
     table = Table(title="dry run: the recipe is not run", title_justify="left")
     table.add_column("stage")

@@ -65,11 +65,11 @@ def run(
 
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
-    from hpf_core.engine.folder import RunFolder, last_folder
     from hpf_core.engine.run import Run
     from hpf_core.errors import SaidElsewhere
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.pins import check_resumed
+    from hpf_core.runs.folder import RunFolder, last_folder
 
     sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
     resolved = recipes.load(
@@ -117,7 +117,7 @@ def run(
 
 def _say_how_to_resume(folder: Path | None, no_plugin: list[str]) -> None:
     from hpf_cli import show
-    from hpf_core.engine.folder import RunFolder
+    from hpf_core.runs.folder import RunFolder
 
     if folder is None or not RunFolder(folder).recipe.is_file():
         return
@@ -129,7 +129,7 @@ def _say_how_to_resume(folder: Path | None, no_plugin: list[str]) -> None:
 
 def _dry_run(resolved: Resolved, json_: bool) -> None:
     from hpf_cli import progress, show
-    from hpf_core.engine.estimate import estimate
+    from hpf_core.engine.dry_run import estimate
 
     with progress.Live(show.console) as live:
         rows = estimate(resolved, live.progress)

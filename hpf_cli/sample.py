@@ -42,13 +42,13 @@ def sample(
     import torch
 
     from hpf_cli import progress, show
-    from hpf_core.engine.sampling import source
-    from hpf_core.evaluation.contact_sheet import contact_sheet
-    from hpf_core.evaluation.coverage import LEAST, coverage
-    from hpf_core.evaluation.coverage_figure import coverage_figure
-    from hpf_core.evaluation.fit_sheet import to_pixels
+    from hpf_core.figures.contact_sheet import contact_sheet
+    from hpf_core.figures.coverage import coverage_figure
+    from hpf_core.figures.fit_sheet import to_pixels
+    from hpf_core.inference.samples import source
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import load
+    from hpf_core.simulation.coverage import LEAST, coverage
 
     check_picture("--out", out)
     if 0 < stats < LEAST:
@@ -79,7 +79,7 @@ def sample(
 def _table(found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
-    from hpf_core.evaluation.coverage import PINCH_MM, VOXEL_MM
+    from hpf_core.simulation.coverage import PINCH_MM, VOXEL_MM
 
     sets, views, depths = found["sets"], found["views"], found["depth_mm"]
     rare, common = min(sets, key=sets.__getitem__), max(sets, key=sets.__getitem__)

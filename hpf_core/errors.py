@@ -6,7 +6,9 @@ The command line prints the message alone and exits with `exit_code`; a tracebac
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class HPFError(Exception):
@@ -48,3 +50,16 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> str:
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     return f"Known: {', '.join(known)}." if known else "None are known."
+
+
+class ReportWarning(UserWarning):
+    """Something that only shows a run couldn't be made; the run's results stand."""
+
+
+@contextmanager
+def spared(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong within into a warning that names `what` and the cause."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"no {what}: {type(error).__name__}: {error}", ReportWarning, stacklevel=3)

@@ -115,7 +115,7 @@ class RealFrames(_Moves):
         index: (B,) int64, the frame's number in its dataset's split.
         cube_mm: side of the crop's cube.
         thickness: (B,) float32, how much thicker than the hand model's the surface is taken for, as was found from the
-            depth maps (`hpf_core.engine.thickness`), or None where nobody asked.
+            depth maps (`hpf_core.inference.thickness`), or None where nobody asked.
     """
 
     depth: Tensor

@@ -10,7 +10,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from hpf_core.errors import DataError, PluginError
+from hpf_core.files.cache import bytes_key
 from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
+from hpf_core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from hpf_core.fit import Fit
+    from hpf_core.objective.fit import Fit
 
 INTERFACE_VERSION = (1, 0)
 """Version of this page: the first number changes when a plugin written for it could break."""
@@ -35,16 +37,6 @@ class Config(BaseModel):
     """Base of every plugin's options: unknown keys are errors, values never change. Each field has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-
-class Progress(Protocol):
-    """How long work reports: a callable that is told what is done, of how much, and of what."""
-
-    def __call__(self, done: int, total: int, what: str) -> None: ...
-
-
-def no_progress(done: int, total: int, what: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +185,17 @@ class HandModel(nn.Module, abc.ABC):
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
         """The skin of the posed, shaped hand up to its wrist, in the frame of `points`: what synthesis renders.
 
-        A hand that is known as spheres alone may give `hpf_core.synthesis.tessellate.of_spheres`.
+        A hand that is known as spheres alone may give `hpf_core.simulation.tessellate.of_spheres`.
         """
+
+    @torch.no_grad()
+    def fingerprint(self) -> str:
+        """A hash of some sampled hands, points and skin, to a hundredth of a millimetre: part of the keys of caches."""
+        sample = self.sample(8, torch.Generator(self.radii.device).manual_seed(0))
+        skin = self.mesh(sample.pose, sample.shape)
+        lengths = (self.points(sample.pose, sample.shape), skin.vertices)
+        rounded = [length.mul(100).round().to(torch.int32) for length in lengths]
+        return bytes_key(b"".join(t.cpu().numpy().tobytes() for t in (*rounded, skin.faces)))
 
 
 # ----------------------------------------------------------------------------------------------------------- renderer

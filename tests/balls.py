@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpf_core.geometry import Grid
-from hpf_core.synthesis.rigs import Camera
+from hpf_core.data.cameras import Camera
+from hpf_core.grid import Grid
 
 
 def orthographic(centres: np.ndarray, radii: np.ndarray, grid: Grid) -> np.ndarray:

@@ -9,11 +9,11 @@ import reference
 import torch
 from torch import Tensor
 
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, State, ViewIndex
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import BoneRanges, HandModel, Mesh, PointPairs, PoseSample
-from hpf_core.synthesis.tessellate import of_spheres
+from hpf_core.objective.fit import Fit
+from hpf_core.simulation.tessellate import of_spheres
 from hpf_plugins.renderers.spheres import Spheres as SpheresRenderer
 from hpf_plugins.renderers.spheres import SpheresConfig
 

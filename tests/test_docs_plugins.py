@@ -136,7 +136,7 @@ def test_the_prior_of_the_tutorial_says_what_it_should(module: ModuleType, tmp_p
     host = PluginHost.load(only=[])
     assert [row.status for row in host.add(module, "hpf-my-prior", "0.1.0")] == ["ok"]
     hand = host.get("hand", "spheres41").spec
-    from hpf_core.geometry import Grid
+    from hpf_core.grid import Grid
     from hpf_core.interfaces import Build
 
     bare = Build(grid=Grid(), seed=0, cache=tmp_path)

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpf_core.cache import cache_folder
-from hpf_core.engine import build_parts, thickness
-from hpf_core.engine.build import Parts, load_init
-from hpf_core.fit import Fit
+from hpf_core.data.layouts import nyu
+from hpf_core.files.cache import cache_folder
 from hpf_core.frames import Estimate, RealFrames
-from hpf_core.geometry import apply_rigid, invert_rigid
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.inference import thickness
+from hpf_core.inference.build import Parts, build_parts, load_init
+from hpf_core.objective.fit import Fit
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, load
-from hpf_core.synthesis import nyu_layout
 
 ANNOTATED, PALM = 36, slice(30, 36)  # of the 41 points; among them those of the palm
 TIPS_AND_PIPS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 10)]  # of the 14 joints, little finger to thumb
@@ -35,7 +35,7 @@ def truth_of(parts: Parts, frames: RealFrames, split: str) -> Tensor:
     """(N, 36, 3) mm, the annotated points in each view's crop."""
     assert parts.real is not None
     assert not parts.real.left_out(split), "frames that are left out shift the annotation's numbers"
-    xyz = nyu_layout.read_annotation(parts.real.source.root / split).xyz[0][frames.index.numpy()]  # type: ignore[attr-defined]
+    xyz = nyu.read_annotation(parts.real.source.root / split).xyz[0][frames.index.numpy()]  # type: ignore[attr-defined]
     rig = torch.from_numpy(np.ascontiguousarray(xyz)).float()
     batch, views = frames.present.shape
     crops = invert_rigid(frames.to_rig).flatten(0, 1)

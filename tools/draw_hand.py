@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from shading import draw, draw_spheres, shade
 
-from hpf_core.rotations import rotation_matrix
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 

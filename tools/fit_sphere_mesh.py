@@ -14,9 +14,9 @@ import torch
 from agreement import agreement
 from torch import Tensor
 
-from hpf_core.geometry import Grid
-from hpf_core.rotations import random_rotations, rotation_vector
-from hpf_core.synthesis.triangles import orthographic
+from hpf_core.geometry.rotations import random_rotations, rotation_vector
+from hpf_core.grid import Grid
+from hpf_core.simulation.rasteriser import orthographic
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers.sphere_mesh import SphereMesh, SphereMeshConfig
 

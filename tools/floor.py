@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from agreement import agreement
 
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import random_rotations, rotation_vector
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Renderer
-from hpf_core.rotations import random_rotations, rotation_vector
-from hpf_core.synthesis.triangles import orthographic
+from hpf_core.simulation.rasteriser import orthographic
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers import sphere_mesh, spheres
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig

@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hpf_core.geometry import Grid
-from hpf_core.synthesis import nyu_layout
-from hpf_core.synthesis.calibration import calibrate
-from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
-from hpf_core.synthesis.captures import Capture
-from hpf_core.synthesis.cropping import CropPlan
-from hpf_core.synthesis.recentring import wider
-from hpf_core.synthesis.store import StoreFiles
+from hpf_core.data.calibration import calibrate
+from hpf_core.data.captures import Capture
+from hpf_core.data.layouts import nyu
+from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
+from hpf_core.data.prepared.cropping import CropPlan
+from hpf_core.data.prepared.recentring import wider
+from hpf_core.data.prepared.store import StoreFiles
+from hpf_core.grid import Grid
 
 VIEWS = (0, 1, 2)
 ROUNDS = 5
@@ -67,21 +67,21 @@ def noisy(source: Path, out: Path, repeat: int | None) -> None:
     v, u = np.mgrid[:480, :640]
     wall = 1300 + 300 * np.sin(u / 130) + 150 * np.cos(v / 70)
     for folder in (folder for folder in source.iterdir() if folder.is_dir()):
-        annotation = nyu_layout.read_annotation(folder)
-        frames = nyu_layout.count_frames(folder, VIEWS)
+        annotation = nyu.read_annotation(folder)
+        frames = nyu.count_frames(folder, VIEWS)
         target = out / folder.name
         target.mkdir(parents=True)
-        for view, frame in sorted(nyu_layout.images(folder)):
-            depth = nyu_layout.read_depth(nyu_layout.image_path(folder, view, frame))
+        for view, frame in sorted(nyu.images(folder)):
+            depth = nyu.read_depth(nyu.image_path(folder, view, frame))
             behind = (wall + rng.normal(0, 6, wall.shape)).astype(np.uint16)
-            nyu_layout.write_depth(nyu_layout.image_path(target, view, frame), np.where(depth < 1050, depth, behind))
+            nyu.write_depth(nyu.image_path(target, view, frame), np.where(depth < 1050, depth, behind))
         count = repeat or frames
         for frame in range(frames, count):
             for view in VIEWS:
-                made = nyu_layout.image_path(target, view, frame % frames)
-                os.link(made, nyu_layout.image_path(target, view, frame))
+                made = nyu.image_path(target, view, frame % frames)
+                os.link(made, nyu.image_path(target, view, frame))
         xyz = annotation.xyz[:, np.arange(count) % frames]
-        nyu_layout.write_annotation(target, nyu_layout.Annotation(xyz, annotation.names))
+        nyu.write_annotation(target, nyu.Annotation(xyz, annotation.names))
 
 
 def image_bytes(split: Path, frames: int) -> dict[str, float]:
@@ -90,26 +90,26 @@ def image_bytes(split: Path, frames: int) -> dict[str, float]:
 
 
 def paths(split: Path, frames: int) -> list[Path]:
-    count = min(frames, nyu_layout.count_frames(split, VIEWS))
-    return [nyu_layout.image_path(split, view, frame) for frame in range(count) for view in VIEWS]
+    count = min(frames, nyu.count_frames(split, VIEWS))
+    return [nyu.image_path(split, view, frame) for frame in range(count) for view in VIEWS]
 
 
 def on_one_core(split: Path, size: int, frames: int) -> dict[str, float]:
     """Milliseconds of processor time for each image: decoding, and all that is done to it; cropping is the rest."""
-    count = min(frames, nyu_layout.count_frames(split, VIEWS))
-    xyz = nyu_layout.read_annotation(split).xyz
+    count = min(frames, nyu.count_frames(split, VIEWS))
+    xyz = nyu.read_annotation(split).xyz
     grid = wider(Grid(size), size // 4)
     values: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = StoreFiles(Path(folder), count, len(VIEWS), grid.size)
         files.create()
-        known = xyz[:, :count, nyu_layout.PALM_CENTRE].swapaxes(0, 1)
+        known = xyz[:, :count, nyu.PALM_CENTRE].swapaxes(0, 1)
         to_rig = calibrate(xyz, VIEWS).to_rig
         found = {}
         for name, centres, turned in (("all", known, False), ("all, turned", known, True), ("all, mass", None, False)):
             plan = CropPlan(split, VIEWS, np.arange(count), to_rig, centres, grid, 300.0, turned, files)
             found[name] = best(lambda plan=plan: [plan.make(chunk) for chunk in range(files.chunks)])
-        found["decode"] = best(lambda: [nyu_layout.read_depth(path) for path in paths(split, frames)])
+        found["decode"] = best(lambda: [nyu.read_depth(path) for path in paths(split, frames)])
         rows = files.rows(0)
         values = {name: np.zeros((len(rows), *shape[1:]), kind) for name, (shape, kind) in files.shapes.items()}
         found["write"] = best(lambda: files.write(0, values)) * count / len(rows)
@@ -159,7 +159,7 @@ def memory(capture: Path, jobs: int) -> dict[str, float]:
             peak["pss_mib"] = max(peak["pss_mib"], sum(one["Pss"] for one in seen))
             peak["largest_rss_mib"] = max(peak["largest_rss_mib"], *(one["Rss"] for one in seen))
             time.sleep(0.02)
-        frames = sum(nyu_layout.count_frames(folder, VIEWS) for folder in capture.iterdir() if folder.is_dir())
+        frames = sum(nyu.count_frames(folder, VIEWS) for folder in capture.iterdir() if folder.is_dir())
         return {
             "frames": frames,
             "jobs": jobs,

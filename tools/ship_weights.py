@@ -15,9 +15,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from hpf_core.engine import checkpoint
-from hpf_core.engine.folder import RunFolder
-from hpf_core.evaluation.style import axis_labels, heading, new_figure, write_figure
+from hpf_core.figures.style import axis_labels, heading, new_figure, write_figure
+from hpf_core.runs import checkpoint
+from hpf_core.runs.folder import RunFolder
 
 HERE = Path(__file__).resolve().parent.parent / "hpf_plugins" / "weights"
 

@@ -17,13 +17,14 @@ import torch
 from agreement import agreement
 from torch import Tensor
 
+from hpf_core.data.cameras import PRIMESENSE, Camera
+from hpf_core.data.crop import crop
 from hpf_core.frames import State
-from hpf_core.geometry import Grid, apply_rigid, invert_rigid
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.geometry.rotations import rotation_vector, sample_view
+from hpf_core.grid import Grid
 from hpf_core.interfaces import HandModel, Renderer
-from hpf_core.rotations import rotation_vector, sample_view
-from hpf_core.synthesis import triangles
-from hpf_core.synthesis.crops import crop
-from hpf_core.synthesis.rigs import PRIMESENSE, Camera
+from hpf_core.simulation import rasteriser
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
@@ -83,7 +84,7 @@ def floor(
     found = []
     for number in range(count):
         if skin:
-            image = triangles.perspective(mesh.vertices[number], mesh.faces, PRIMESENSE).numpy()
+            image = rasteriser.perspective(mesh.vertices[number], mesh.faces, PRIMESENSE).numpy()
         else:
             image = image_of_spheres(points[number].numpy(), hand.radii.numpy(), PRIMESENSE)
         seen = np.isfinite(image)

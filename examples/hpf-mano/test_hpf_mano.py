@@ -23,10 +23,10 @@ from safetensors.numpy import load_file, save_file
 from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
 from hpf_core.errors import DataError, PluginError
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import rotation_matrix
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
 from hpf_core.plugins import PluginHost
-from hpf_core.rotations import rotation_matrix
 from hpf_core.testing import contract
 
 FOLDER = Path(tempfile.mkdtemp(prefix="hpf-mano-"))

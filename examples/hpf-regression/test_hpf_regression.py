@@ -6,7 +6,7 @@ import pytest
 import torch
 from hpf_regression import SPEC, Block, RegressionConfig
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
 from hpf_core.plugins import PluginHost
 from hpf_core.testing import contract

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.fit import Fit
 from hpf_core.hookspecs import hookimpl
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+from hpf_core.objective.fit import Fit
 
 
 class TemporalSmoothnessConfig(Config):

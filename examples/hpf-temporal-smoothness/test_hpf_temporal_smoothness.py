@@ -8,10 +8,10 @@ import pytest
 import torch
 from hpf_temporal_smoothness import SPEC, TemporalSmoothnessConfig, successor
 
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, ViewIndex
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
+from hpf_core.objective.fit import Fit
 from hpf_core.plugins import PluginHost
 from hpf_core.testing import contract
 

@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from hpf_core.engine.folder import RunFolder
+from hpf_core.runs.folder import RunFolder
 
 _ALL = ("seed", "hand", "renderer", "backbone", "grid", "init", "transforms", "evaluate", "versions")
 """What must be the same as a whole. Real data needn't: a control draws none, and the start's error tells whether both

@@ -8,13 +8,13 @@ from typing import Any
 
 from hpf_core.ablation import rows, shared
 from hpf_core.ablation.plan import Job, Plan
-from hpf_core.cache import content_key
-from hpf_core.engine.estimate import estimate
-from hpf_core.engine.folder import RunFolder
+from hpf_core.engine.dry_run import estimate
 from hpf_core.errors import HPFError
-from hpf_core.interfaces import Progress, no_progress
+from hpf_core.files.cache import content_key
 from hpf_core.plugins import PluginHost
+from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
+from hpf_core.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hpf_core.ablation.paper import FIGURES
 from hpf_core.ablation.plan import Plan
 from hpf_core.ablation.results import SUCCESS_MM, RowResult, full_of, simulated
 from hpf_core.evaluation.metrics import CURVE_MM
-from hpf_core.evaluation.style import QUIET, axis_labels, heading, legend, line_style, new_panels, write_figure
+from hpf_core.figures.style import QUIET, axis_labels, heading, legend, line_style, new_panels, write_figure
 
 _MOST_LINES = 8
 

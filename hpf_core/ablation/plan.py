@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hpf_core.ablation.rows import Row
-from hpf_core.cache import write_atomic
 from hpf_core.errors import InputError
+from hpf_core.files.cache import write_atomic
 
 _DOCUMENT = "ablation.json"
 

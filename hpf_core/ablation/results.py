@@ -14,11 +14,11 @@ from hpf_core.ablation import controls
 from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.plan import Job, Plan
 from hpf_core.ablation.rows import FULL, Row
-from hpf_core.engine import checkpoint as files
-from hpf_core.engine.folder import RunFolder
 from hpf_core.errors import DataError
-from hpf_core.evaluation.lineage import Lineage
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import RunFolder
+from hpf_core.runs.lineage import Lineage
 
 SUCCESS_MM = 20
 

@@ -15,16 +15,17 @@ from typing import Literal
 import torch
 
 from hpf_core.ablation import rows, shared
-from hpf_core.ablation.claims import Claims, Taken
 from hpf_core.ablation.plan import Job, Plan
-from hpf_core.cache import content_key, write_atomic
-from hpf_core.engine.build import build_parts
-from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.run import Run
 from hpf_core.errors import HPFError, RunError
-from hpf_core.interfaces import Observer, Progress, no_progress
+from hpf_core.files.cache import content_key, write_atomic
+from hpf_core.files.claims import Claims, Taken
+from hpf_core.inference.build import build_parts
+from hpf_core.interfaces import Observer
 from hpf_core.plugins import PluginHost
+from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved
+from hpf_core.runs.folder import RunFolder
 
 WAIT_S = 2.0
 """Seconds between looks at what others work on."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpf_core import recipe as recipes
-from hpf_core.cache import bytes_key, content_key, write_atomic
-from hpf_core.engine.build import shipped_weights
-from hpf_core.engine.folder import INIT, RunFolder
+from hpf_core.files.cache import bytes_key, content_key, write_atomic
+from hpf_core.inference.build import shipped_weights
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved
+from hpf_core.runs.folder import INIT, RunFolder
 
 _FREE = ("name", "log", "runtime", "observers")
 """What of a recipe its weights don't depend on."""

@@ -14,8 +14,8 @@ import numpy as np
 from hpf_core.ablation.plan import Plan
 from hpf_core.ablation.results import RowResult, full_of, simulated, spread
 from hpf_core.ablation.rows import FULL
-from hpf_core.cache import write_atomic
 from hpf_core.evaluation.metrics import CURVE_MM
+from hpf_core.files.cache import write_atomic
 
 HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "after/before", "fitted/control", "measured on")
 BORROWED = "*"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 
 RIM_FLOOR_MM2 = 1.0
 """Least r^2 - d^2 under the root of Eq. 6, as renderers have it by default."""

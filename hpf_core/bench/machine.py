@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import hpf_core
-from hpf_core import native
+from hpf_core.native import compiler
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -27,5 +27,5 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def _processor() -> str:
     """Its name, as the system gives it."""
-    _, _, name = native.processor().get("model name", "").partition(":")
+    _, _, name = compiler.processor().get("model name", "").partition(":")
     return name.strip() or platform.processor() or platform.machine()

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from hpf_core.bench.scenes import BATCH, RawFrame
-from hpf_core.engine.build import Parts
+from hpf_core.data.crop import Crop, crop
+from hpf_core.data.hand_centre import mass_centre
+from hpf_core.data.layouts import nyu
 from hpf_core.errors import DataError
-from hpf_core.geometry import apply_rigid
-from hpf_core.synthesis import nyu_layout
-from hpf_core.synthesis.centres import mass_centre
-from hpf_core.synthesis.crops import Crop, crop
+from hpf_core.geometry.rigid import apply_rigid
+from hpf_core.inference.build import Parts
 
 
 class Prediction:
@@ -45,7 +45,7 @@ class Prediction:
 
     def read(self) -> np.ndarray:
         """(480, 640) uint16 mm of the file."""
-        return nyu_layout.read_depth(self._frame.path)
+        return nyu.read_depth(self._frame.path)
 
     def prepare(self) -> Crop:
         """From the file to the crop around the palm, whose place is known."""
@@ -54,7 +54,7 @@ class Prediction:
     def predict(self) -> Tensor:
         """(K, 3) mm in the camera's frame, the joints, from the image alone: found, cut out, estimated, taken back."""
         depth = self._depth
-        centre = mass_centre(depth, nyu_layout.returned(depth), nyu_layout.CAMERA, self._parts.grid.cube_mm)
+        centre = mass_centre(depth, nyu.returned(depth), nyu.CAMERA, self._parts.grid.cube_mm)
         if centre is None:
             raise DataError(f"{self._frame.path} shows nothing.")
         seen = self._cut(depth, centre)
@@ -76,8 +76,8 @@ class Prediction:
         return self._network(self._maps)
 
     def _cut(self, depth: np.ndarray, centre: np.ndarray) -> Crop:
-        returned = nyu_layout.returned(depth)
-        return crop(depth, returned, nyu_layout.CAMERA, centre, self._parts.grid, turned=True)
+        returned = nyu.returned(depth)
+        return crop(depth, returned, nyu.CAMERA, centre, self._parts.grid, turned=True)
 
     @torch.inference_mode()
     def _network(self, maps: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpf_core.cache import content_key
-from hpf_core.interfaces import HandModel, Progress, no_progress
-from hpf_core.synthesis import nyu_layout
-from hpf_core.synthesis.simulate import CaptureConfig, fingerprint, simulate
+from hpf_core.data.layouts import nyu
+from hpf_core.files.cache import content_key
+from hpf_core.interfaces import HandModel
+from hpf_core.progress import Progress, no_progress
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 
 BATCH = 48
 """Maps of the rows on rendering and distances, and in a batch of predictions."""
@@ -54,9 +55,9 @@ class RawFrame:
 def raw_frame(hand: HandModel, cache: Path, progress: Progress = no_progress) -> RawFrame:
     """A frame of a simulated capture, made on first use."""
     config = CaptureConfig.model_validate({"train": 1, "validation": 1, "test": 1, "views": 1})
-    key = content_key({"hand": fingerprint(hand), "config": config.model_dump(mode="json")})
+    key = content_key({"hand": hand.fingerprint(), "config": config.model_dump(mode="json")})
     folder = cache / "bench" / f"capture-{key[:16]}"
     simulate(folder, hand, config, progress)
     split = folder / "train"
-    centre = nyu_layout.read_annotation(split).xyz[0, 0, nyu_layout.PALM_CENTRE]
-    return RawFrame(nyu_layout.image_path(split, 0, 0), centre)
+    centre = nyu.read_annotation(split).xyz[0, 0, nyu.PALM_CENTRE]
+    return RawFrame(nyu.image_path(split, 0, 0), centre)

@@ -11,12 +11,12 @@ import torch
 
 from hpf_core.bench import dense, prediction, scenes, training
 from hpf_core.bench.alternate import Measured, Work, alternate
-from hpf_core.cache import cache_folder
-from hpf_core.engine.build import Parts, build_parts, choose_device, load_init
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.errors import InputError, nearest
-from hpf_core.geometry import Grid
-from hpf_core.interfaces import Progress, no_progress
+from hpf_core.files.cache import cache_folder
+from hpf_core.grid import Grid
+from hpf_core.inference.build import Parts, build_parts, choose_device, load_init
+from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved
 
 

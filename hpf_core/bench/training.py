@@ -7,13 +7,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hpf_core.engine.build import Parts
 from hpf_core.engine.draw import frame_numbers
 from hpf_core.engine.step import Batch
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer
 from hpf_core.errors import InputError
 from hpf_core.frames import RealFrames, SyntheticSamples
-from hpf_core.interfaces import Progress
+from hpf_core.inference.build import Parts
+from hpf_core.progress import Progress
 from hpf_core.recipe import Resolved, StagePlan
 
 

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hpf_core.engine.build import choose_device
 from hpf_core.errors import HPFError, InputError, RunError, SaidElsewhere
+from hpf_core.inference.build import choose_device
 
 _T = TypeVar("_T")
 

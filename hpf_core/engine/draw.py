@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 
 import numpy as np
-import torch
 
-
-def seed_of(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for one named stream of random numbers."""
-    text = "/".join([str(seed), *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
-def generator(device: torch.device | str, seed: int, *names: str | int) -> torch.Generator:
-    """A generator on `device`, seeded by name."""
-    return torch.Generator(device=device).manual_seed(seed_of(seed, *names))
+from hpf_core.random_streams import seed_of
 
 
 def frame_numbers(seed: int, stream: str, first: int, count: int, frames: int, clip: int = 1) -> np.ndarray:

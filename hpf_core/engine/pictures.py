@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpf_core.engine import checkpoint as files
-from hpf_core.engine.build import Parts
-from hpf_core.engine.folder import RunFolder
-from hpf_core.engine.measure import some_frames
-from hpf_core.engine.seen import best_to_worst, see
 from hpf_core.engine.train import StepReport
-from hpf_core.evaluation.figures import error_before_after, per_joint_bars, success_curves, training_curves
-from hpf_core.evaluation.fit_sheet import FitRow, fit_sheet, to_pixels
-from hpf_core.evaluation.lineage import Lineage
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
-from hpf_core.fit import Fit
+from hpf_core.figures.evaluation import error_before_after, per_joint_bars, success_curves, training_curves
+from hpf_core.figures.fit_sheet import FitRow, fit_sheet, to_pixels
+from hpf_core.inference.build import Parts
+from hpf_core.inference.evaluate import some_frames
+from hpf_core.inference.shown_frames import best_to_worst, see
+from hpf_core.objective.fit import Fit
 from hpf_core.recipe import Resolved
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import RunFolder
+from hpf_core.runs.lineage import Lineage
 
 _FRAMES_IN_A_PICTURE = 3
 _FRAMES_IN_A_SHEET = 6

@@ -10,22 +10,22 @@ from typing import Any
 
 import torch
 
-from hpf_core.engine import centring, measure, seen, thickness, unseen
-from hpf_core.engine import checkpoint as files
-from hpf_core.engine.build import Parts, build_parts, load_init
+from hpf_core.engine.checkpointer import Clock, Keeper
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.distributed import ALONE, World, processes
-from hpf_core.engine.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 from hpf_core.engine.interrupt import Interrupt
-from hpf_core.engine.keeper import Clock, Keeper
 from hpf_core.engine.pictures import StagePictures, run_figures
-from hpf_core.engine.spared import spared
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
-from hpf_core.errors import DataError, InputError, RunError, SaidElsewhere
-from hpf_core.interfaces import Observer, Progress, no_progress
+from hpf_core.errors import DataError, InputError, RunError, SaidElsewhere, spared
+from hpf_core.inference import centring, evaluate, shown_frames, thickness, unseen
+from hpf_core.inference.build import Parts, build_parts, load_init
+from hpf_core.interfaces import Observer
+from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved, StagePlan
 from hpf_core.recipe.models import Evaluate
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import INIT, RunFolder, check_stages, last_folder, next_folder
 
 _LOOK_SAMPLES = 1000  # unseen synthetic samples that are measured while a stage runs
 
@@ -137,10 +137,10 @@ class Run:
                 if plan.draw_real:
                     frames = world.together(partial(train_frames, parts, plan))
                     world.together(partial(self._check_same, frames))
-            evaluate = self.resolved.recipe.evaluate
-            if evaluate is not None and evaluate.data == "real":
-                split = evaluate.split
-                world.first(lambda: measure.check(parts, split))
+            asked = self.resolved.recipe.evaluate
+            if asked is not None and asked.data == "real":
+                split = asked.split
+                world.first(lambda: evaluate.check(parts, split))
             world.in_turn(lambda: parts.prepare_terms(self.progress))
         except (InputError, SaidElsewhere):
             if not self.resume and world.writes:
@@ -312,9 +312,9 @@ class Run:
             return
         with spared("frames for the report"):
             split = plan.split if plan.data == "real" else None
-            seen.keep(folder, parts, split, str(self._evaluations[0]["after"]), stage)
+            shown_frames.keep(folder, parts, split, str(self._evaluations[0]["after"]), stage)
 
-    def _measure(self, plan: Evaluate, parts: Parts, device: torch.device) -> tuple[measure.Evaluated, dict[str, Any]]:
+    def _measure(self, plan: Evaluate, parts: Parts, device: torch.device) -> tuple[evaluate.Evaluated, dict[str, Any]]:
         """What the recipe says is measured, and of what it is."""
         if plan.data == "synthetic":
             assert self.resolved.synthetic is not None
@@ -323,7 +323,7 @@ class Run:
             return found, {"data": name, "simulated": True, "split": unseen.SPLIT, "centre": unseen.CENTRE}
         assert self.resolved.real is not None
         assert parts.real is not None
-        found = measure.evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
+        found = evaluate.evaluate(parts, plan.split, device, plan.limit, plan.batch, self.progress)
         return found, {
             "data": self.resolved.real.name,
             "simulated": parts.real.simulated,

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hpf_core.depth_maps import DepthMaps
-from hpf_core.energy import Energy, EnergyValue, Sums
-from hpf_core.engine.build import Parts
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples
+from hpf_core.inference.build import Parts
 from hpf_core.interfaces import Transform
+from hpf_core.objective.depth_maps import DepthMaps
+from hpf_core.objective.energy import Energy, EnergyValue, Sums
+from hpf_core.objective.fit import Fit
 
 Precision = Literal["float32", "bf16"]
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hpf_core.engine import checkpoint as files
-from hpf_core.engine.build import Parts
 from hpf_core.engine.distributed import ALONE, World
-from hpf_core.engine.draw import chunks, frame_numbers, generator
+from hpf_core.engine.draw import chunks, frame_numbers
 from hpf_core.engine.step import Batch, Computation, Place, Precision, StepValue
 from hpf_core.errors import DataError, RunError, SaidElsewhere
 from hpf_core.frames import RealFrames, SyntheticSamples
+from hpf_core.inference.build import Parts
 from hpf_core.interfaces import Prior
+from hpf_core.random_streams import generator
 from hpf_core.recipe import StagePlan
+from hpf_core.runs import checkpoint as files
 
 TRAIN_SPLIT = "train"
 

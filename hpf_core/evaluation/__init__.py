@@ -1,0 +1,1 @@
+"""Errors of predicted joints, evaluation protocols, label files, published results."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.cache import write_atomic
 from hpf_core.errors import DataError
 from hpf_core.evaluation.protocols import PROTOCOLS, TextProtocol
+from hpf_core.files.cache import write_atomic
 
 _LARGEST_FILE = 256 * 2**20  # a hundred times NYU's test set; more is no label file, and is not read into memory
 _LARGEST_VALUE = 1e6  # pixels or mm, far beyond every camera: keeps the arithmetic after it finite

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hpf_core.cache import write_atomic
 from hpf_core.errors import DataError
 from hpf_core.evaluation.metrics import CURVE_MM, Measured
+from hpf_core.files.cache import write_atomic
 
 FIELDS = (
     *("after", "data", "split", "centre", "joints", "frames", "mean_error_mm", "median_error_mm", "success"),

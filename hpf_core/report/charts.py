@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from hpf_core.engine.folder import INIT
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 from hpf_core.report.chart import Chart, Line, Mark, bars, pairs
 from hpf_core.report.material import Material, number
+from hpf_core.runs.folder import INIT
 
 _OTHERS = ("s3", "s5", "s2", "s6")
 

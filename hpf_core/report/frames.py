@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from hpf_core.engine.checkpoint import Checkpoint
+from hpf_core.runs.checkpoint import Checkpoint
 
 _CLOUD = 1200
 """Most points of a view's depth map in the 3D view: enough to see a hand, and a few kilobytes."""
@@ -51,7 +51,7 @@ class Gallery:
 
 
 def gallery(kept: Checkpoint, joint_names: Sequence[str]) -> Gallery:
-    """The pictures and the 3D view's data from the kept frames (`hpf_core.engine.seen.keep`)."""
+    """The pictures and the 3D view's data from the kept frames (`hpf_core.inference.shown_frames.keep`)."""
     about: Mapping[str, Any] = kept.about
     t = {name: tensor.numpy() for name, tensor in kept.tensors.items()}
     errors = np.linalg.norm(t["joints.after"] - t["truth"], axis=-1)[:, 0]

@@ -13,10 +13,10 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from hpf_core.engine import checkpoint as files
-from hpf_core.engine.folder import INIT, RunFolder
 from hpf_core.errors import DataError, InputError
-from hpf_core.evaluation.lineage import Lineage
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import INIT, RunFolder
+from hpf_core.runs.lineage import Lineage
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Material:
         metrics: rows of metrics.jsonl.
         evaluations: by stage, in order of measuring, each as `summary.json` lists it.
         errors: by stage, (F, K) mm, of the evaluations whose predictions can be read.
-        frames: frames from best to worst (`hpf_core.engine.seen`), of the last stage that has any.
+        frames: frames from best to worst (`hpf_core.inference.shown_frames`), of the last stage that has any.
         synthetic: whether it is evaluated on synthetic samples.
         finished: whether the run came to its end.
         unread: files of the run that are there and can't be read: what they hold is missing from the report.

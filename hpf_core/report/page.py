@@ -13,14 +13,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hpf_core.cache import write_atomic
-from hpf_core.engine.folder import RunFolder
-from hpf_core.engine.spared import ReportWarning
-from hpf_core.evaluation.style import PALETTE
+from hpf_core.errors import ReportWarning
+from hpf_core.figures.style import PALETTE
+from hpf_core.files.cache import write_atomic
 from hpf_core.report import charts
 from hpf_core.report.frames import Gallery, gallery
 from hpf_core.report.material import Material, number, read_run
 from hpf_core.report.paper import PaperPoint, paper_points
+from hpf_core.runs.folder import RunFolder
 
 _SUCCESS = ("20", "30", "40")
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from hpf_core.energy import reduce
-from hpf_core.fit import Fit
 from hpf_core.interfaces import SyntheticDataset, TermValue
+from hpf_core.objective.energy import reduce
+from hpf_core.objective.fit import Fit
 from hpf_core.testing import scene
 from hpf_core.testing.clause import changed
 

@@ -9,8 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from hpf_core.frames import Estimate
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import HandModel, Mesh
-from hpf_core.rotations import rotation_matrix
 from hpf_core.testing import scene
 from hpf_core.testing.clause import NotApplicable, clause, need
 from hpf_core.testing.subject import Subject

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from hpf_core.frames import Estimate, RealFrames, State, SyntheticSamples, ViewIndex
-from hpf_core.geometry import Grid, apply_rigid, invert_rigid
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.geometry.rotations import rotation_matrix
+from hpf_core.grid import Grid
 from hpf_core.interfaces import HandModel, Renderer
-from hpf_core.rotations import rotation_matrix
 
 GRID = Grid(size=32, cube_mm=300.0)
 FRAMES, VIEWS, SAMPLES = 3, 3, 3
@@ -53,7 +54,7 @@ def hands(hand: HandModel, count: int, seed: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a data term's `Fit` is made from; see `hpf_core.fit.Fit`."""
+    """What a data term's `Fit` is made from; see `hpf_core.objective.fit.Fit`."""
 
     frames: RealFrames | None
     samples: SyntheticSamples | None

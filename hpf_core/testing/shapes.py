@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hpf_core.frames import Estimate
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Kind, Term
 from hpf_core.testing import scene
 from hpf_core.testing.calls import value_of

@@ -28,7 +28,7 @@ from hpf_core.interfaces import (
     Renderer,
     SyntheticDataset,
     Transform,
-)  # fmt: skip
+)
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe.models import DEFAULT_PLUGINS
 from hpf_core.testing import calls, scene

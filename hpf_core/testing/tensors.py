@@ -11,8 +11,8 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hpf_core.energy import reduce
 from hpf_core.interfaces import HandModel, Kind, Term
+from hpf_core.objective.energy import reduce
 from hpf_core.testing import scene
 from hpf_core.testing.calls import on, value_of
 from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same

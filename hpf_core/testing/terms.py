@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpf_core.energy import Energy, WeightedTerm, reduce
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import DataTerm, Term, TermValue
-from hpf_core.rotations import rotation_matrix
+from hpf_core.objective.energy import Energy, WeightedTerm, reduce
+from hpf_core.objective.fit import Fit
 from hpf_core.testing import scene
 from hpf_core.testing.calls import fit_of, value_of
 from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same

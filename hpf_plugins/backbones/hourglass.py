@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from hpf_core.errors import PluginError
 from hpf_core.frames import Estimate
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Backbone, Build, Config, PluginSpec
 from hpf_plugins.backbones.readout import TOLERANCE_MM, Readout
 

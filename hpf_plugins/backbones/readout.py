@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hpf_core.errors import PluginError
 from hpf_core.frames import Estimate
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 
 LABEL_FLOOR = 0.05
 """A label's latent depth is set where its heatmap is above this (the authors' code; Eq. 3 says "> 0")."""

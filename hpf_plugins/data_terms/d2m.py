@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpf_core.fit import SURFACE_BUDGET, Fit
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+from hpf_core.objective.fit import SURFACE_BUDGET, Fit
 
 
 class DataToModelConfig(Config):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 
 from hpf_core.errors import InputError
-from hpf_core.fit import Fit
-from hpf_core.geometry import at_least_float32
+from hpf_core.geometry.rigid import at_least_float32
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+from hpf_core.objective.fit import Fit
 
 
 class HeatmapMagnitudeConfig(Config):

@@ -17,9 +17,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.fit import Fit
 from hpf_core.frames import State
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, Rendered, TermValue
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import m2d_kernel
 
 

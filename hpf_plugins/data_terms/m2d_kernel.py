@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpf_core import native
+from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("m2d.c")
-is_there = native.availability(_SOURCE)
+is_there = compiler.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:
-    return native.function(_SOURCE, name, like.dtype)
+    return compiler.function(_SOURCE, name, like.dtype)
 
 
 @torch.library.custom_op("hpf::mean_residual", mutates_args=(), device_types="cpu")
@@ -51,7 +51,7 @@ def mean_residual(
         clamp: mm, the largest residual; infinity for none.
     """
     out = _empty(depth)
-    native.call(
+    compiler.call(
         _function("residual_forward", depth), depth.shape[0], depth[0].numel() if len(depth) else 0,
         int(nearest is not None), int(squared), background, far, clamp,
         depth, hit, anchor, target, maps, seen, nearest, counts, *out,
@@ -86,7 +86,7 @@ def mean_residual_backward(
 ) -> tuple[Tensor, Tensor]:
     """The gradients on depth (P, H, W) and on anchor (P, H, W, 2), the latter empty without `nearest`."""
     by_depth, by_anchor = _empty_gradients(depth, anchor, nearest)
-    native.call(
+    compiler.call(
         _function("residual_backward", depth), depth.shape[0], depth[0].numel() if len(depth) else 0,
         int(nearest is not None), int(squared), far, clamp,
         depth, hit, anchor, target, maps, seen, nearest, counts, total, by_value,

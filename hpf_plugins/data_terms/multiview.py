@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.errors import InputError
-from hpf_core.fit import Fit
 from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
+from hpf_core.objective.fit import Fit
 
 
 class TooFewViewsWarning(UserWarning):

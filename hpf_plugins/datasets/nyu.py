@@ -10,14 +10,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hpf_core.data.captures import Capture
+from hpf_core.data.hand_centre import Centring
+from hpf_core.data.layouts.nyu import count_frames
+from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
+from hpf_core.data.prepared.frame_sets import TrainingSet
+from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, Config, PluginSpec
-from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
-from hpf_core.synthesis.captures import Capture
-from hpf_core.synthesis.centres import Centring
-from hpf_core.synthesis.frame_sets import TrainingSet
-from hpf_core.synthesis.nyu_layout import count_frames
-from hpf_core.synthesis.sidecar import Segment, Sidecar, read_sidecar
 
 _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
 """Of NYU's 8,252 test frames, 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as

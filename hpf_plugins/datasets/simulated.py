@@ -7,14 +7,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from hpf_core.cache import content_key
-from hpf_core.interfaces import Build, PluginSpec, Progress
-from hpf_core.synthesis.capture_cache import CaptureSource, CropOptions
-from hpf_core.synthesis.captures import Capture
-from hpf_core.synthesis.centres import Centring
-from hpf_core.synthesis.frame_sets import TrainingSet
-from hpf_core.synthesis.sidecar import read_sidecar
-from hpf_core.synthesis.simulate import CaptureConfig, sidecar_of, simulate
+from hpf_core.data.captures import Capture
+from hpf_core.data.hand_centre import Centring
+from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
+from hpf_core.data.prepared.frame_sets import TrainingSet
+from hpf_core.data.sidecar import read_sidecar
+from hpf_core.files.cache import content_key
+from hpf_core.interfaces import Build, PluginSpec
+from hpf_core.progress import Progress
+from hpf_core.simulation.simulate import CaptureConfig, sidecar_of, simulate
 
 
 class SimulatedConfig(CaptureConfig):

@@ -9,15 +9,15 @@ import torch
 from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
+from hpf_core.data.crop import classify
 from hpf_core.frames import SyntheticSamples
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import rotation_vector, sample_view
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Config, HandModel, Mesh, PluginSpec, SyntheticDataset
-from hpf_core.rotations import rotation_vector, sample_view
-from hpf_core.synthesis.crops import classify
-from hpf_core.synthesis.forearm import forearm, random_bend
-from hpf_core.synthesis.sensor import CropNoise
-from hpf_core.synthesis.tessellate import joined
-from hpf_core.synthesis.triangles import listed, orthographic
+from hpf_core.simulation.forearm import forearm, random_bend
+from hpf_core.simulation.rasteriser import listed, orthographic
+from hpf_core.simulation.sensor import CropNoise
+from hpf_core.simulation.tessellate import joined
 
 _ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
 _NO_NOISE = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, step_per_mm=0, flying=0, blobs=0)
@@ -103,7 +103,7 @@ class Synthetic(SyntheticDataset):
         """Draw `count` samples on the generator's device, where the hand model must be.
 
         The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface
-        before the cube is UNKNOWN, as in crops of real images (`hpf_core.synthesis.crops`). `pose` and `shape` say
+        before the cube is UNKNOWN, as in crops of real images (`hpf_core.data.crop`). `pose` and `shape` say
         nothing of the stretching, if there is one.
         """
         config, grid = self.config, self.grid

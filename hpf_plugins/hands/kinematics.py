@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hpf_core.rotations import rotation_matrix
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_plugins.hands import anatomy
 
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample
-from hpf_core.rotations import rotation_matrix
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.kinematics import finger_joints, rest_frames
 from hpf_plugins.hands.sampler import PoseSampler

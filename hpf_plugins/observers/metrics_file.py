@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpf_core.cache import write_atomic
+from hpf_core.files.cache import write_atomic
 from hpf_core.interfaces import Build, Config, Observer, PluginSpec
 
 FOLDER = "metrics"

@@ -10,20 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.cache import content_key
 from hpf_core.errors import RunError
-from hpf_core.interfaces import (
-    INTERFACE_VERSION,
-    Build,
-    Config,
-    HandModel,
-    PluginSpec,
-    Prior,
-    Progress,
-    TermValue,
-    no_progress,
-)
-from hpf_core.trained import fingerprint, keep, take
+from hpf_core.files.cache import content_key
+from hpf_core.files.trained import keep, take
+from hpf_core.interfaces import INTERFACE_VERSION, Build, Config, HandModel, PluginSpec, Prior, TermValue
+from hpf_core.progress import Progress, no_progress
 from hpf_plugins.priors.vae_network import SCALE_MM, PoseVAE
 from hpf_plugins.priors.vae_training import Diet, train
 
@@ -127,7 +118,7 @@ class VAE(Prior):
             "interface": list(INTERFACE_VERSION),
             "training": _RECIPE_OF_TRAINING,
             "torch": str(torch.__version__),
-            "hand": fingerprint(hand),
+            "hand": hand.fingerprint(),
             "config": self.config.model_dump(mode="json", exclude=unused),
         }
         return self._cache / "vae" / f"{content_key(content)}.safetensors"

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hpf_core.interfaces import HandModel, Progress
-from hpf_core.rotations import sample_view
+from hpf_core.geometry.rotations import sample_view
+from hpf_core.interfaces import HandModel
+from hpf_core.progress import Progress
 from hpf_plugins.priors.vae_network import PoseVAE
 
 _POOL = 16384  # poses; each is turned anew whenever it is drawn
@@ -27,7 +28,7 @@ class Diet:
     Attributes:
         centre: "root" puts the palm's centre at the origin, "crop" within +-`shift_mm` of it on each axis.
         shift_mm: see there.
-        cone_deg, roll_deg: range of the global rotation, see `hpf_core.rotations.sample_view`.
+        cone_deg, roll_deg: range of the global rotation, see `hpf_core.geometry.rotations.sample_view`.
     """
 
     centre: Literal["root", "crop"]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hpf_core.geometry.rotations import rotation_vector
 from hpf_core.interfaces import HandModel
-from hpf_core.rotations import rotation_vector
 
 _GLOBAL = 6  # rotation and translation, which every pose begins with
 _STEP = 1e-6  # of the forward differences, in the parameters' own units; in float64 they are good to about 1e-8

@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.errors import RunError
-from hpf_core.geometry import at_least_float32
-from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Progress, Refiner, no_progress
+from hpf_core.geometry.rigid import at_least_float32
+from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Refiner
+from hpf_core.progress import Progress, no_progress
 from hpf_plugins.refiners.fitting import Fitted, Room, fit, room_of
 
 _SEED = 0  # the same limits and starts in every run

@@ -12,20 +12,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.cache import content_key
 from hpf_core.errors import PluginError, RunError
-from hpf_core.geometry import at_least_float32
-from hpf_core.interfaces import (
-    INTERFACE_VERSION,
-    Build,
-    Config,
-    HandModel,
-    PluginSpec,
-    Progress,
-    Refiner,
-    no_progress,
-)
-from hpf_core.trained import fingerprint, keep, take
+from hpf_core.files.cache import content_key
+from hpf_core.files.trained import keep, take
+from hpf_core.geometry.rigid import at_least_float32
+from hpf_core.interfaces import INTERFACE_VERSION, Build, Config, HandModel, PluginSpec, Refiner
+from hpf_core.progress import Progress, no_progress
 from hpf_plugins.refiners.palm_training import PalmNetwork, train
 
 _RECIPE_OF_TRAINING = 1  # raise when what `palm_training.py` does changes: older caches are then left aside
@@ -87,7 +79,7 @@ class PalmDenoiser(Refiner):
             "interface": list(INTERFACE_VERSION),
             "training": _RECIPE_OF_TRAINING,
             "torch": str(torch.__version__),
-            "hand": fingerprint(hand),
+            "hand": hand.fingerprint(),
             "palm": self.network.palm.tolist(),
             "config": self.config.model_dump(mode="json"),
         }

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from hpf_core.interfaces import HandModel, Progress
-from hpf_core.rotations import sample_view
+from hpf_core.geometry.rotations import sample_view
+from hpf_core.interfaces import HandModel
+from hpf_core.progress import Progress
 
 _POOL = 16384  # poses; each is turned anew whenever it is drawn
 _HELD_OUT = 2048
@@ -78,7 +79,7 @@ def train(
     Args:
         palm: (K,) int64, the points that the network rewrites.
         noise_mm: standard deviation of the noise on every coordinate of every point, mm.
-        cone_deg, roll_deg: range of the global rotation, see `hpf_core.rotations.sample_view`.
+        cone_deg, roll_deg: range of the global rotation, see `hpf_core.geometry.rotations.sample_view`.
     """
     hand, palm = copy.deepcopy(hand).cpu(), palm.cpu()
     generator = torch.Generator().manual_seed(seed)

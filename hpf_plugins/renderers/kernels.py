@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpf_core import native
+from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("spheres.c")
-are_there = native.availability(_SOURCE)
+are_there = compiler.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:
-    return native.function(_SOURCE, name, like.dtype)
+    return compiler.function(_SOURCE, name, like.dtype)
 
 
 # --------------------------------------------------------------------------------------------------------------- depth
@@ -40,7 +40,7 @@ def depth(
     """
     out = _empty_maps(points, size)
     count, spheres = radii.shape
-    native.call(_function("depth_forward", points), count, spheres, size, pixel_mm, far, floor, points, radii, *out)
+    compiler.call(_function("depth_forward", points), count, spheres, size, pixel_mm, far, floor, points, radii, *out)
     return out
 
 
@@ -75,7 +75,7 @@ def depth_backward(
     """(N, J, 3), the gradient on the points of one on the depth, on the anchor, or on both."""
     out, size = torch.empty_like(points), hit.shape[-1]
     function, (count, spheres) = _function("depth_backward", points), radii.shape
-    native.call(
+    compiler.call(
         function, count, spheres, size, pixel_mm, floor, points, radii, hit, element, by_depth, by_anchor, out
     )  # fmt: skip
     return out
@@ -128,7 +128,7 @@ def distance(points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Te
     """
     out = _empty_distances(queries)
     function, (count, spheres) = _function("distance_forward", points), radii.shape
-    native.call(function, count, spheres, queries.shape[1], points, radii, queries, *out)
+    compiler.call(function, count, spheres, queries.shape[1], points, radii, queries, *out)
     return out
 
 
@@ -149,7 +149,7 @@ def distance_backward(
     by_points, by_queries = _empty_gradients(points, queries, with_queries)
     function, (count, spheres) = _function("distance_backward", points), radii.shape
     asked = by_queries if with_queries else None
-    native.call(
+    compiler.call(
         function, count, spheres, queries.shape[1], points, radii, queries, element, by_distance, by_points, asked
     )  # fmt: skip
     return by_points, by_queries

@@ -17,7 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.geometry import Grid, at_least_float32
+from hpf_core.geometry.rigid import at_least_float32
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, PluginSpec, Rendered, Renderer, SurfaceDistance
 from hpf_plugins.renderers import sphere_mesh_kernels as kernels
 from hpf_plugins.renderers import sphere_mesh_search as search

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hpf_core import native
+from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("sphere_mesh.c")
-are_there = native.availability(_SOURCE)
+are_there = compiler.availability(_SOURCE)
 
 
 @torch.library.custom_op("hpf::sphere_mesh_seen", mutates_args=(), device_types="cpu")
@@ -56,7 +56,7 @@ def _asked(
     out = _empty(points, count)
     sizes = points.shape[1], links.shape[0], triangles.shape[0]
     tensors = points, radii, links, triangles, *others, *out
-    native.call(native.function(_SOURCE, name, points.dtype), points.shape[0], *sizes, *numbers, *tensors)
+    compiler.call(compiler.function(_SOURCE, name, points.dtype), points.shape[0], *sizes, *numbers, *tensors)
     return out
 
 

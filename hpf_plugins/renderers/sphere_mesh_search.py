@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 
 _FLAT = 1e-4
 """Triangles whose height is less than about a hundredth of a side, and planes seen so much from their edge, are left to

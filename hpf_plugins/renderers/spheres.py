@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hpf_core.geometry import Grid, at_least_float32
+from hpf_core.geometry.rigid import at_least_float32
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, PluginSpec, Rendered, Renderer, SurfaceDistance
 from hpf_plugins.renderers import kernels
 from hpf_plugins.renderers.surface import THICKNESS, SurfaceConfig, along_rays, median_share, radii_around

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Config
 
 THICKNESS = (0.7, 1.5)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Config, PluginSpec, Transform
 
 

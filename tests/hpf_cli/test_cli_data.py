@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from hpf_cli.main import app
-from hpf_core.synthesis.unfinished import partial_folder
+from hpf_core.simulation.unfinished import partial_folder
 
 HPF = Path(sys.executable).with_name("hpf")
 SMALL = ("--frames", "2", "--test", "2", "--validation", "1", "--views", "2")

@@ -18,12 +18,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hpf_cli.main import app
-from hpf_core.geometry import Grid
+from hpf_core.data.captures import Capture
+from hpf_core.data.prepared import store
+from hpf_core.data.prepared.capture_cache import CaptureWarning
+from hpf_core.data.prepared.cropping import CropPlan
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.synthesis import store
-from hpf_core.synthesis.capture_cache import CaptureWarning
-from hpf_core.synthesis.captures import Capture
-from hpf_core.synthesis.cropping import CropPlan
 from hpf_plugins.datasets import nyu
 
 FRAMES = 64
@@ -97,7 +97,7 @@ def test_what_reads_the_dataset_finds_all_of_it_made(root: Path, cache: Path, mo
     assert "every byte was read back" in again.stderr
 
 
-@pytest.mark.filterwarnings("default::hpf_core.synthesis.capture_cache.CaptureWarning")
+@pytest.mark.filterwarnings("default::hpf_core.data.prepared.capture_cache.CaptureWarning")
 def test_bad_and_missing_images_are_listed_and_left_out(small: Path, tmp_path: Path) -> None:
     path = {name: small / "test" / f"depth_{name}.png" for name in ("1_0000002", "2_0000003", "3_0000005")}
     content = bytearray(path["1_0000002"].read_bytes())
@@ -125,7 +125,7 @@ def test_bad_and_missing_images_are_listed_and_left_out(small: Path, tmp_path: P
         assert dataset.splits() == {"test": 3}  # type: ignore[attr-defined]
 
 
-@pytest.mark.filterwarnings("ignore::hpf_core.synthesis.capture_cache.CaptureWarning")
+@pytest.mark.filterwarnings("ignore::hpf_core.data.prepared.capture_cache.CaptureWarning")
 def test_a_long_list_of_frames_that_are_left_out_is_cut_short(tmp_path: Path) -> None:
     few = [hand_image(k) for k in range(3)]
     nyu_by_hand.write_split(tmp_path / "one" / "test", [[few[v]] for v in range(3)], nyu_by_hand.joints(25)[0])

@@ -13,9 +13,9 @@ import torch
 
 from hpf_core.bench import Bench, Measured, alternate, dense, prediction, scenes
 from hpf_core.bench.alternate import Work
-from hpf_core.cache import cache_folder
 from hpf_core.errors import InputError
-from hpf_core.geometry import Grid
+from hpf_core.files.cache import cache_folder
+from hpf_core.grid import Grid
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import load
 

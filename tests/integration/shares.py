@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import nn
 
 from hpf_core import recipe as recipes
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.distributed import processes
 from hpf_core.engine.train import StageTrainer
 from hpf_core.frames import ViewIndex
+from hpf_core.inference.build import build_parts
 from hpf_core.plugins import PluginHost
 
 STEPS = 20

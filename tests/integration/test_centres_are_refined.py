@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from hpf_core import recipe as recipes
-from hpf_core.engine import centring
-from hpf_core.engine.centring import refine
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
+from hpf_core.inference import centring
+from hpf_core.inference.centring import refine
 
 from .conftest import TINY, assert_same_run, rows_of, same_tensors
 
@@ -78,8 +78,8 @@ def test_predictions_are_kept_with_where_they_are(refined):
 
 
 def test_refining_moves_crops_and_the_steps_see_them(refined, recipe, cache):
-    from hpf_core.engine import checkpoint as files
-    from hpf_core.engine.build import build_parts
+    from hpf_core.inference.build import build_parts
+    from hpf_core.runs import checkpoint as files
 
     out, _, _ = refined
     parts = build_parts(recipe(), cache)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.step import Computation
 from hpf_core.engine.train import StageTrainer
 from hpf_core.frames import ViewIndex
+from hpf_core.inference.build import build_parts
 
 # PyTorch's own tracing asks the network's points for the gradient that they don't keep.
 pytestmark = [

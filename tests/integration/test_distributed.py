@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from hpf_core import recipe as recipes
-from hpf_core.engine import checkpoint as files
 from hpf_core.engine.distributed import ALONE, World
 from hpf_core.engine.draw import chunks
-from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.run import Run
 from hpf_core.interfaces import Observer
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import RunFolder
 
 from . import shares
 from .conftest import rows_of

@@ -9,7 +9,7 @@ import scipy.io
 
 from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
-from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 
 from .conftest import TINY, same_tensors
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("_no_figures")
 @pytest.fixture
 def capture(tmp_path, load):
     """A small simulated capture in NYU's raw layout."""
-    from hpf_core.engine.build import build_parts
+    from hpf_core.inference.build import build_parts
 
     root = tmp_path / "raw"
     simulate(root, build_parts(load(stages=["pretrain"])).hand, CaptureConfig(train=6, validation=1, test=4))

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from hpf_cli.main import app
 from hpf_cli.progress import Live
 from hpf_core import recipe as recipes
-from hpf_core.engine.build import build_parts
+from hpf_core.data.layouts import nyu
+from hpf_core.data.prepared.capture_cache import CaptureWarning
 from hpf_core.engine.run import Run
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
+from hpf_core.inference.build import build_parts
 from hpf_core.interfaces import Build
-from hpf_core.synthesis import nyu_layout
-from hpf_core.synthesis.capture_cache import CaptureWarning
-from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 
 RECIPE = """
 name: damaged
@@ -31,13 +31,13 @@ log: {{every: 1, pictures_every: 100, checkpoint_every: 100, gradients_every: 10
 
 
 @pytest.mark.usefixtures("_no_figures")
-@pytest.mark.filterwarnings("ignore::hpf_core.synthesis.capture_cache.CaptureWarning")
+@pytest.mark.filterwarnings("ignore::hpf_core.data.prepared.capture_cache.CaptureWarning")
 def test_training_and_evaluation_go_on_without_them(host, tmp_path):
     root = tmp_path / "damaged"
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(root=root))
     simulate(root, build_hand(host), CaptureConfig(train=5, validation=1, test=4))
-    nyu_layout.image_path(root / "test", 2, 1).write_bytes(b"no image")
-    nyu_layout.image_path(root / "train", 0, 0).unlink()
+    nyu.image_path(root / "test", 2, 1).write_bytes(b"no image")
+    nyu.image_path(root / "train", 0, 0).unlink()
     resolved = recipes.load(tmp_path / "recipe.yaml", host=host)
     parts = build_parts(resolved, tmp_path / "cache")
     with pytest.warns(CaptureWarning, match="1 of 4 frames"):

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import hpf_core.engine.train as training
-from hpf_core import native
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.train import StageTrainer
+from hpf_core.inference.build import build_parts
+from hpf_core.native import compiler
 
 META = torch.device("meta")
 
@@ -63,7 +63,7 @@ class OnMeta(torch.Generator):
 @pytest.fixture
 def trainer(load, monkeypatch):
     """A trainer of the stage `fit`, without kernels in C, as on a GPU."""
-    monkeypatch.setattr(native, "load", lambda *_: None)
+    monkeypatch.setattr(compiler, "load", lambda *_: None)
 
     def made(device, sets):
         resolved = load(sets=sets)

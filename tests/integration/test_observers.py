@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.run import Run
 from hpf_core.errors import RunError
 from hpf_core.interfaces import Observer
 from hpf_core.recipe import load as load_recipe
+from hpf_core.runs.folder import RunFolder
 from hpf_core.testing.onlookers import EVENTS, story
 from hpf_plugins.data_terms.m2d import ModelToData as M2D
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.train import StageTrainer
+from hpf_core.inference.build import build_parts
 
 
 @pytest.fixture

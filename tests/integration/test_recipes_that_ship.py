@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.train import StageTrainer, read
 from hpf_core.errors import PluginError
+from hpf_core.inference.build import build_parts
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, load
-from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ALL = sorted(RECIPES.rglob("*.yaml"))

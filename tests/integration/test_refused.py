@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from hpf_cli.main import app
 from hpf_core import recipe as recipes
-from hpf_core.engine.build import Parts
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
 from hpf_core.errors import DataError, InputError, PluginError
+from hpf_core.inference.build import Parts
 
 from .conftest import TINY
 
@@ -99,7 +99,7 @@ def test_an_unknown_split(load, untrained):
 
 
 def test_a_stage_that_draws_from_an_empty_split(load, untrained, monkeypatch):
-    from hpf_core.synthesis.captures import Capture
+    from hpf_core.data.captures import Capture
 
     monkeypatch.setattr(Capture, "splits", lambda self: {"test": 4})
     with pytest.raises(DataError, match=r"stage 'fit' draws real frames.*'train'.*test \(4\)"):
@@ -107,7 +107,7 @@ def test_a_stage_that_draws_from_an_empty_split(load, untrained, monkeypatch):
 
 
 def test_labels_that_are_missing(load, untrained, monkeypatch):
-    from hpf_core.synthesis.captures import Capture
+    from hpf_core.data.captures import Capture
 
     def missing(self, split):
         raise DataError("joint_data.mat isn't there")

@@ -15,14 +15,13 @@ from typer.testing import CliRunner
 
 from hpf_cli.main import app
 from hpf_core import recipe as recipes
-from hpf_core.engine import unseen
-from hpf_core.engine.build import build_parts
-from hpf_core.engine.folder import RunFolder
 from hpf_core.engine.run import Run
-from hpf_core.engine.seen import best_to_worst
-from hpf_core.engine.spared import ReportWarning
-from hpf_core.errors import InputError
+from hpf_core.errors import InputError, ReportWarning
+from hpf_core.inference import unseen
+from hpf_core.inference.build import build_parts
+from hpf_core.inference.shown_frames import best_to_worst
 from hpf_core.report import write_report
+from hpf_core.runs.folder import RunFolder
 
 from .test_unseen import SYNTHETIC
 

@@ -14,13 +14,13 @@ import torch
 
 from hpf_core import recipe as recipes
 from hpf_core.engine import run as engine
-from hpf_core.engine.build import Parts
-from hpf_core.engine.folder import RunFolder, last_folder, next_folder
-from hpf_core.engine.keeper import ResumeWarning
+from hpf_core.engine.checkpointer import ResumeWarning
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
 from hpf_core.errors import InputError, RunError
+from hpf_core.inference.build import Parts
 from hpf_core.interfaces import Observer
+from hpf_core.runs.folder import RunFolder, last_folder, next_folder
 
 from .conftest import STAGES, assert_same_run, rows_of, same_tensors
 

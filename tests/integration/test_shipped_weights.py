@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from hpf_core import recipe as recipes
-from hpf_core.engine import checkpoint, unseen
-from hpf_core.engine.build import build_parts, load_init, shipped_weights
+from hpf_core.inference import unseen
+from hpf_core.inference.build import build_parts, load_init, shipped_weights
+from hpf_core.runs import checkpoint
 
 ROOT = Path(__file__).parents[2]
 

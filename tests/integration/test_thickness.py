@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from hpf_core import recipe as recipes
-from hpf_core.engine import thickness
-from hpf_core.engine.build import build_parts
 from hpf_core.engine.run import Run
 from hpf_core.errors import InputError, PluginError
 from hpf_core.frames import Estimate
+from hpf_core.inference import thickness
+from hpf_core.inference.build import build_parts
 from hpf_core.interfaces import Backbone, RealDataset, Renderer
 
 from .conftest import TINY, same_tensors

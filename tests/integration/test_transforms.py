@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hpf_core.engine import Batch, build_parts, compute
-from hpf_core.engine.draw import generator
-from hpf_core.engine.step import Place
+from hpf_core.engine.step import Batch, Place, compute
 from hpf_core.frames import ViewIndex
+from hpf_core.inference.build import build_parts
 from hpf_core.interfaces import Transform
+from hpf_core.random_streams import generator
 
 
 class Mirrored(Transform):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from hpf_core import recipe as recipes
-from hpf_core.engine import unseen
-from hpf_core.engine.build import build_parts, load_init, shipped_weights
 from hpf_core.engine.run import Run
 from hpf_core.errors import InputError, RecipeError
 from hpf_core.frames import Estimate
+from hpf_core.inference import unseen
+from hpf_core.inference.build import build_parts, load_init, shipped_weights
 from hpf_core.interfaces import Backbone
 
 from .conftest import TINY, rows_of

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hpf_core.ablation import claims as module
-from hpf_core.ablation.claims import Claims, Taken
+from hpf_core.files import claims as module
+from hpf_core.files.claims import Claims, Taken
 
 
 def test_a_claim_is_held_by_one_and_given_back(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_killed_process_blocks_no_one(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from hpf_core.ablation.claims import Claims
+from hpf_core.files.claims import Claims
 with Claims(Path({str(tmp_path)!r})).hold("a"):
     print("held", flush=True)
     time.sleep(60)

@@ -19,7 +19,7 @@ from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.plan import Job, Plan
 from hpf_core.ablation.results import RowResult, collect
 from hpf_core.ablation.rows import Row
-from hpf_core.engine import checkpoint as files
+from hpf_core.runs import checkpoint as files
 
 PAPER = {
     "full": PublishedRow(name="full", label="ours", mean_error_mm=12.62, success_20=0.407, source="W", where="T"),

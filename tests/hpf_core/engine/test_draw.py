@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpf_core.engine.draw import frame_numbers, generator, seed_of
+from hpf_core.engine.draw import frame_numbers
+from hpf_core.random_streams import generator, seed_of
 
 
 @given(st.integers(1, 60), st.integers(1, 7), st.integers(0, 5), st.integers(1, 70))

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from hpf_core.comparison.table import markdown
 from hpf_core.errors import InputError
 from hpf_core.evaluation import published
-from hpf_core.evaluation.comparison_table import markdown
 from hpf_core.evaluation.protocols import PROTOCOLS
 
 # Wan et al., CVPR 2019, Table 1, typed from the paper a second time.

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Kind
 from hpf_core.plugins import PluginHost
-from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 from hpf_core.testing import contract
 
 HOST = PluginHost.load(only=[])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hpf_core.errors import PluginError
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
 from hpf_plugins.backbones.hourglass import SPEC, Hourglass, HourglassConfig, build
 

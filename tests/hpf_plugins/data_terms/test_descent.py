@@ -14,11 +14,12 @@ import torch
 from scenes import BallHand, frames_of
 from torch import Tensor, nn
 
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate
-from hpf_core.geometry import Grid, apply_rigid, invert_rigid
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.geometry.rotations import rotation_matrix
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, DataTerm
-from hpf_core.rotations import rotation_matrix
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import d2m, m2d
 from hpf_plugins.hands import spheres41
 from hpf_plugins.priors import bone_length

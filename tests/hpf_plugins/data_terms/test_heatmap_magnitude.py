@@ -11,8 +11,8 @@ import torch
 from scenes import Scene
 
 from hpf_core.errors import InputError
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import heatmap_magnitude
 
 TERM = heatmap_magnitude.SPEC.factory(heatmap_magnitude.HeatmapMagnitudeConfig(), None)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scenes import Scene, random_rotation, rigid
 
 from hpf_core.errors import InputError
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate
 from hpf_core.interfaces import DataTerm
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import multiview
 from hpf_plugins.data_terms.multiview import TooFewViewsWarning
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import Scene, frames_of, random_rotation, rigid
 
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, State
 from hpf_core.interfaces import DataTerm
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import d2m, m2d
 
 MIXED = [[1, 1, 1], [0, 1, 0], [1, 0, 1]]

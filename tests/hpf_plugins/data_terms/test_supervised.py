@@ -11,10 +11,10 @@ import torch
 from scenes import Scene
 
 from hpf_core.errors import InputError
-from hpf_core.fit import Fit
 from hpf_core.frames import Estimate, SyntheticSamples
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import DataTerm
+from hpf_core.objective.fit import Fit
 from hpf_plugins.data_terms import supervised
 
 COUNT, BALLS, SIDE, FLOOR = 3, 4, 8, 0.05

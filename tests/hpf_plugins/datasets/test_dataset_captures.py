@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from hpf_core.data.captures import Capture
+from hpf_core.data.layouts import nyu as nyu_layout
+from hpf_core.data.sidecar import SIDECAR
 from hpf_core.errors import DataError
 from hpf_core.frames import State
-from hpf_core.geometry import Grid, apply_rigid
+from hpf_core.geometry.rigid import apply_rigid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, RealDataset
-from hpf_core.synthesis import nyu_layout
-from hpf_core.synthesis.captures import Capture
-from hpf_core.synthesis.sidecar import SIDECAR
-from hpf_core.synthesis.simulate import CaptureConfig, simulate
+from hpf_core.simulation.simulate import CaptureConfig, simulate
 from hpf_plugins.datasets import nyu, simulated
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from hpf_core.frames import State
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import rotation_matrix
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.rotations import rotation_matrix
-from hpf_core.synthesis.sensor import CropNoise
+from hpf_core.simulation.sensor import CropNoise
 from hpf_plugins.datasets.synthetic import SPEC, Synthetic, SyntheticConfig
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 

@@ -8,10 +8,10 @@ import numpy as np
 import nyu_by_hand
 import pytest
 
+from hpf_core.data.captures import Capture
 from hpf_core.frames import State
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.synthesis.captures import Capture
 from hpf_plugins.datasets import nyu
 
 FRAMES, NO_RETURN, BEHIND, FX, FY = 6, 2001, 1500, 588.03, 587.07

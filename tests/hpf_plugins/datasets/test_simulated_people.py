@@ -10,9 +10,9 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from hpf_core.interfaces import Mesh
-from hpf_core.synthesis.actors import Actor, cast
-from hpf_core.synthesis.motion import Motion, random_motion
-from hpf_core.synthesis.simulate import generator_of
+from hpf_core.simulation.motion import Motion, random_motion
+from hpf_core.simulation.people import Actor, cast
+from hpf_core.simulation.simulate import generator_of
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 
 HAND = Spheres41(Spheres41Config())

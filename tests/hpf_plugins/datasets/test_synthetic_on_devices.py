@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.synthesis.triangles import orthographic
+from hpf_core.simulation.rasteriser import orthographic
 from hpf_plugins.datasets.synthetic import SPEC, Synthetic, SyntheticConfig
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 

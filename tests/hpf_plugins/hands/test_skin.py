@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import ConvexHull, cKDTree
 from torch import Tensor
 
-from hpf_core.rotations import rotation_matrix
+from hpf_core.geometry.rotations import rotation_matrix
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.kinematics import rest_frames
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config

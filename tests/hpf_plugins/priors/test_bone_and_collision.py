@@ -12,9 +12,9 @@ from scenes import BallHand
 from torch import Tensor
 
 from hpf_core.errors import PluginError
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import random_rotations
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Prior
-from hpf_core.rotations import random_rotations
 from hpf_plugins.hands import anatomy
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.priors import bone_length, collision

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from hpf_core.errors import RunError
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import random_rotations
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.rotations import random_rotations
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.priors.vae import SPEC, VAE, VAEConfig
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hpf_core.errors import RunError
-from hpf_core.geometry import align_rigid
-from hpf_core.rotations import random_rotations, rotation_matrix, rotation_vector
+from hpf_core.geometry.alignment import align_rigid
+from hpf_core.geometry.rotations import random_rotations, rotation_matrix, rotation_vector
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.refiners import fitting
 from hpf_plugins.refiners.inverse_kinematics import InverseKinematics, InverseKinematicsConfig

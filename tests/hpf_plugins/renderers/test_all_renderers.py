@@ -13,9 +13,9 @@ from live import kept_bytes, peak_bytes
 from torch import Tensor
 
 from hpf_core.bench import dense
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import random_rotations, rotation_vector
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Renderer
-from hpf_core.rotations import random_rotations, rotation_vector
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers import kernels, sphere_mesh, sphere_mesh_kernels, spheres
 from hpf_plugins.renderers.sphere_mesh import SphereMesh, SphereMeshConfig

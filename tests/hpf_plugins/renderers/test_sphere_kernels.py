@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_plugins.renderers import kernels
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.geometry.rotations import random_rotations, rotation_vector
+from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
-from hpf_core.rotations import random_rotations, rotation_vector
-from hpf_core.synthesis.triangles import orthographic
+from hpf_core.simulation.rasteriser import orthographic
 from hpf_plugins.hands.spheres41 import Spheres41, Spheres41Config
 from hpf_plugins.renderers import sphere_mesh_kernels as kernels
 from hpf_plugins.renderers.sphere_mesh import FITTED, SPEC, SphereMesh, SphereMeshConfig, triangles_of

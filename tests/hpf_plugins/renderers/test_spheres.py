@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_plugins.renderers import kernels
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 

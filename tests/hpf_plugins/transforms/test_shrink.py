@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hpf_core.geometry import Grid
+from hpf_core.grid import Grid
 from hpf_plugins.transforms.shrink import SPEC, Shrink, ShrinkConfig
 
 GRID = Grid(size=32, cube_mm=300.0)

@@ -1,0 +1,1 @@
+"""`hpf eval`: predictions and runs compared with labels and with published results."""

@@ -1,0 +1,139 @@
+"""Several predictions held against one annotation: figures, tables and files that show them beside published ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpf_core.comparison.table import latex, markdown
+from hpf_core.evaluation import published
+from hpf_core.evaluation.joint_txt import LabelSet, read_labels
+from hpf_core.evaluation.labels import read_pair
+from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure
+from hpf_core.evaluation.protocols import TextProtocol
+from hpf_core.evaluation.published import PublishedMethod
+from hpf_core.evaluation.result import Evaluation, distinct_names, write_curves_csv, write_frames_csv
+from hpf_core.figures.evaluation import per_joint_bars, success_curves
+from hpf_core.files.cache import write_atomic
+from hpf_core.runs.predictions import RunPredictions, fitting, read_run
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions that were measured against the same labels.
+
+    Attributes:
+        title: whose labels, for people.
+        joints: K joint names.
+        labels: the annotation.
+        measured: the figures by name of a file, run or stage, in the order in which they were given.
+        documents: as `hpf eval --json` lists them; a run's has its folder as `run`.
+        methods: what others published on the same frames; empty where these aren't a whole test set.
+    """
+
+    title: str
+    joints: tuple[str, ...]
+    labels: LabelSet
+    measured: dict[str, Measured]
+    documents: list[dict[str, Any]]
+    methods: list[PublishedMethod]
+
+
+def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, after: str | None = None) -> Comparison:
+    """Measure files of predictions, and runs by what they predicted (after the stage `after`), against labels.
+
+    Raises:
+        InputError: one of them can't be read or isn't of the labels' frames; nothing is measured before all are read.
+    """
+    names = distinct_names(paths)
+    labels = read_labels(labels_path, protocol)
+    read: list[tuple[np.ndarray, RunPredictions | None]] = []
+    for path in paths:
+        if path.is_dir():
+            run = read_run(path, after)
+            read.append((fitting(run, protocol, labels.xyz, labels_path), run))
+        else:
+            read.append((protocol.to_xyz(read_pair(path, labels.xyz, labels_path, protocol)), None))
+    evaluations = {
+        name: Evaluation(
+            after=str(run.document["after"]) if run else name,
+            data=protocol.name,
+            split="test",
+            centre=str(run.document["centre"]) if run else "unknown",
+            measured=measure(
+                xyz,
+                labels.xyz,
+                joint_names=protocol.joints,
+                fingertips=protocol.fingertips,
+                subject=labels.subject,
+                subject_names=labels.subject_names,
+            ),
+        )
+        for name, (xyz, run) in zip(names, read, strict=True)
+    }
+    folders = {name: {"run": str(run.run)} for name, (_, run) in zip(names, read, strict=True) if run}
+    return Comparison(
+        title=protocol.title,
+        joints=protocol.joints,
+        labels=labels,
+        measured={name: each.measured for name, each in evaluations.items()},
+        documents=[each.document() | folders.get(name, {}) for name, each in evaluations.items()],
+        methods=published.methods(protocol.name) if len(labels.xyz) == protocol.frames else [],
+    )
+
+
+def write_comparison(out: Path, found: Comparison) -> list[str]:
+    """Figures, tables and numbers in the folder `out`; returns the names of the files.
+
+    success_curve.png is the paper's Figure 8 with these methods in it, table.md and table.tex its Table 2. Where the
+    labels are the whole test set, what others published stands beside.
+
+    Raises:
+        RunError: a file can't be written.
+    """
+    measured, methods = found.measured, found.methods
+    title = f"{found.title}: {len(found.labels.xyz):,} frames"
+    success_curves(
+        out / "success_curve.png",
+        {name: each.curve_max for name, each in measured.items()},
+        CURVE_MM,
+        title,
+        points={f"{m.name}, published": m.success for m in methods if m.success and not _is_given(m, measured)},
+    )
+    success_curves(
+        out / "success_curve_mean.png",
+        {name: each.curve_mean for name, each in measured.items()},
+        CURVE_MM,
+        title,
+        error="mean error of a frame's joints",
+    )
+    per_joint_bars(out / "per_joint.png", {name: each.per_joint for name, each in measured.items()}, found.joints)
+    write_frames_csv(out / "frames.csv", measured, found.labels.subject, found.labels.subject_names)
+    write_curves_csv(out / "curves.csv", measured)
+    texts = {
+        "table.md": markdown(measured, methods, title),
+        "table.tex": latex(measured, methods, title),
+        "evaluation.json": json.dumps({"evaluation": found.documents}, indent=2, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        _write(out / name, text)
+    return ["success_curve.png", "success_curve_mean.png", "per_joint.png", "frames.csv", "curves.csv", *texts]
+
+
+def _is_given(method: PublishedMethod, measured: dict[str, Measured]) -> bool:
+    """Whether that method's own predictions are measured here, so that its published points would say it twice."""
+    theirs = method.mean_error_mm
+    return theirs is not None and any(abs(each.mean - theirs) < 0.01 for each in measured.values())
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: _put(temporary, text))
+
+
+def _put(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,149 @@
+"""A rig's calibration from a capture's annotation: the only use that fitting makes of labels, once, before training.
+
+It is an artefact of its own, `calibration.json`: from then on the labels may change or vanish and nothing else does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hpf_core.errors import DataError
+from hpf_core.files.cache import write_atomic
+from hpf_core.geometry.alignment import align_rigid_robust
+from hpf_core.geometry.rigid import apply_rigid
+
+_MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only take time
+_OFF_MM = 10.0  # a frame whose median joint misses by more counts as badly annotated in the report
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where a rig's cameras stand.
+
+    Attributes:
+        views: which views of the capture, counted from 0; the first one's frame is the rig's.
+        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
+        residual_mm: (V,) median distance between a joint as this view and the first view have it.
+        outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
+        off: for each view, the numbers of these frames, counted from 0.
+        annotated: how many frames the annotation has; None where an older HPF wrote the file.
+    """
+
+    views: tuple[int, ...]
+    to_rig: np.ndarray
+    residual_mm: np.ndarray
+    outliers: np.ndarray
+    off: tuple[tuple[int, ...], ...] = ()
+    annotated: int | None = None
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, atomically."""
+        content = {
+            "views": list(self.views),
+            "to_rig": self.to_rig.tolist(),
+            "residual_mm": self.residual_mm.tolist(),
+            "outliers": self.outliers.tolist(),
+            "off": [list(frames) for frames in self.off],
+            "annotated": self.annotated,
+        }
+        text = json.dumps(content) + "\n"
+
+        def write(file: Path) -> None:
+            file.write_text(text, encoding="utf-8")
+
+        write_atomic(path, write)
+
+    @staticmethod
+    def load(path: Path) -> Calibration:
+        """Read it back, bit by bit the same.
+
+        Raises:
+            DataError: the file is missing or isn't a calibration.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            views = tuple(int(view) for view in content["views"])
+            to_rig = np.array(content["to_rig"], dtype=np.float64)
+            residual = np.array(content["residual_mm"], dtype=np.float64)
+            outliers = np.array(content["outliers"], dtype=np.float64)
+            off = tuple(tuple(int(frame) for frame in frames) for frames in content.get("off", ()))
+            annotated = None if content.get("annotated") is None else int(content["annotated"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} isn't a calibration that HPF wrote: {error}.") from error
+        if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
+            raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
+        return Calibration(views, to_rig, residual, outliers, off, annotated)
+
+
+def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotation") -> Calibration:
+    """One rigid map per view for the whole capture, by robust Procrustes alignment of the annotated joints.
+
+    All joints of up to 1,000 frames, spread over the capture, are aligned at once; those that don't fit the rest lose
+    their say (`hpf_core.geometry.align_rigid_robust`), so frames that are annotated wrongly in one view don't matter.
+    Then every frame is held against what was found, and those that are off are listed.
+
+    Args:
+        xyz: (V_all, N, K, 3) mm, joints in each view's camera frame.
+        views: which of them make the rig, the first one its frame.
+        where: the file that they come from, for messages.
+
+    Raises:
+        DataError: a view isn't annotated, or its joints determine no rigid map.
+    """
+    missing = [view + 1 for view in views if view >= len(xyz)]
+    if missing:
+        there = "1 view is" if len(xyz) == 1 else f"{len(xyz)} views are"
+        raise DataError(
+            f"{where}: {there} annotated, but view {missing[0]} is asked for. Ask for fewer: `views` of the dataset in "
+            "a recipe, --views of `hpf data prepare`."
+        )
+    frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
+    target = xyz[views[0], frames]
+    transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]
+    off: list[tuple[int, ...]] = [()]
+    for view in views[1:]:
+        source = xyz[view, frames]
+        usable = np.isfinite(source).all((1, 2)) & np.isfinite(target).all((1, 2))
+        if not usable.any():
+            raise DataError(f"{where}: no frame is annotated both in view {view + 1} and in view {views[0] + 1}.")
+        one, other = torch.from_numpy(source[usable]), torch.from_numpy(target[usable])
+        try:
+            found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
+        except DataError as error:
+            raise DataError(f"{where}: view {view + 1} against view {views[0] + 1}: {error}") from error
+        misses = np.concatenate(
+            [
+                _misses(
+                    xyz[view, first : first + _MOST_FRAMES],
+                    xyz[views[0], first : first + _MOST_FRAMES],
+                    found.transform,
+                )
+                for first in range(0, xyz.shape[1], _MOST_FRAMES)
+            ]
+        )
+        transforms.append(found.transform.numpy())
+        residuals.append(float(found.residual.median()))
+        outliers.append(float((misses > _OFF_MM).sum() / np.isfinite(misses).sum()))
+        off.append(tuple(np.flatnonzero(misses > _OFF_MM).tolist()))
+    return Calibration(
+        views=tuple(views),
+        to_rig=np.stack(transforms),
+        residual_mm=np.array(residuals),
+        outliers=np.array(outliers),
+        off=tuple(off),
+        annotated=xyz.shape[1],
+    )
+
+
+def _misses(source: np.ndarray, target: np.ndarray, transform: torch.Tensor) -> np.ndarray:
+    """(F,) mm, by how much the median joint of each frame (F, K, 3) misses; NaN where one isn't annotated."""
+    misses = apply_rigid(transform, torch.from_numpy(np.ascontiguousarray(source))) - torch.from_numpy(
+        np.ascontiguousarray(target)
+    )
+    return misses.norm(dim=-1).quantile(0.5, dim=-1).numpy()

@@ -1,0 +1,256 @@
+"""Multi-view captures in NYU's raw layout as a dataset: calibrated, cropped, cached, and read back by number.
+
+What is trained on is the split `train` of the dataset, whichever splits on disk it is made of (`TrainingSet`); the
+others are as they lie on disk.
+With the cache in place (`capture_cache.py`) no label is read again but by `labels`, for evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hpf_core.data.calibration import Calibration
+from hpf_core.data.layouts import nyu
+from hpf_core.data.prepared.capture_cache import CaptureCache, CaptureSource, CropOptions
+from hpf_core.data.prepared.frame_sets import FrameSet, TrainingSet
+from hpf_core.data.prepared.recentring import Shifts, cut
+from hpf_core.data.prepared.store import CropStore
+from hpf_core.data.sidecar import Segment
+from hpf_core.errors import DataError
+from hpf_core.frames import Labels, RealFrames, State, ViewIndex
+from hpf_core.interfaces import EvaluationProtocol, RealDataset
+from hpf_core.progress import Progress, no_progress
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """What the cache holds of a split on disk.
+
+    Attributes:
+        split: its name.
+        folder: where its crops are.
+        frames: number of frames of the split (or of `limit`), those that were left out among them.
+        left_out: why frames were left out, one by one.
+        bytes: size of the crops.
+        calibration: where the cameras stood.
+    """
+
+    split: str
+    folder: Path
+    frames: int
+    left_out: tuple[str, ...]
+    bytes: int
+    calibration: Calibration
+
+
+class Capture(RealDataset):
+    """A capture in NYU's raw layout.
+
+    Frames of which an image is missing or damaged are left out, and listed by `left_out`.
+    """
+
+    def __init__(
+        self,
+        source: CaptureSource,
+        options: CropOptions,
+        cache: Path,
+        make: Callable[[Progress], None] | None = None,
+        training: TrainingSet = TrainingSet(),  # noqa: B008, frozen
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            source: what to read.
+            options: how to crop it.
+            cache: the cache's folder.
+            make: for simulated data, what `prepare` calls first so that the capture is there; None for real data.
+            training: which frames are trained on.
+        """
+        self.source, self.options, self.training = source, options, training
+        self.simulated = source.simulated or make is not None
+        self.recentres = options.centring == "refined"
+        self._make_capture = make
+        scored = nyu.EVALUATED
+        tips = tuple(k for k, joint in enumerate(scored) if nyu.JOINTS[joint].endswith("KNU3_A"))
+        self.protocol = EvaluationProtocol(annotation="nyu14", view=0, fingertips=tips, centre=options.centring)
+        self._cache = CaptureCache(source, options, cache / "captures")
+        self._stores: dict[str, CropStore] = {}
+        self._sets: dict[str, FrameSet] = {}
+        self._shifts: dict[str, Shifts] = {}
+
+    # ------------------------------------------------------------------------------------------------ the interface
+
+    def prepare(self, progress: Progress = no_progress, jobs: int | None = None, check: bool = False) -> None:
+        """Calibrate, crop and cache every split that isn't cached yet.
+
+        Args:
+            progress: told of frames.
+            jobs: processes that crop; None for one on each core.
+            check: read all of what is cached already and make it anew where it was damaged.
+
+        Raises:
+            DataError: the capture is missing or unusable.
+            RunError: the cache can't be written.
+        """
+        if self._sets:
+            return
+        if self._make_capture is not None:
+            self._make_capture(progress)
+        stores = {
+            split: self._cache.open(split, folder, progress, jobs, check)
+            for split, folder in self._split_folders().items()
+        }
+        sets = {split: FrameSet.of_split(split, store) for split, store in stores.items() if split != TRAIN}
+        # A capture that is only evaluated on needs no split `train`; what is named beside it must be there.
+        if self.training.on != (TRAIN,) or TRAIN in stores:
+            sets = {TRAIN: FrameSet.for_training(stores, self.training), **sets}
+        self._stores, self._sets = stores, sets
+
+    def splits(self) -> Mapping[str, int]:
+        self.prepare()
+        return {split: len(frames) for split, frames in self._sets.items()}
+
+    def frames(self, split: str, indices: np.ndarray) -> RealFrames:
+        indices = np.asarray(indices, dtype=np.int64)
+        some = self._set(split).take(indices)
+        views, grid = len(self.source.views), self.options.grid
+        present = some.present(views)
+        shifts = self._shifts_of(split).take(indices)
+        crops = [
+            cut(store, some.row[which], shifts.take(which), grid, self.options.margin)
+            for _, store, which in some.by_split()
+        ]
+        depth, state = (some.join(found) for found in zip(*crops, strict=True))
+        to_rig = shifts.apply(some.gather(lambda store, rows: store.to_rig[rows]), grid).astype(np.float32)
+        state[~present] = State.UNKNOWN
+        depth[~present] = grid.far_mm
+        to_rig[~present] = np.eye(4, dtype=np.float32)
+        sequence, _ = self._recorded(some)
+        rate = self.source.rate_hz or 1.0
+        return RealFrames(
+            depth=torch.from_numpy(depth),
+            state=torch.from_numpy(state),
+            present=torch.from_numpy(present),
+            to_rig=torch.from_numpy(to_rig),
+            views=ViewIndex.of(present),
+            sequence=torch.from_numpy(sequence),
+            time=torch.from_numpy(some.numbers / rate),
+            index=torch.from_numpy(indices.copy()),
+            cube_mm=grid.cube_mm,
+        )
+
+    def labels(self, split: str) -> Labels:
+        frames = self._set(split)
+        _, subject = self._recorded(frames)
+        names = {number: self.source.subject_names[number] for number in sorted(set(subject.tolist()))}
+        return Labels(
+            joints=frames.join(
+                [self._annotated(name, store.numbers[frames.row[which]]) for name, store, which in frames.by_split()]
+            ),
+            names=tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED),
+            subject=subject,
+            subject_names=names,
+        )
+
+    def to_camera(self, split: str) -> np.ndarray:
+        frames, shifts = self._set(split), self._shifts_of(split)
+        made = frames.gather(lambda store, rows: store.to_camera[rows])
+        return shifts.first_view().apply(made[:, None], self.options.grid)[:, 0]
+
+    def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
+        frames = self._set(split)
+        views = len(self.source.views)
+        if not self.recentres:
+            return super().recentre(split, centres)
+        if centres is None:
+            shifts = Shifts.none(len(frames), views)
+        elif centres.shape == (len(frames), 3):
+            to_rig = frames.gather(lambda store, rows: store.to_rig[rows])
+            shifts = Shifts.towards(centres, to_rig, frames.present(views), self.options.grid, self.options.margin)
+        else:
+            raise ValueError(f"centres are {centres.shape}, but the split '{split}' has {len(frames)} frames")
+        self._shifts[split] = shifts
+        return shifts.moved.copy()
+
+    def left_out(self, split: str) -> list[str]:
+        """The frames that aren't used because an image is missing or damaged, each with the reason."""
+        return self._set(split).left_out
+
+    # --------------------------------------------------------------------------------------------- beyond the interface
+
+    def calibration(self, split: str) -> Calibration:
+        """Where the cameras stood when a split on disk was captured."""
+        self.prepare()
+        return Calibration.load(self._cache.place(split, self.source.root / split) / "calibration.json")
+
+    def prepared(self) -> list[PreparedSplit]:
+        """What the cache holds of each split on disk."""
+        self.prepare()
+        return [
+            PreparedSplit(
+                split=split,
+                folder=store.files.folder,
+                frames=len(store.kept) + len(store.left_out),
+                left_out=store.left_out,
+                bytes=store.files.bytes,
+                calibration=self.calibration(split),
+            )
+            for split, store in self._stores.items()
+        ]
+
+    def unfinished(self) -> list[Path]:
+        """The folders of crops that were begun and not finished."""
+        found = (self._cache.unfinished(split, folder) for split, folder in self._split_folders().items())
+        return [folder for folder in found if folder is not None]
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    def _set(self, split: str) -> FrameSet:
+        self.prepare()
+        if split not in self._sets:
+            raise DataError(f"{self.source.name} has no split '{split}'. Known: {', '.join(self._sets)}.")
+        return self._sets[split]
+
+    def _shifts_of(self, split: str) -> Shifts:
+        if split not in self._shifts:
+            self._shifts[split] = Shifts.none(len(self._set(split)), len(self.source.views))
+        return self._shifts[split]
+
+    def _split_folders(self) -> dict[str, Path]:
+        """The splits on disk that are used; the split `train` isn't, where training is on others."""
+        folders = {name: self.source.root / name for name in (TRAIN, "validation", "test")}
+        found = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        if not found:
+            raise DataError(
+                f"{self.source.name}: {self.source.root} has neither a folder 'train' nor 'test'. NYU's layout has "
+                "depth_1_0000001.png, ... and joint_data.mat in each."
+            )
+        return {name: folder for name, folder in found.items() if name != TRAIN or TRAIN in self.training.on}
+
+    def _annotated(self, split: str, numbers: np.ndarray) -> np.ndarray:
+        """(F, 14, 3) mm, the annotation of a split on disk at frames (F,), in the first view's camera."""
+        xyz = nyu.read_annotation(self.source.root / split).xyz
+        view = self.source.views[0]
+        if view >= len(xyz) or numbers.max(initial=-1) >= xyz.shape[1]:
+            raise DataError(
+                f"{self.source.root / split / nyu.LABELS_FILE} annotates {xyz.shape[1]} frames of {len(xyz)} "
+                f"views, but frame {numbers.max(initial=-1) + 1} of view {view + 1} is needed."
+            )
+        return xyz[view][numbers][:, list(nyu.EVALUATED)]
+
+    def _recorded(self, frames: FrameSet) -> tuple[np.ndarray, np.ndarray]:
+        """The recording and the subject of each frame, int64."""
+        found = []
+        for split, store, which in frames.by_split():
+            parts = list(self.source.segments.get(split, ())) or [Segment(0, 0, 0, 0)]
+            place = np.searchsorted([p.first for p in parts], store.numbers[frames.row[which]], side="right") - 1
+            found.append(np.array([(part.sequence, part.subject) for part in parts], dtype=np.int64)[place])
+        sequence, subject = frames.join(found).T
+        return np.ascontiguousarray(sequence), np.ascontiguousarray(subject)

@@ -1,0 +1,1 @@
+"""`hpf data check`: whether a capture can be used, and why not."""

@@ -1,0 +1,1 @@
+"""How frames lie on disk: one module for each layout."""

@@ -1,0 +1,212 @@
+"""The raw layout of the NYU Hand Pose Dataset on disk, read and written (Tompson et al. 2014, ACM TOG 33(5)).
+
+A capture is a folder with one folder for each split (`train`, `test`). In it, `depth_{view}_{frame:07d}.png`, both
+counted from 1, is a 640 x 480 8-bit RGB image whose depth in mm is G * 256 + B, and `joint_data.mat` holds `joint_xyz`
+(V, N, 36, 3), mm in each view's camera frame with +y UP, `joint_uvd` (V, N, 36, 3), pixels and mm, and `joint_names`.
+Here, y is turned on reading and on writing, so that outside of this module +y is down everywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+from hpf_core.data import png
+from hpf_core.data.cameras import PRIMESENSE, Camera
+from hpf_core.errors import DataError
+
+CAMERA: Camera = PRIMESENSE
+
+_FINGER = ("KNU3_A", "KNU3_B", "KNU2_A", "KNU2_B", "KNU1_A", "KNU1_B")
+JOINTS: tuple[str, ...] = (
+    *(f"{finger}_{joint}" for finger in ("F1", "F2", "F3", "F4", "TH") for joint in _FINGER),
+    *(f"PALM_{n}" for n in range(1, 7)),
+)
+"""The 36 annotated joints in order: little finger to thumb from the tip, then the palm."""
+
+EVALUATED: tuple[int, ...] = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
+"""The 14 joints that everybody evaluates on."""
+
+PALM_CENTRE = 32
+"""The joint that crops are centred on: PALM_3."""
+
+NO_RETURN = 2001
+"""What stands in NYU's images, and in ours, where the sensor returned nothing, mm."""
+
+NO_RETURN_FROM = NO_RETURN
+"""Depths from here on, and 0, which other sensors write, are read as nothing returned."""
+
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error, scipy.io.matlab.MatReadError)
+"""What scipy raises of a MATLAB file that is damaged in one way or another."""
+
+_NUMBERS = "fiu"  # kinds of NumPy's types: real ones
+
+_HEADER_BYTES = 116
+_HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
+_PNG_END = b"IEND\xaeB`\x82"
+
+LABELS_FILE = "joint_data.mat"
+_IMAGE = re.compile(r"depth_(\d+)_(\d{7})\.png\Z")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """`joint_data.mat` of a split.
+
+    Attributes:
+        xyz: (V, N, 36, 3) float64 mm in each view's camera frame, +y down.
+        names: the 36 joints' names.
+    """
+
+    xyz: np.ndarray
+    names: tuple[str, ...]
+
+
+def image_path(split: Path, view: int, frame: int) -> Path:
+    """The depth image of view and frame, both counted from 0 here and from 1 on disk."""
+    return split / f"depth_{view + 1}_{frame + 1:07d}.png"
+
+
+def images(split: Path) -> set[tuple[int, int]]:
+    """View and frame, both counted from 0, of every depth image that a split has."""
+    with os.scandir(split) as entries:
+        found = (_IMAGE.match(entry.name) for entry in entries)
+        return {(int(match[1]) - 1, int(match[2]) - 1) for match in found if match}
+
+
+def count_frames(split: Path, views: Sequence[int]) -> int:
+    """How many frames a split has: the highest number of an image of these views (counted from 0)."""
+    return 1 + max((frame for view, frame in images(split) if view in views), default=-1)
+
+
+def write_depth(path: Path, depth: np.ndarray) -> None:
+    """Write a depth map (H, W), whole mm up to 65535, `NO_RETURN` where nothing returned. It is there whole or not.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    rgb = np.zeros((*depth.shape, 3), dtype=np.uint8)
+    rgb[..., 1] = depth >> 8
+    rgb[..., 2] = depth & 0xFF
+    # Level 1 with run lengths: four times as fast as the default and a quarter larger on such images (measured).
+    packed = io.BytesIO()
+    Image.fromarray(rgb).save(packed, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    _write_whole(path, packed.getbuffer())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an image is there to its end. A quick look, which doesn't tell what is in it."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            return file.read() == _PNG_END
+    except OSError:
+        return False
+
+
+def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
+    """Depth (480, 640) uint16 mm as it stands in the file, no-return values included.
+
+    Raises:
+        DataError: the file is missing, damaged, or of another size or kind.
+    """
+    expected = f"but NYU's layout has 8-bit RGB PNG images of {camera.width} x {camera.height}"
+    try:
+        content = path.read_bytes()
+        if other := png.other_image(content):
+            raise DataError(f"{path} is {other}, {expected}.")
+        image = png.parse(content)
+        if (image.width, image.height, image.bits, image.colour) != (camera.width, camera.height, 8, png.RGB):
+            raise DataError(f"{path} is {image}, {expected}.")
+        return image.green_and_blue()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+
+
+def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
+    """Write `joint_data.mat` of a split, the same bytes for the same annotation. It is there whole or not.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    xyz = annotation.xyz * np.array([1.0, -1.0, 1.0])
+    names = np.empty((1, len(annotation.names)), dtype=object)
+    names[0] = annotation.names
+    uvd = camera.project(annotation.xyz)
+    packed = io.BytesIO()
+    scipy.io.savemat(packed, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
+    # The header is free text, and scipy writes the time of day into it.
+    packed.getbuffer()[:_HEADER_BYTES] = _HEADER.ljust(_HEADER_BYTES)
+    _write_whole(split / LABELS_FILE, packed.getbuffer())
+
+
+def _write_whole(path: Path, content: memoryview) -> None:
+    """By a hidden file beside it and one move. What a killed process leaves of it begins with a dot."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def read_annotation(split: Path) -> Annotation:
+    """Read `joint_data.mat` of a split.
+
+    Raises:
+        DataError: it is missing, unreadable, or holds something else.
+    """
+    path = split / LABELS_FILE
+    try:
+        with path.open("rb") as file:  # scipy tells a missing file by a misleading message
+            content = scipy.io.loadmat(file, variable_names=["joint_xyz", "joint_names"])
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
+    except _UNREADABLE as error:
+        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
+    xyz = content.get("joint_xyz")
+    if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
+        found = "is missing" if xyz is None else f"has the shape {xyz.shape}"
+        raise DataError(f"{path}: joint_xyz {found}, but (views, frames, {len(JOINTS)}, 3) was expected.")
+    if xyz.dtype.kind not in _NUMBERS:
+        raise DataError(f"{path}: joint_xyz holds {xyz.dtype.name} values, but real numbers, mm, were expected.")
+    names = tuple(
+        "".join(str(part) for part in np.ravel(name)) for name in np.ravel(content.get("joint_names", np.array([])))
+    )
+    xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, which are turned where they lie
+    np.negative(xyz[..., 1], out=xyz[..., 1])
+    return Annotation(xyz=xyz, names=names or JOINTS)
+
+
+def read_uvd(split: Path) -> np.ndarray | None:
+    """`joint_uvd` (V, N, 36, 3) of a split as it stands in the file, pixels and mm; None where it has none.
+
+    Raises:
+        DataError: the file is unreadable at that place.
+    """
+    path = split / LABELS_FILE
+    try:
+        with path.open("rb") as file:
+            found = scipy.io.loadmat(file, variable_names=["joint_uvd"]).get("joint_uvd")
+    except _UNREADABLE as error:
+        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
+    fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
+    fits = fits and found.dtype.kind in _NUMBERS
+    return found.astype(np.float64) if fits else None
+
+
+def returned(depth: np.ndarray) -> np.ndarray:
+    """Which pixels of a depth map the sensor returned something for."""
+    return (depth > 0) & (depth < NO_RETURN_FROM)

@@ -1,0 +1,1 @@
+"""The prepared form of a capture: cropped, memory-mapped, what training reads."""

@@ -1,0 +1,294 @@
+"""What a capture keeps in the cache: its calibration, its centres, and crops made with them (`captures.py` reads them).
+
+In `captures/<capture>/<split>/` lies what follows from labels and images once and for all:
+
+- `calibration.json`, from the annotation (`calibration.py`);
+- `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, where each image is cropped: on the annotated palm, or
+  without a label (`centres.py`);
+- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on; a quarter of the cube wider on
+  every side, so that crops can be moved later (`recentring.py`); with the list of the frames that can't be used.
+
+With these in place nothing but an evaluation reads a label. `hpf data prepare` makes them ahead of time; whatever needs
+them makes them where they are missing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpf_core.data.calibration import Calibration, calibrate
+from hpf_core.data.hand_centre import Centring
+from hpf_core.data.layouts import nyu
+from hpf_core.data.prepared.cropping import CropPlan, make_chunks
+from hpf_core.data.prepared.recentring import wider
+from hpf_core.data.prepared.store import FORMAT, CropStore, StoreFiles
+from hpf_core.data.prepared.store_writer import StoreWriter, WrittenChunk, kept_so_far, partial_folder
+from hpf_core.data.sidecar import Segment
+from hpf_core.errors import DataError, RunError
+from hpf_core.files.cache import bytes_key, content_key, write_atomic
+from hpf_core.files.turns import Turn
+from hpf_core.grid import Grid
+from hpf_core.progress import Progress
+
+
+class CaptureWarning(UserWarning):
+    """Something of a capture is damaged: of its cache, which is made anew, or frames, which are left out."""
+
+
+def _warn_of_labels(path: Path, error: Exception) -> None:
+    """What is made anew reads the annotation again: that must not happen unseen."""
+    warnings.warn(f"{path} is damaged and is made anew from the dataset ({error})", CaptureWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class CaptureSource:
+    """Which capture, and what of it.
+
+    Attributes:
+        root: folder with one folder per split.
+        name: what errors call it.
+        views: the views used, counted from 0; the first one is evaluated and its camera is the rig's frame.
+        segments: for each split, who is seen when; frames that none covers are of sequence 0 and subject 0.
+        subject_names: name of each subject number.
+        rate_hz: frames a second, or None where it isn't known.
+        limit: at most so many frames of each split, spread over it; None for all.
+        simulated: whether software made it.
+    """
+
+    root: Path
+    name: str
+    views: tuple[int, ...]
+    segments: Mapping[str, Sequence[Segment]]
+    subject_names: Mapping[int, str]
+    rate_hz: float | None = None
+    limit: int | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How images are cropped.
+
+    Attributes:
+        grid: size of the crops.
+        centring: "annotated" on the palm's centre; "mass", which needs no label; or "refined", which begins there and
+            can be moved by `Capture.recentre`.
+        turned: whether a crop's z runs along the ray through its centre.
+    """
+
+    grid: Grid
+    centring: Centring
+    turned: bool
+
+    @property
+    def start(self) -> str:
+        """Where the crops are made: "annotated", or "start" where no label says it."""
+        return "annotated" if self.centring == "annotated" else "start"
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which the kept maps are wider on each side, so that crops can be moved: a quarter of the cube."""
+        return self.grid.size // 4
+
+
+@dataclass(frozen=True)
+class CaptureCache:
+    """The cached crops of a capture's splits.
+
+    Attributes:
+        source: the capture.
+        options: how it is cropped.
+        root: the folder of all captures in the cache.
+    """
+
+    source: CaptureSource
+    options: CropOptions
+    root: Path
+
+    def place(self, split: str, folder: Path) -> Path:
+        """Where this split's files live in the cache: by its place on disk and the number of its images."""
+        count = nyu.count_frames(folder, self.source.views)
+        key = content_key({"root": str(self.source.root.resolve()), "views": list(self.source.views), "frames": count})
+        return self.root / key[:16] / split
+
+    def open(
+        self, split: str, folder: Path, progress: Progress, jobs: int | None = None, check: bool = False
+    ) -> CropStore:
+        """A split's crops, made if they aren't there.
+
+        Args:
+            split: its name.
+            folder: where its images are.
+            progress: told of frames.
+            jobs: processes that crop; None for one on each core.
+            check: read all of what is there already and make it anew where it was damaged.
+
+        Raises:
+            DataError: the split is missing or unusable.
+            InputError: the disk is too small. Nothing is left of what wasn't begun before.
+            RunError: the cache can't be written.
+        """
+        place = self.place(split, folder)
+        made = place / self._name()
+        store = self._there(made, progress, check)
+        if store is None:
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                with Turn(place / f".{made.name}.lock", "the same crops", progress):
+                    store = self._there(made, progress, False)  # another process may have made it meanwhile
+                    if store is None:
+                        self._make(split, folder, place, made, progress, jobs)
+            except OSError as error:
+                raise RunError(
+                    f"Can't write the cache {made}: {error.strerror or error}. {kept_so_far(made)}".rstrip()
+                ) from error
+        store = store or self._there(made, progress, False)
+        if store is None:
+            raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
+        self._tell_left_out(store, folder)
+        return store
+
+    def unfinished(self, split: str, folder: Path) -> Path | None:
+        """The folder of crops that were begun and not finished; None where there is none."""
+        partial = partial_folder(self.place(split, folder) / self._name())
+        return partial if partial.is_dir() else None
+
+    def _name(self) -> str:
+        """Of the crops' folder: by all that they depend on, beside the calibration and the centres."""
+        about = {
+            "format": FORMAT,
+            "size": self.options.grid.size,
+            "cube_mm": self.options.grid.cube_mm,
+            "centring": self.options.start,
+            "margin": self.options.margin,
+            "turned": self.options.turned,
+            "limit": self.source.limit,
+        }
+        return f"crops-{content_key(about)[:16]}"
+
+    def _there(self, made: Path, progress: Progress, check: bool) -> CropStore | None:
+        kept = wider(self.options.grid, self.options.margin)
+        store = CropStore.open(made, len(self.source.views), kept.size)
+        if store is not None and check and not store.is_whole(progress):
+            warnings.warn(f"{made} is damaged and is made anew", CaptureWarning, stacklevel=3)
+            (made / "meta.json").unlink()
+            return None
+        return store
+
+    def _tell_left_out(self, store: CropStore, folder: Path) -> None:
+        """Warn of the frames that can't be used. Raises DataError where none is left."""
+        if not len(store.kept):
+            reasons = "; ".join(store.left_out[:3])
+            raise DataError(f"{self.source.name}: no frame of {folder} can be used. {reasons}")
+        if store.left_out:
+            few, more = store.left_out[:3], len(store.left_out) - 3
+            said = " ".join(few) + (f" And {more} more." if more > 0 else "")
+            count = f"{len(store.left_out)} of {len(store.kept) + len(store.left_out)} frames of {folder}"
+            warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
+
+    def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress, jobs: int | None) -> None:
+        total = nyu.count_frames(folder, self.source.views)
+        if not total:
+            names = ", ".join(nyu.image_path(folder, view, 0).name for view in self.source.views)
+            raise DataError(f"{self.source.name}: {folder} has no depth images; expected {names}, and so on.")
+        plan = self._plan(folder, place, made, total)
+        writer = StoreWriter(StoreFiles(made, len(plan.numbers), len(plan.views), plan.grid.size), _made_of(plan))
+        what = f"cropping {self.source.name} {split}"
+        writer.need_room()
+
+        def note(written: WrittenChunk) -> None:
+            writer.note(written)
+            progress(writer.frames_done, writer.files.frames, what)
+
+        for _ in range(2):
+            progress(writer.frames_done, writer.files.frames, what)
+            make_chunks(plan, writer.missing, jobs, note)
+            if not writer.forget_damaged(progress):
+                break
+        else:
+            raise RunError(f"The cache {made} doesn't read back as it was written, twice over. Is the disk failing?")
+        writer.finish(plan.numbers, self._beyond(folder, place, total))
+        if plan.known is None and self.source.limit is None:
+            _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
+
+    def _plan(self, folder: Path, place: Path, made: Path, total: int) -> CropPlan:
+        """What is to be made of a split's `total` frames; the annotation is read once, and only if it must be."""
+        calibration = self._fixed_calibration(place)
+        known = self._fixed_centres(place, total)
+        if calibration is None or (known is None and self.options.start == "annotated"):
+            xyz = nyu.read_annotation(folder).xyz
+            if calibration is None:
+                calibration = calibrate(xyz, self.source.views, str(folder / nyu.LABELS_FILE))
+                calibration.save(place / "calibration.json")
+            if known is None and self.options.start == "annotated":
+                known = np.full((total, len(self.source.views), 3), np.nan)
+                annotated = min(total, xyz.shape[1])
+                for k, view in enumerate(self.source.views):
+                    known[:annotated, k] = xyz[view, :annotated, nyu.PALM_CENTRE]
+                _save_array(place / f"centres-{self.options.start}.npy", known)
+        numbers = np.arange(total)
+        if self.source.limit is not None and self.source.limit < total:
+            numbers = np.linspace(0, total - 1, self.source.limit).round().astype(np.int64)
+        grid = wider(self.options.grid, self.options.margin)
+        return CropPlan(
+            folder=folder,
+            views=self.source.views,
+            numbers=numbers,
+            to_rig=calibration.to_rig,
+            known=None if known is None else known[numbers],
+            grid=grid,
+            cube_mm=self.options.grid.cube_mm,
+            turned=self.options.turned,
+            files=StoreFiles(partial_folder(made), len(numbers), len(self.source.views), grid.size),
+        )
+
+    def _beyond(self, folder: Path, place: Path, total: int) -> list[str]:
+        """Why the frames that are annotated after the last image can't be used; none of them is in a share of all."""
+        annotated = Calibration.load(place / "calibration.json").annotated
+        if self.source.limit is not None or annotated is None:
+            return []
+        missing = (nyu.image_path(folder, self.source.views[0], frame) for frame in range(total, annotated))
+        return [f"{path} is missing: {nyu.LABELS_FILE} goes on after the last image." for path in missing]
+
+    def _fixed_calibration(self, place: Path) -> Calibration | None:
+        """The calibration as it was fixed before."""
+        path = place / "calibration.json"
+        if path.exists():
+            try:
+                calibration = Calibration.load(path)
+                if calibration.views == self.source.views:
+                    return calibration
+            except DataError as error:
+                _warn_of_labels(path, error)
+        return None
+
+    def _fixed_centres(self, place: Path, total: int) -> np.ndarray | None:
+        """Centres (N, V, 3) of all frames as they were fixed before."""
+        path = place / f"centres-{self.options.start}.npy"
+        if path.exists():
+            try:
+                centres = np.load(path)
+                if centres.shape == (total, len(self.source.views), 3):
+                    return centres
+            except (OSError, ValueError, EOFError) as error:
+                _warn_of_labels(path, error)
+        return None
+
+
+def _made_of(plan: CropPlan) -> str:
+    """A key of what the crops follow from beside their folder's name: what was begun otherwise isn't gone on with."""
+    known = b"" if plan.known is None else plan.known.tobytes()
+    return bytes_key(plan.to_rig.tobytes() + plan.numbers.tobytes() + known)
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:
+            np.save(stream, values)
+
+    write_atomic(path, write)

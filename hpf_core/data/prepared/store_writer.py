@@ -1,0 +1,193 @@
+"""Filling a store of crops: in a hidden folder beside its place, chunk by chunk, so that it can go on after a kill.
+
+`journal.jsonl` there says, a line each, which chunks stand, with their checksums and the frames that were left out. At
+the end everything is read back and compared; then the folder moves to its place in one piece.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hpf_core.data.prepared.store import FORMAT, META, StoreFiles
+from hpf_core.errors import InputError
+from hpf_core.files.disk_space import need_room
+from hpf_core.progress import Progress
+
+_JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class WrittenChunk:
+    """A chunk that stands in the arrays.
+
+    Attributes:
+        chunk: its number.
+        checksums: of its rows, in the order of the arrays.
+        left_out: row and reason of each frame that has no crops.
+    """
+
+    chunk: int
+    checksums: list[int]
+    left_out: list[tuple[int, str]]
+
+
+class StoreWriter:
+    """What stands of a store that isn't finished.
+
+    Attributes:
+        files: the arrays in the hidden folder, for whoever writes chunks.
+
+    Args:
+        place: the store's files once it is finished.
+        made_of: a key of all that the content follows from; what was made of anything else is thrown away.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+
+    def __init__(self, place: StoreFiles, made_of: str) -> None:
+        self._place = place
+        self.files = replace(place, folder=partial_folder(place.folder))
+        self._about: dict[str, object] = {"format": FORMAT, "made_of": made_of}
+        self._about |= {"frames": place.frames, "views": place.views, "size": place.size}
+        self._done: dict[int, WrittenChunk] = {}
+        if not self._resume():
+            shutil.rmtree(self.files.folder, ignore_errors=True)
+            self.files.folder.mkdir(parents=True)
+            self.files.create()
+            self._rewrite()
+
+    @property
+    def missing(self) -> list[int]:
+        """The chunks that aren't there yet."""
+        return [chunk for chunk in range(self.files.chunks) if chunk not in self._done]
+
+    @property
+    def frames_done(self) -> int:
+        """Number of frames in the chunks that stand."""
+        return sum(len(self.files.rows(chunk)) for chunk in self._done)
+
+    def note(self, written: WrittenChunk) -> None:
+        """Remember that a chunk stands."""
+        self._done[written.chunk] = written
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(written)) + "\n")
+
+    def need_room(self) -> None:
+        """Make sure that the disk has room for the chunks that are missing.
+
+        Raises:
+            InputError: it hasn't. A folder without chunks doesn't stay behind.
+        """
+        done, folder = self.frames_done, self._place.folder
+        count = round(self.files.bytes * (1 - done / self.files.frames))
+        otherwise = "Choose another disk (--out, or HPF_CACHE_DIR), or ask for smaller crops."
+        if done:
+            otherwise = f"Make room there. {kept_so_far(folder)}"
+        try:
+            need_room(folder.parent, count, "The cache", otherwise)
+        except InputError:
+            if not done:
+                shutil.rmtree(self.files.folder, ignore_errors=True)
+            raise
+
+    def forget_damaged(self, progress: Progress) -> bool:
+        """Read everything back from the disk; chunks that aren't as they were written count as missing again.
+
+        Returns:
+            Whether there are such.
+        """
+        for name in self.files.shapes:
+            with self.files.path(name).open("r+b") as file:
+                os.fsync(file.fileno())
+                if hasattr(os, "posix_fadvise"):  # so that the disk is read, not what memory holds of it
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        checksums = [self._done[chunk].checksums for chunk in range(self.files.chunks)]
+        damaged = self.files.damaged(checksums, self.files.shapes, progress)
+        for chunk in damaged:
+            del self._done[chunk]
+        if damaged:
+            self._rewrite()
+        return bool(damaged)
+
+    def finish(self, numbers: np.ndarray, beyond: Sequence[str] = ()) -> None:
+        """All chunks stand: say what the store holds and move it to its place.
+
+        Args:
+            numbers: (F,) each row's frame in the capture, counted from 0.
+            beyond: why further frames, which have no row, were left out.
+        """
+        chunks = [self._done[chunk] for chunk in range(self.files.chunks)]
+        left_out = dict(one for chunk in chunks for one in chunk.left_out)
+        meta = {
+            "frames": self.files.frames,
+            "left_out": [*(left_out[row] for row in sorted(left_out)), *beyond],
+            "numbers": [int(number) for number in numbers],
+            "kept": [row for row in range(self.files.frames) if row not in left_out],
+            "checksums": [chunk.checksums for chunk in chunks],
+        }
+        with (self.files.folder / META).open("w", encoding="utf-8") as file:
+            file.write(_one_key_a_line(meta))
+            file.flush()
+            os.fsync(file.fileno())
+        self._journal.unlink()
+        shutil.rmtree(self._place.folder, ignore_errors=True)  # what stands there was found incomplete
+        self.files.folder.replace(self._place.folder)
+
+    @property
+    def _journal(self) -> Path:
+        return self.files.folder / _JOURNAL
+
+    def _resume(self) -> bool:
+        """Take over what stands; False where that is nothing, or of something else."""
+        try:
+            about, *lines = self._journal.read_text(encoding="utf-8").splitlines()
+            if json.loads(about) != self._about or not self.files.are_there():
+                return False
+        except (OSError, ValueError):
+            return False
+        for line in lines:
+            try:
+                found = json.loads(line)
+                left_out = [(int(row), str(reason)) for row, reason in found["left_out"]]
+                self._done[found["chunk"]] = WrittenChunk(found["chunk"], found["checksums"], left_out)
+            except (ValueError, KeyError, TypeError):  # the line that was being written when the process was killed
+                break
+        self._rewrite()
+        return True
+
+    def _rewrite(self) -> None:
+        """The journal from what is known, in one move."""
+        lines = [self._about, *(asdict(self._done[chunk]) for chunk in sorted(self._done))]
+        fresh = self._journal.with_suffix(".new")
+        fresh.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        fresh.replace(self._journal)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a store lies until it is finished."""
+    return folder.with_name(f".{folder.name}-partial")
+
+
+def kept_so_far(folder: Path) -> str:
+    """Where the unfinished store lies that was meant for `folder`, for people; empty where there is none."""
+    partial = partial_folder(folder)
+    if not partial.is_dir():
+        return ""
+    return f"What is made so far is kept in {partial}: the same again goes on from there."
+
+
+def _one_key_a_line(content: dict[str, object]) -> str:
+    """JSON that people can look into: a line for each key, and for each frame that was left out."""
+    lines = []
+    for key, value in content.items():
+        indent = 1 if key == "left_out" else None
+        lines.append(f"{json.dumps(key)}: {json.dumps(value, indent=indent)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,0 +1,102 @@
+"""`capture.json` beside a capture's splits: what NYU's layout has no place for. Who is seen when, and how it was made.
+
+A simulated capture always has it; a real one in the same layout may. Without it nothing is known of the subjects.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from hpf_core.errors import DataError
+from hpf_core.files.cache import write_atomic
+from hpf_core.interfaces import Config
+
+SIDECAR = "capture.json"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of frames of one recording of one person. `first` counts from 0 in its split."""
+
+    first: int
+    frames: int
+    sequence: int
+    subject: int
+
+
+class Sidecar(Config):
+    """The content of `capture.json`.
+
+    Attributes:
+        simulated: whether the images were made by `hpf data simulate`; results on them say so.
+        rate_hz: frames a second, or None where it isn't known.
+        subject_names: name of each subject number.
+        segments: for each split, who is seen when, in order, from frame 0 on without a gap.
+        made: of a simulated capture, all that it follows from; empty for a real one.
+    """
+
+    simulated: bool = False
+    rate_hz: float | None = Field(None, gt=0)
+    subject_names: dict[int, str] = Field(default_factory=dict)
+    segments: dict[str, tuple[Segment, ...]] = Field(default_factory=dict)
+    made: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Sidecar:
+        for split, parts in self.segments.items():
+            if any(part.frames < 1 for part in parts):
+                raise ValueError(f"segments of '{split}': each needs 1 frame or more")
+            if parts and parts[0].first != 0:
+                raise ValueError(f"segments of '{split}' begin at frame {parts[0].first}, not at 0")
+            for before, after in pairwise(parts):
+                if after.first != before.first + before.frames:
+                    raise ValueError(
+                        f"segments of '{split}': one begins at frame {after.first}, but the one before it ends at "
+                        f"{before.first + before.frames}"
+                    )
+            unnamed = sorted({part.subject for part in parts} - set(self.subject_names))
+            if unnamed:
+                raise ValueError(f"segments of '{split}': subject {unnamed[0]} has no name in subject_names")
+        return self
+
+    def save(self, root: Path) -> None:
+        """Write it into a capture's folder, atomically.
+
+        Raises:
+            RunError: the folder can't be written.
+        """
+        text = json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+        def write(file: Path) -> None:
+            file.write_text(text, encoding="utf-8")
+
+        write_atomic(root / SIDECAR, write)
+
+
+def read_sidecar(root: Path) -> Sidecar | None:
+    """The sidecar of the capture in `root`; None where it has none, as NYU itself.
+
+    Raises:
+        DataError: the file is there, but it is damaged or says impossible things.
+    """
+    path = root / SIDECAR
+    try:
+        return Sidecar.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise DataError(
+            f"{path} is damaged: {where + ': ' if where else ''}{said}. It says who is seen in which frames; "
+            "restore it, or make the capture anew."
+        ) from error

@@ -1,0 +1,136 @@
+"""What a run keeps of its training: weights before and after each stage, and the checkpoints of the one in progress."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+from hpf_core.engine.distributed import World
+from hpf_core.engine.train import StageTrainer
+from hpf_core.errors import DataError, RunError
+from hpf_core.inference.build import Parts
+from hpf_core.recipe import Resolved
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import RunFolder
+
+_KEPT_CHECKPOINTS = 2
+
+
+class ResumeWarning(UserWarning):
+    """A run resumes otherwise than from its last checkpoint."""
+
+
+class Clock:
+    """Seconds and images of a stage, over all the times that it was resumed."""
+
+    def __init__(self, seconds: float = 0.0, images: int = 0) -> None:
+        self._before = seconds
+        self._began = time.perf_counter()
+        self.images = images
+
+    def count(self, images: int) -> None:
+        """So many images more."""
+        self.images += images
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return round(self._before + time.perf_counter() - self._began, 3)
+
+    def rate(self) -> float:
+        """Images in a second."""
+        return round(self.images / max(self.seconds(), 1e-9), 2)
+
+
+class Keeper:
+    """Writes and reads a run's weights. Of several processes rank 0 writes, and all read.
+
+    Args:
+        resolved: the recipe.
+        parts: its parts; `parts.backbone` is read and written in place.
+        folder: the run's.
+        world: the processes.
+    """
+
+    def __init__(self, resolved: Resolved, parts: Parts, folder: RunFolder, world: World) -> None:
+        self._resolved, self._parts, self._folder, self._world = resolved, parts, folder, world
+
+    def load(self, path: Path) -> files.Checkpoint:
+        """Put the run's own weights into the network.
+
+        Raises:
+            RunError: they were damaged.
+        """
+        try:
+            checkpoint = files.read(path)
+            files.load_model(self._parts.backbone, checkpoint, path)
+        except DataError as error:
+            raise RunError(f"{error}. Delete it and resume: its stage is trained again") from error
+        return checkpoint
+
+    def save(self, path: Path, stage: str, step: int, clock: Clock | None = None) -> None:
+        """Write the network's weights, with what they are of."""
+        recipe, backbone = self._resolved.recipe, self._resolved.backbone
+        about = {
+            "kind": "weights",
+            "stage": stage,
+            "step": step,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "backbone": files.options_of(backbone.spec.name, backbone.config),
+            "grid": recipe.grid.model_dump(),
+            "hand": self._resolved.hand.spec.name,
+            "seconds": clock.seconds() if clock else 0.0,
+            "images_per_second": clock.rate() if clock else 0.0,
+        }
+        files.save(path, files.model_tensors(self._parts.backbone), about)
+
+    def checkpoint(self, trainer: StageTrainer, step: int, clock: Clock) -> Path:
+        """Write what `restore` goes on from, and drop older ones. Returns where it is."""
+        stage = trainer.plan.name
+        path = self._folder.checkpoint(stage, step)
+        about = {
+            "kind": "checkpoint",
+            "stage": stage,
+            "step": step,
+            "seconds": clock.seconds(),
+            "images": clock.images,
+        }
+        files.save(path, trainer.tensors(), about)
+        for old in self._folder.checkpoints(stage)[:-_KEPT_CHECKPOINTS]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def restore(self, trainer: StageTrainer, start: Path) -> tuple[int, Clock]:
+        """Go on from the stage's last checkpoint that can be read, or from the weights in `start`.
+
+        Returns the steps so far, and the clock.
+        """
+        path = self._world.first(lambda: self._last(trainer))
+        if path is None:
+            self._world.together(lambda: self.load(start))
+            return 0, Clock()
+        return self._world.together(lambda: _restored(path, trainer))
+
+    def _last(self, trainer: StageTrainer) -> Path | None:
+        """The last checkpoint that can be read; metrics beyond it are cut off."""
+        stage = trainer.plan.name
+        for path in reversed(self._folder.checkpoints(stage)):
+            try:
+                step, _ = _restored(path, trainer)
+            except (DataError, KeyError, IndexError, ValueError) as error:
+                text = f"{error}: the run goes on from what was saved before it"
+                warnings.warn(text, ResumeWarning, stacklevel=2)
+                path.unlink(missing_ok=True)
+                continue
+            self._folder.cut_metrics(stage, step)
+            return path
+        self._folder.cut_metrics(stage, 0)
+        return None
+
+
+def _restored(path: Path, trainer: StageTrainer) -> tuple[int, Clock]:
+    checkpoint = files.read(path)
+    step, seconds, images = (float(str(checkpoint.about[key])) for key in ("step", "seconds", "images"))
+    trainer.restore(checkpoint, path)
+    return int(step), Clock(seconds, int(images))

@@ -1,0 +1,1 @@
+"""Figures, each drawn in one place."""

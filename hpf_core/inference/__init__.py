@@ -1,0 +1,1 @@
+"""Networks at work: parts are built, weights loaded, frames predicted and evaluated."""

@@ -1,0 +1,217 @@
+"""Evaluation of a network on a dataset's split: the one place of a run where labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.errors import DataError, nearest
+from hpf_core.evaluation.metrics import Measured, measure
+from hpf_core.inference import centring
+from hpf_core.inference.build import Parts
+from hpf_core.inference.centring import Centres
+from hpf_core.progress import Progress, no_progress
+
+NETWORK = "network"
+"""What the points before the first refiner are called, among the refiners."""
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What one refiner did.
+
+    Attributes:
+        name: the refiner's in the recipe, or `NETWORK` for the points that it was given.
+        measured: the errors after it.
+        moved_mm: mean distance by which it moved the hand model's points (of inverse kinematics, what the hand that
+            was found leaves of them unexplained); 0 for the network's own.
+    """
+
+    name: str
+    measured: Measured
+    moved_mm: float
+
+    def document(self) -> dict[str, Any]:
+        """As `summary.json` lists it, as plain JSON values."""
+        figures = self.measured.document()
+        left_out = ("joints", "frames", "subjects")
+        own = {name: value for name, value in figures.items() if name not in left_out}
+        return {"name": self.name, "moved_mm": round(self.moved_mm, 6), **own}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split's predictions and what they measured.
+
+    Attributes:
+        points: (F, J, 3) float32 mm in the crops' frames of the evaluated view.
+        to_rig: (F, 4, 4) float32, from these crops' frames to the rig's, or None where there is no rig.
+        centres: where the crops were centred, if that was found by the network.
+        joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
+        truth: (F, K, 3) float64 mm, annotated.
+        measured: the errors.
+        refined: the network's own errors and those after each refiner, in their order; empty without refiners.
+    """
+
+    points: np.ndarray
+    joints: np.ndarray
+    truth: np.ndarray
+    measured: Measured
+    to_rig: np.ndarray | None = None
+    centres: Centres | None = None
+    refined: tuple[Refined, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The measured figures; where there are refiners, `refiners` with those before and after each of them."""
+        own = self.measured.document()
+        return own | {"refiners": [each.document() for each in self.refined]} if self.refined else own
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept of it beside the measured figures."""
+        arrays = {"points": self.points, "joints": self.joints, "truth": self.truth, "to_rig": self.to_rig}
+        kept = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+        return kept | (self.centres.tensors() if self.centres is not None else {})
+
+
+def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
+    """Number of frames of a split that are evaluated.
+
+    Raises:
+        DataError: the dataset has no such split, or it is empty.
+    """
+    assert parts.real is not None
+    sizes = parts.real.splits()
+    if split not in sizes:
+        raise DataError(f"the dataset has no split '{split}'. {nearest(split, sizes)}")
+    if sizes[split] == 0:
+        raise DataError(f"the dataset's split '{split}' is empty: there is nothing to evaluate on")
+    return min(sizes[split], limit) if limit else sizes[split]
+
+
+def check(parts: Parts, split: str) -> None:
+    """Whether a split can be evaluated, before hours of training: its frames, its labels, and the hand's joints.
+
+    The labels are read and let go of; nothing of them is kept.
+
+    Raises:
+        DataError: it can't.
+    """
+    assert parts.real is not None
+    split_size(parts, split)
+    annotation = parts.real.protocol.annotation
+    if annotation not in parts.hand.annotations:
+        raise DataError(
+            f"the dataset is evaluated on the joints of '{annotation}', and the hand model has no map from its points "
+            f"to them. {nearest(annotation, parts.hand.annotations)}"
+        )
+    names, annotated = parts.hand.annotations[annotation][0], parts.real.labels(split).names
+    if tuple(names) != tuple(annotated):
+        raise DataError(
+            f"the split '{split}' is annotated with the joints {', '.join(annotated)}, but the hand model's "
+            f"'{annotation}' are {', '.join(names)}"
+        )
+
+
+def refine(parts: Parts, points: Tensor) -> list[Tensor]:
+    """The network's points (N, J, 3) mm, and what each refiner makes of them, in order."""
+    found = [points]
+    for refiner in parts.refiners:
+        found.append(refiner(found[-1]))
+    return found
+
+
+def predict(
+    parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Points (F, J, 3) float32 mm of the first `frames` frames in the crops of the evaluated view, as the network gives
+    them and after each refiner; and the maps (F, 4, 4) float32 from these crops to the rig."""
+    assert parts.real is not None
+    view = parts.real.protocol.view
+    parts.backbone.eval()
+    found: list[list[np.ndarray]] = []
+    to_rig = []
+    with torch.no_grad():
+        for first in range(0, frames, batch):
+            numbers = np.arange(first, min(first + batch, frames))
+            seen = parts.real.frames(split, numbers)
+            points = parts.backbone(seen.depth[:, view].to(device))[-1].points
+            found.append([each.float().cpu().numpy() for each in refine(parts, points)])
+            to_rig.append(seen.to_rig[:, view].numpy())
+            progress(first + len(numbers), frames, f"evaluating on {split}")
+    return joined(found), np.concatenate(to_rig)
+
+
+def joined(batches: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """One array for each refiner, of batches of them."""
+    return [np.concatenate(each) for each in zip(*batches, strict=True)]
+
+
+def refined(
+    parts: Parts, points: Sequence[np.ndarray], measured: Measured, measure_one: Callable[[np.ndarray], Measured]
+) -> tuple[Refined, ...]:
+    """What each refiner did; nothing where there is none.
+
+    Args:
+        points: (F, J, 3) mm as the network gave them, and after each refiner.
+        measured: the errors after the last of them.
+        measure_one: the errors of such points.
+    """
+    if len(points) == 1:
+        return ()
+    names = (NETWORK, *parts.refiner_names)
+    moved = [0.0, *(float(np.linalg.norm(b - a, axis=-1).mean()) for a, b in pairwise(points))]
+    every = [*map(measure_one, points[:-1]), measured]
+    return tuple(Refined(*entry) for entry in zip(names, every, moved, strict=True))
+
+
+def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
+    """(F, K, 3) float64 mm in the camera's frame: the annotation's joints, from points (F, J, 3) in crops' frames."""
+    assert parts.real is not None
+    _, matrix = parts.hand.annotations[parts.real.protocol.annotation]
+    joints = np.einsum("kj,fjc->fkc", np.asarray(matrix, dtype=np.float64), points.astype(np.float64))
+    camera = parts.real.to_camera(split)[: len(points)]
+    return joints @ camera[:, :3, :3].transpose(0, 2, 1) + camera[:, None, :3, 3]
+
+
+def evaluate(
+    parts: Parts,
+    split: str,
+    device: torch.device,
+    limit: int | None = None,
+    batch: int = 64,
+    progress: Progress = no_progress,
+) -> Evaluated:
+    """Predict a split and hold it against its labels, centred by the network itself where that is asked for."""
+    assert parts.real is not None
+    frames = split_size(parts, split, limit)
+    centres = None
+    if centring.is_asked_for(parts):
+        centres = centring.refine(parts, split, device, limit, progress=progress)
+    points, to_rig = predict(parts, split, frames, device, batch, progress)
+    labels, tips = parts.real.labels(split), parts.real.protocol.fingertips
+
+    def measured(joints: np.ndarray) -> Measured:
+        return measure(
+            joints,
+            labels.joints[:frames],
+            joint_names=labels.names,
+            fingertips=tips,
+            subject=labels.subject[:frames],
+            subject_names=labels.subject_names,
+        )
+
+    joints = to_joints(parts, split, points[-1])
+    found = measured(joints)
+    steps = refined(parts, points, found, lambda each: measured(to_joints(parts, split, each)))
+    return Evaluated(points[-1], joints, labels.joints[:frames], found, to_rig, centres, steps)
+
+
+def some_frames(frames: int, count: int) -> Iterator[int]:
+    """Numbers of `count` frames spread over a split."""
+    yield from sorted({round(k) for k in np.linspace(0, frames - 1, min(count, frames))})

@@ -1,0 +1,93 @@
+"""Samples of a recipe's synthetic dataset, to look at: only what makes them is built, no network and no real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from hpf_core.errors import InputError, PluginError
+from hpf_core.files.cache import cache_folder
+from hpf_core.frames import SyntheticSamples
+from hpf_core.grid import Grid
+from hpf_core.interfaces import Build, Config, HandModel, Kind, PluginSpec, Renderer, SyntheticDataset
+from hpf_core.progress import Progress, no_progress
+from hpf_core.random_streams import generator
+from hpf_core.recipe import Part, Resolved
+from hpf_core.recipe.models import DEFAULT_PLUGINS, DEFAULT_SYNTHETIC, GridOptions
+from hpf_core.recipe.resolved import Host
+
+_BATCH = 64
+_FIRST: tuple[Kind, ...] = ("hand", "renderer")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What makes samples.
+
+    Attributes:
+        grid: of the depth maps.
+        hand: the hand model.
+        dataset: what draws.
+    """
+
+    grid: Grid
+    hand: HandModel
+    dataset: SyntheticDataset
+
+    def draw(
+        self, count: int, seed: int, device: torch.device | str = "cpu", progress: Progress = no_progress
+    ) -> list[SyntheticSamples]:
+        """`count` samples in batches of 64 and a rest; the first ones are the same however many are asked for."""
+        batches = []
+        for first in range(0, count, _BATCH):
+            batch = self.dataset.sample(_BATCH, generator(device, seed, "samples", first))
+            batches.append(batch.take(slice(0, min(_BATCH, count - first))))
+            progress(min(first + _BATCH, count), count, "samples")
+        return batches
+
+
+def source(host: Host, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> Source:
+    """The hand and the synthetic dataset of a recipe, or the default ones.
+
+    Raises:
+        InputError: the recipe has no synthetic dataset.
+        PluginError: a plugin is missing, or isn't what its place needs.
+    """
+    if resolved is None:
+        options, seed = GridOptions(), 0
+        hand_made, renderer_made = (_default(host, kind, DEFAULT_PLUGINS[kind]) for kind in _FIRST)
+        dataset_made = _default(host, "dataset", DEFAULT_SYNTHETIC)
+    elif resolved.synthetic is None:
+        raise InputError(
+            f"the recipe has no data.synthetic to draw from; add `data: {{synthetic: {DEFAULT_SYNTHETIC}}}`"
+        )
+    else:
+        options, seed = resolved.recipe.grid, resolved.recipe.seed
+        hand_made, renderer_made, dataset_made = map(_of, (resolved.hand, resolved.renderer, resolved.synthetic))
+    grid = Grid(options.size, options.cube_mm)
+    bare = Build(grid=grid, seed=seed, cache=cache_folder())
+    hand: HandModel = _make(hand_made, bare, HandModel)
+    renderer: Renderer = _make(renderer_made, replace(bare, hand=hand), Renderer)
+    dataset: SyntheticDataset = _make(dataset_made, replace(bare, hand=hand, renderer=renderer), SyntheticDataset)
+    for module in (hand, renderer):
+        module.to(device)
+    return Source(grid, hand, dataset)
+
+
+def _make(made: tuple[PluginSpec, Config], build: Build, expected: type) -> Any:
+    spec, config = made
+    part = spec.factory(config, build)
+    if not isinstance(part, expected):
+        raise PluginError(f"{spec.kind} '{spec.name}' built a {type(part).__name__}, not a {expected.__name__}")
+    return part
+
+
+def _of(part: Part) -> tuple[PluginSpec, Config]:
+    return part.spec, part.config
+
+
+def _default(host: Host, kind: Kind, name: str) -> tuple[PluginSpec, Config]:
+    spec = host.get(kind, name).spec
+    return spec, spec.config()

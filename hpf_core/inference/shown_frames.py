@@ -1,0 +1,162 @@
+"""Some evaluated frames as all of their views saw them, with what networks said of them: what pictures show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.frames import SyntheticSamples
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.inference import unseen
+from hpf_core.inference.build import Parts
+from hpf_core.runs import checkpoint as files
+from hpf_core.runs.folder import RunFolder
+
+Found = Mapping[str, Mapping[str, Tensor]]
+"""By stage, the tensors of its evaluation (`RunFolder.predictions`)."""
+
+KEPT = 12
+"""Frames that are kept for the report; half of them are the worst."""
+
+_SYNTHETIC = 256  # Samples are drawn in order, so that a late one costs all before it.
+
+
+@dataclass(frozen=True)
+class SeenFrames:
+    """B frames; of synthetic samples, which have one view, V is 1. Everything lies in the view's crop, in mm.
+
+    Attributes:
+        numbers: (B,) int64, which frames of the split.
+        depth: (B, V, H, W) float32, the far value where nothing is hit.
+        present: (B, V) bool.
+        rendered: (B, V, H, W) float32, the last estimate's depth maps.
+        points: by stage, (B, V, J, 3) float32, the evaluated view's estimate taken into all views.
+        joints: by stage, (B, V, K, 3) float32, the annotation's joints of it.
+        truth: (B, V, K, 3) float32, the annotated joints.
+        to_first: (B, V, 4, 4) float32, from each view's crop to the evaluated view's.
+    """
+
+    numbers: Tensor
+    depth: Tensor
+    present: Tensor
+    rendered: Tensor
+    points: dict[str, Tensor]
+    joints: dict[str, Tensor]
+    truth: Tensor
+    to_first: Tensor
+
+
+def see(parts: Parts, split: str | None, found: Found, after: str, numbers: np.ndarray) -> SeenFrames:
+    """Look at some frames and what was found on them.
+
+    Args:
+        split: of the real data, or None for the unseen synthetic samples.
+        numbers: (B,) which frames.
+        found: the evaluations to show; the crops are those of `after`'s.
+        after: the stage whose estimate is rendered.
+    """
+    chosen = torch.from_numpy(np.asarray(numbers, dtype=np.int64))
+    if split is None:
+        return _synthetic(parts, found, after, chosen)
+    assert parts.real is not None
+    if "centres" in found[after]:
+        parts.real.recentre(split, found[after]["centres"].numpy())
+    frames = parts.real.frames(split, chosen.numpy())
+    view = parts.real.protocol.view
+    to_rig = frames.to_rig.double()
+    from_rig = invert_rigid(to_rig)
+    # Crops may have been centred elsewhere in another evaluation: each has its own way to the rig.
+    points = {
+        name: apply_rigid(_chain(from_rig, t["to_rig"][chosen].double()), t["points"][chosen].double()[:, None])
+        for name, t in found.items()
+    }
+    camera = invert_rigid(torch.from_numpy(parts.real.to_camera(split)[chosen.numpy()]))
+    into = _chain(_chain(from_rig, to_rig[:, view]), camera)
+    return SeenFrames(
+        numbers=chosen,
+        depth=frames.depth,
+        present=frames.present,
+        rendered=_render(parts, points[after].float()),
+        points={name: value.float() for name, value in points.items()},
+        joints={name: apply_rigid(into, t["joints"][chosen][:, None]).float() for name, t in found.items()},
+        truth=apply_rigid(into, found[after]["truth"][chosen][:, None]).float(),
+        to_first=_chain(from_rig[:, view : view + 1], to_rig).float(),
+    )
+
+
+def _synthetic(parts: Parts, found: Found, after: str, chosen: Tensor) -> SeenFrames:
+    count = int(chosen.max()) + 1
+    device = next(parts.backbone.parameters()).device
+    depth = torch.cat([batch.depth.cpu() for batch in _drawn(parts, device, count)])[chosen, None]
+    points = {name: t["points"][chosen, None].float() for name, t in found.items()}
+    return SeenFrames(
+        numbers=chosen,
+        depth=depth,
+        present=torch.ones(len(chosen), 1, dtype=torch.bool),
+        rendered=_render(parts, points[after]),
+        points=points,
+        joints={name: t["joints"][chosen, None].float() for name, t in found.items()},
+        truth=found[after]["truth"][chosen, None].float(),
+        to_first=torch.eye(4).expand(len(chosen), 1, 4, 4),
+    )
+
+
+def _drawn(parts: Parts, device: torch.device, count: int) -> list[SyntheticSamples]:
+    return list(unseen.samples(parts, device, count))
+
+
+def _chain(outer: Tensor, inner: Tensor) -> Tensor:
+    """Rigid maps (B, V, 4, 4) after maps (B, 4, 4) or (B, V, 4, 4), or the other way round."""
+    outer = outer if outer.ndim == 4 else outer[:, None]
+    inner = inner if inner.ndim == 4 else inner[:, None]
+    return outer @ inner
+
+
+def _render(parts: Parts, points: Tensor) -> Tensor:
+    """(B, V, H, W) mm of points (B, V, J, 3) mm."""
+    device = next(parts.backbone.parameters()).device
+    with torch.no_grad():
+        depth = parts.renderer.depth(points.flatten(0, 1).to(device), parts.grid).depth
+    return depth.unflatten(0, points.shape[:2]).cpu()
+
+
+def best_to_worst(errors: np.ndarray, count: int = KEPT) -> np.ndarray:
+    """Numbers of `count` frames by their errors (F,): the worst half one by one, the rest spread over all others."""
+    order = np.argsort(errors, kind="stable")
+    if len(order) <= count:
+        return order
+    worst = count // 2
+    rest = order[:-worst]
+    return np.concatenate([rest[np.linspace(0, len(rest) - 1, count - worst).round().astype(int)], order[-worst:]])
+
+
+def keep(folder: RunFolder, parts: Parts, split: str | None, before: str, after: str) -> None:
+    """Write frames from best to worst to the run's folder, for its report; the network isn't asked again.
+
+    `split` is as in `see`.
+    """
+    found = {name: files.read(folder.predictions(name)).tensors for name in dict.fromkeys((before, after))}
+    errors = (found[after]["joints"] - found[after]["truth"]).norm(dim=-1).mean(dim=1).numpy()
+    shown_of = min(len(errors), _SYNTHETIC) if split is None else len(errors)
+    seen = see(parts, split, found, after, best_to_worst(errors[:shown_of]))
+    tensors = {name: getattr(seen, name) for name in ("numbers", "depth", "present", "rendered", "truth", "to_first")}
+    for name in found:
+        role = "after" if name == after else "before"
+        tensors |= {f"points.{role}": seen.points[name], f"joints.{role}": seen.joints[name]}
+    about: dict[str, Any] = {
+        "after": after,
+        "before": before if before != after else None,
+        "split": unseen.SPLIT if split is None else split,
+        "of": shown_of,
+        "view": 0 if split is None or parts.real is None else parts.real.protocol.view,
+        "far_mm": parts.grid.far_mm,
+        "cube_mm": parts.grid.cube_mm,
+        "links": [list(link) for link in parts.hand.links],
+        "points": list(parts.hand.names),
+    }
+    files.save(folder.frames(after), {**tensors, "radii": parts.hand.radii}, about)

@@ -1,0 +1,90 @@
+"""How thick each recording's hand is: read off its depth maps with the weights that a stage starts from, once.
+
+The spheres' radii are those of one hand (paper, Sec. 3.2). Around another's they are too thin or too thick, and the
+data terms then draw the points towards the surface, or away from it. What a renderer says of surfaces and estimates
+together (`Renderer.thickness`) is compared with what it says of synthetic samples, of which the model's thickness is
+the middle, so that what the network and the renderer always get wrong cancels. No label is read.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hpf_core.errors import InputError
+from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
+from hpf_core.inference.build import Parts
+from hpf_core.objective.fit import Fit
+from hpf_core.progress import Progress, no_progress
+from hpf_core.random_streams import generator
+
+_FRAMES = 32  # in one batch; fixed, so that the same weights give the same thickness
+_SAMPLES = 512  # synthetic ones
+_MOST_FRAMES = 512  # of a split, spread evenly: enough for a median of each recording
+
+
+def find(parts: Parts, split: str, device: torch.device, progress: Progress = no_progress) -> Tensor:
+    """(S,) factors, of each recording's number in the split (`RealFrames.sequence`); 1 where nothing is known.
+
+    The network is left in evaluation mode.
+
+    Raises:
+        InputError: the recipe has no synthetic samples to compare with.
+    """
+    if parts.synthetic is None:
+        raise InputError(
+            "the renderer measures the thickness of hands against synthetic samples, but the recipe has no "
+            "data.synthetic. Give it one, or set the renderer's `radii: fixed`"
+        )
+    assert parts.real is not None
+    parts.backbone.eval()
+    usual = torch.cat([_said(parts, _as_frames(batch).to(device))[0] for batch in _samples(parts, device)]).nanmedian()
+    total = parts.real.splits()[split]
+    numbers = torch.linspace(0, total - 1, min(total, _MOST_FRAMES)).round().long().numpy()
+    said, sequence = [], []
+    for first in range(0, len(numbers), _FRAMES):
+        batch = parts.real.frames(split, numbers[first : first + _FRAMES]).to(device)
+        found, number = _said(parts, batch)
+        said.append(found)
+        sequence.append(number)
+        progress(min(first + _FRAMES, len(numbers)), len(numbers), f"measuring how thick hands are on {split}")
+    shares, of = torch.cat(said) / usual, torch.cat(sequence)
+    factors = torch.ones(int(of.max()) + 1, device=device)
+    for recording in of.unique().tolist():
+        median = shares[of == recording].nanmedian()
+        factors[recording] = torch.where(median.isfinite(), median, 1.0)
+    return factors
+
+
+@torch.no_grad()
+def _said(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
+    """(N,) what the renderer says of each view, and its recording (N,)."""
+    rows = frames.views.rows
+    points = parts.backbone(frames.depth.flatten(0, 1)[rows])[-1].points
+    fit = Fit(hand=parts.hand, renderer=parts.renderer, grid=parts.grid, frames=frames, real=Estimate(points))
+    queries, there = fit.surface_points()
+    hand = there & ~fit.forearm(False, queries, there)
+    return parts.renderer.thickness(points, queries, hand), frames.sequence[frames.views.frame]
+
+
+def _samples(parts: Parts, device: torch.device) -> list[SyntheticSamples]:
+    assert parts.synthetic is not None
+    source = generator(device, 0, "thickness")
+    return [parts.synthetic.sample(_FRAMES, source) for _ in range(_SAMPLES // _FRAMES)]
+
+
+def _as_frames(samples: SyntheticSamples) -> RealFrames:
+    """Each sample as a frame of one view."""
+    count, device = len(samples.depth), samples.depth.device
+    number = torch.arange(count, device=device)
+    return RealFrames(
+        depth=samples.depth[:, None],
+        state=samples.state[:, None],
+        present=torch.ones(count, 1, dtype=torch.bool, device=device),
+        to_rig=torch.eye(4, device=device).expand(count, 1, 4, 4),
+        views=ViewIndex.of(torch.ones(count, 1, dtype=torch.bool).numpy()),
+        sequence=torch.zeros_like(number),
+        time=number.double(),
+        index=number,
+        cube_mm=samples.cube_mm,
+    )

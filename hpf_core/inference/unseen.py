@@ -1,0 +1,78 @@
+"""Synthetic samples that no stage trains on, and a network's error on them: it needs no capture and no label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from hpf_core.evaluation.metrics import Measured, measure
+from hpf_core.frames import SyntheticSamples
+from hpf_core.inference.build import Parts
+from hpf_core.inference.evaluate import Evaluated, joined, refine, refined
+from hpf_core.progress import Progress, no_progress
+from hpf_core.random_streams import generator
+
+SPLIT = "unseen"
+CENTRE = "jittered"
+"""Where crops of synthetic samples are centred: around the true palm, as the dataset's options say."""
+
+SAMPLES = 2000
+"""How many are measured where a recipe doesn't say."""
+
+_SEED = 0  # the same samples in every run, whatever its seed: what runs reached can be compared
+_BATCH = 64
+
+
+def samples(parts: Parts, device: torch.device, count: int) -> Iterator[SyntheticSamples]:
+    """The first `count` unseen samples in batches: the same ones however many are asked for."""
+    assert parts.synthetic is not None, "the recipe was checked: it has a synthetic dataset"
+    for first in range(0, count, _BATCH):
+        batch = parts.synthetic.sample(_BATCH, generator(device, _SEED, "unseen samples", first))
+        yield batch.take(slice(0, min(_BATCH, count - first)))
+
+
+def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress: Progress = no_progress) -> Evaluated:
+    """Predict unseen samples and hold them against what made them; joints are in the crops' frames.
+
+    The network is left as it was, in training or in evaluation.
+    """
+    assert parts.synthetic is not None
+    training = parts.backbone.training
+    parts.backbone.eval()
+    batches: list[list[np.ndarray]] = []
+    truth = []
+    with torch.no_grad():
+        for batch in samples(parts, device, count):
+            found = parts.backbone(batch.depth)[-1].points
+            batches.append([each.float().cpu().numpy() for each in refine(parts, found)])
+            truth.append(batch.points.float().cpu().numpy())
+            progress(sum(map(len, truth)), count, "evaluating on unseen synthetic samples")
+    parts.backbone.train(training)
+    names, matrix = _scored(parts)
+    points, actual = joined(batches), np.concatenate(truth).astype(np.float64)
+    tips = [k for k, row in enumerate(matrix) if row.argmax() in parts.hand.fingertips and row.max() > 0.5]
+    true_joints = np.einsum("kj,fjc->fkc", matrix, actual)
+
+    def measured(joints: np.ndarray) -> Measured:
+        return measure(joints, true_joints, joint_names=names, fingertips=tips)
+
+    def joints_of(each: np.ndarray) -> np.ndarray:
+        return np.einsum("kj,fjc->fkc", matrix, each.astype(np.float64))
+
+    joints = joints_of(points[-1])
+    errors = measured(joints)
+    steps = refined(parts, points, errors, lambda each: measured(joints_of(each)))
+    return Evaluated(points[-1], joints, true_joints, errors, refined=steps)
+
+
+def _scored(parts: Parts) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the scored joints and the float64 matrix that makes them of points: of the dataset's annotation where it
+    names one, else all points."""
+    assert parts.synthetic is not None
+    named = parts.synthetic.annotation
+    if named is None or named not in parts.hand.annotations:
+        return tuple(parts.hand.names), np.eye(len(parts.hand.names))
+    names, matrix = parts.hand.annotations[named]
+    return tuple(names), np.asarray(matrix, dtype=np.float64)

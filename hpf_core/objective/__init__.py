@@ -1,0 +1,1 @@
+"""What a training step minimises: what depth maps say, estimates compared with them, the weighted sum of terms."""

@@ -1,0 +1,304 @@
+"""A run's folder: what lies where, and how it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+import hpf_core
+from hpf_core.files.cache import write_atomic
+from hpf_core.errors import InputError, RunError
+from hpf_core.recipe import Resolved
+from hpf_core.recipe.pins import used_plugins
+
+INIT = "init"
+"""What the weights before the first stage are called, among the stages."""
+
+
+class RunFolder:
+    """Paths in a run's folder, and atomic writes to them.
+
+    recipe.yaml (resolved, can be run again), run.json (versions, machine, command-line changes), metrics.jsonl,
+    checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (where a stage's crops are centred, if its
+    network says it), evaluation/STAGE.json, frames/STAGE.safetensors (some evaluated frames from all views), figures/,
+    weights.safetensors, summary.json, left_out.json (evaluated frames that are unusable), report.html.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.recipe = root / "recipe.yaml"
+        self.about = root / "run.json"
+        self.metrics = root / "metrics.jsonl"
+        self.figures = root / "figures"
+        self.weights = root / "weights.safetensors"
+        self.summary = root / "summary.json"
+        self.left_out = root / "left_out.json"
+        self.report = root / "report.html"
+
+    def stage_weights(self, stage: str) -> Path:
+        """Weights at the end of a stage; the stage is done when this file stands."""
+        return self.root / "stages" / f"{stage}.safetensors"
+
+    def initial_weights(self) -> Path:
+        """Weights before the first stage."""
+        return self.stage_weights(INIT)
+
+    def centres(self, stage: str) -> Path:
+        """Where the crops that a stage draws are centred, as the weights that it starts from have it."""
+        return self.root / "centres" / f"{stage}.safetensors"
+
+    def evaluation(self, stage: str) -> Path:
+        """Result of the evaluation after a stage."""
+        return self.root / "evaluation" / f"{stage}.json"
+
+    def predictions(self, stage: str) -> Path:
+        """Joints that were predicted after a stage."""
+        return self.root / "evaluation" / f"{stage}.safetensors"
+
+    def frames(self, stage: str) -> Path:
+        """Some of the frames that were evaluated after a stage, from all views: what the report shows."""
+        return self.root / "frames" / f"{stage}.safetensors"
+
+    def checkpoints(self, stage: str) -> list[Path]:
+        """A stage's checkpoints, oldest first."""
+        # Digits alone: a kill can leave the half of a file that was being written, under a name of its own.
+        return sorted((self.root / "checkpoints" / stage).glob("[0-9]*.safetensors"))
+
+    def clear_checkpoints(self, stage: str) -> None:
+        """Delete a finished stage's checkpoints."""
+        shutil.rmtree(self.root / "checkpoints" / stage, ignore_errors=True)
+
+    def checkpoint(self, stage: str, step: int) -> Path:
+        """The checkpoint after `step` steps of a stage."""
+        return self.root / "checkpoints" / stage / f"{step:08d}.safetensors"
+
+    def check(self, resolved: Resolved, resume: bool) -> None:
+        """Whether a run of this recipe can begin or resume here; nothing is written.
+
+        Raises:
+            InputError: the folder isn't empty and `resume` is off, can't be read, or holds no run of this recipe.
+        """
+        try:
+            if resume:
+                self._check_resumed(resolved)
+            elif self.root.exists() and not self.root.is_dir():
+                raise InputError(f"{self.root} is a file; --out needs a folder")
+            elif self.root.exists() and any(self.root.iterdir()):
+                hint = "add --resume to continue the run in it, or " if self.recipe.is_file() else ""
+                raise InputError(f"{self.root} isn't empty: {hint}give another --out")
+        except OSError as error:
+            raise InputError(f"Can't use the folder {self.root}: {error.strerror or error}.") from error
+
+    def _check_resumed(self, resolved: Resolved) -> None:
+        if not self.recipe.is_file():
+            raise InputError(f"{self.root} holds no run to resume (no recipe.yaml in it)")
+        begun, asked = _comparable(self.recipe), _plain(resolved.to_yaml())
+        different = sorted(k for k in begun.keys() | asked.keys() if begun.get(k) != asked.get(k))
+        if different:
+            raise InputError(
+                f"{self.root} holds a run of another recipe than the one that is to be resumed; they differ in "
+                f"{', '.join(different)}. To go on with that run: hpf run {self.recipe} --out {self.root} --resume; "
+                "for a new one, give another --out"
+            )
+
+    def check_shared(self, rank: int) -> None:
+        """Raises InputError where a process doesn't see the folder that rank 0 has begun."""
+        if not self.recipe.is_file():
+            raise InputError(
+                f"rank {rank} doesn't see the run's folder {self.root.absolute()} that rank 0 made: give an --out that "
+                "all machines share"
+            )
+
+    def begin(self, resolved: Resolved) -> None:
+        """Make the folder and write down what is run in it; `check` comes first. Where it resumes, nothing changes.
+
+        Raises:
+            InputError: it can't be written.
+        """
+        text = resolved.to_yaml()
+        try:
+            if not self.recipe.is_file():
+                write_atomic(self.recipe, lambda p: _write(p, text))
+            if not self.about.is_file():
+                self.write_json(self.about, _about(resolved))
+        except RunError as error:
+            raise InputError(str(error)) from error
+
+    def forget(self) -> None:
+        """Undo `begin`, where it turned out that nothing can be run: what else is in the folder stays."""
+        for path in (self.recipe, self.about):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.root.rmdir()
+
+    def changes(self) -> list[str]:
+        """What the command line that began the run changed in its recipe, in words."""
+        return [str(change) for change in self._read_json(self.about).get("changes", [])]
+
+    def ended(self) -> dict[str, Any] | None:
+        """The summary of a run that is done, else None."""
+        return self._read_json(self.summary) or None
+
+    def evaluated(self, stage: str) -> dict[str, Any] | None:
+        """What was measured after a stage, else None; without its predictions, it has to be measured again."""
+        return (self._read_json(self.evaluation(stage)) or None) if self.predictions(stage).is_file() else None
+
+    @staticmethod
+    def _read_json(path: Path) -> dict[str, Any]:
+        """A document; empty where it is missing or damaged."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
+        """One JSON document, whole or not at all."""
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        write_atomic(path, lambda p: _write(p, text))
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """One line more in metrics.jsonl."""
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise RunError(f"Can't write {self.metrics}: {error.strerror or error}.") from error
+
+    def cut_metrics(self, stage: str, step: int) -> None:
+        """Forget what was logged after a checkpoint that the run resumes from, and a line that a kill cut off."""
+        lines = self._metric_lines()
+        order = list(dict.fromkeys(row["stage"] for _, row in lines))
+        later = set(order[order.index(stage) + 1 :]) if stage in order else set()
+        kept = [
+            f"{line}\n"
+            for line, row in lines
+            if row["stage"] not in later and (row["stage"] != stage or row["step"] <= step)
+        ]
+        if "".join(kept) != self._metrics_text():
+            write_atomic(self.metrics, lambda p: _write(p, "".join(kept)))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All rows; a line that a kill cut off is left out."""
+        return [row for _, row in self._metric_lines()]
+
+    def _metric_lines(self) -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        for line in self._metrics_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and {"stage", "step"} <= row.keys():
+                found.append((line, row))
+        return found
+
+    def _metrics_text(self) -> str:
+        try:
+            return self.metrics.read_text(encoding="utf-8", errors="replace") if self.metrics.is_file() else ""
+        except OSError as error:
+            raise RunError(f"Can't read {self.metrics}: {error.strerror or error}.") from error
+
+
+def check_stages(resolved: Resolved) -> None:
+    """Raises InputError where a stage's name is taken."""
+    for plan in resolved.stages:
+        if plan.name.lower() == INIT:
+            raise InputError(
+                f"a stage can't be called '{plan.name}': the run keeps the weights before the first stage under that "
+                "name. Give it another one"
+            )
+
+
+def next_folder(name: str, root: Path = Path("runs")) -> Path:
+    """Make the folder of a new run where no --out is given: runs/NAME-1, runs/NAME-2, ...
+
+    Made at once, so that runs that start at the same moment get one each.
+
+    Raises:
+        InputError: it can't be made.
+    """
+    number = 1 + max((n for n, _ in _numbered(name, root)), default=0)
+    while True:
+        folder = root / f"{name}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise InputError(
+                f"Can't make the folder {folder}: {error.strerror or error}. Give one with --out."
+            ) from error
+        else:
+            return folder
+
+
+def last_folder(name: str, root: Path = Path("runs")) -> Path:
+    """The newest run of a recipe, to resume without --out.
+
+    Raises:
+        InputError: there is none.
+    """
+    runs = [(number, path) for number, path in _numbered(name, root) if RunFolder(path).recipe.is_file()]
+    if not runs:
+        raise InputError(f"there is no run of '{name}' in {root}/ to resume; give its folder with --out")
+    return max(runs)[1]
+
+
+def _numbered(name: str, root: Path) -> list[tuple[int, Path]]:
+    """The folders NAME-1, NAME-2, ... with their numbers. Not by glob: a name may hold its special characters."""
+    try:
+        paths = list(root.iterdir())
+    except OSError:
+        return []
+    numbers = [(path, re.fullmatch(r"-([0-9]{1,9})", path.name.removeprefix(name))) for path in paths]
+    return [(int(match[1]), path) for path, match in numbers if match and path.name.startswith(name)]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _comparable(path: Path) -> dict[str, Any]:
+    """A saved recipe without what may change when a run resumes.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return _plain(path.read_text(encoding="utf-8"))
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}): the run can't be resumed") from error
+
+
+def _plain(yaml_text: str) -> dict[str, Any]:
+    """Without how often to log, the machine, who watches, and the versions of packages."""
+    document = YAML(typ="safe").load(yaml_text)
+    if not isinstance(document, dict):
+        raise ValueError("it isn't a recipe")
+    return {k: v for k, v in document.items() if k not in ("log", "runtime", "observers", "versions")}
+
+
+def _about(resolved: Resolved) -> dict[str, Any]:
+    return {
+        "hpf": hpf_core.__version__,
+        "seed": resolved.recipe.seed,
+        "changes": list(resolved.changes),
+        "plugins": used_plugins(resolved),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("torch", "numpy", "pluggy", "pydantic", "safetensors")},
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "threads": torch.get_num_threads()},
+        "command": sys.argv[1:],
+    }

@@ -1,0 +1,1 @@
+"""Simulated people, motion, sensors and rigs: they write captures and draw synthetic samples."""

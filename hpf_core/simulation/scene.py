@@ -1,0 +1,70 @@
+"""What a rig's cameras see and what their sensors make of it: a person in a room."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpf_core.data.cameras import Camera, Rig
+from hpf_core.data.layouts import nyu
+from hpf_core.geometry.rigid import apply_rigid, invert_rigid
+from hpf_core.simulation import rasteriser
+from hpf_core.simulation.sensor import Sensor
+
+_ROOM_MM = 1050.0  # from the middle of the hand's place to the wall
+_AROUND_PX = 24  # around the hand: where the sensor's blobs fall
+
+
+class Scene:
+    """A rig of cameras with one sensor model around a place, and the room behind it."""
+
+    def __init__(self, rig: Rig, distance_mm: float, sensor: Sensor) -> None:
+        self.camera, self.sensor = rig.camera, sensor
+        self.from_rig = invert_rigid(torch.from_numpy(rig.to_rig)).float()
+        self._rooms = [_room(rig.camera, pose, distance_mm) for pose in torch.from_numpy(rig.to_rig)]
+
+    def image(
+        self, vertices: Tensor, faces: Tensor, around: Tensor, view: int, generator: torch.Generator
+    ) -> np.ndarray:
+        """(H, W) uint16 mm as the sensor of a view returns it, 2001 where nothing returns.
+
+        Args:
+            vertices: (V, 3) mm in the rig's frame, of all that moves.
+            faces: (F, 3), wound outwards.
+            around: (K, 3) mm in the rig's frame, points of the hand: the sensor's blobs fall on and about them.
+            view: which camera, from 0.
+            generator: on the host.
+        """
+        pose = self.from_rig[view]
+        depth = rasteriser.perspective(apply_rigid(pose, vertices), faces, self.camera)
+        depth = torch.minimum(depth, self._rooms[view])
+        depth[depth >= nyu.NO_RETURN_FROM] = torch.inf  # out of the sensor's range
+        window = self._window(apply_rigid(pose, around))
+        seen = self.sensor.measure(depth[None], self.camera.fx, generator, window)[0].round()
+        lost = (seen <= 0) | (seen >= nyu.NO_RETURN)
+        return seen.masked_fill(lost, nyu.NO_RETURN).to(torch.int32).numpy().astype(np.uint16)
+
+    def _window(self, points: Tensor) -> tuple[slice, slice]:
+        """Rows and columns around the hand, within the image; the whole image where no point is before the camera."""
+        camera = self.camera
+        seen = camera.project(points[points[:, 2] > 1].double().numpy())
+        if not len(seen):
+            return slice(0, camera.height), slice(0, camera.width)
+        low, high = seen[:, :2].min(axis=0) - _AROUND_PX, seen[:, :2].max(axis=0) + _AROUND_PX
+        ends = []
+        for first, last, size in zip(low, high, (camera.width, camera.height), strict=True):
+            start = int(np.clip(first, 0, size - 1))
+            ends.append(slice(start, max(start + 1, int(np.clip(last, 0, size)))))
+        return ends[1], ends[0]
+
+
+def _room(camera: Camera, to_rig: Tensor, distance_mm: float) -> Tensor:
+    """Depth (H, W) mm of a rounded room around the hand, the inside of a sphere: all cameras see it within range."""
+    u = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
+    v = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
+    middle = torch.tensor([0.0, 0.0, distance_mm], dtype=torch.float64)
+    x, y, z = (to_rig[:3, :3].T @ (middle - to_rig[:3, 3])).tolist()  # in the camera's frame
+    a, b = u.square() + v[:, None].square() + 1, u * x + v[:, None] * y + z
+    c = x * x + y * y + z * z - _ROOM_MM**2
+    return ((b + (b.square() - a * c).clamp(min=0).sqrt()) / a).float()

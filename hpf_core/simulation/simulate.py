@@ -1,0 +1,194 @@
+"""Simulate a multi-view capture and write it in NYU's raw layout: rig, people, motion, sensor, annotation.
+
+Deterministic by seed: every image draws from a generator of its own, keyed by (seed, split, frame, view), so neither
+the number of threads, nor the order of work, nor an interruption changes a byte. `capture.json` beside the splits says
+that the data are simulated, who is seen when, and how all of it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hpf_core.data.layouts import nyu
+from hpf_core.data.sidecar import Segment, Sidecar
+from hpf_core.errors import InputError
+from hpf_core.files.worker_pools import threaded
+from hpf_core.geometry.rigid import apply_rigid
+from hpf_core.interfaces import Config, HandModel, Mesh
+from hpf_core.progress import Progress, no_progress
+from hpf_core.simulation import rigs
+from hpf_core.simulation.motion import random_motion
+from hpf_core.simulation.people import NEW, SECOND, SUBJECT_NAMES, TRAINING, Actor, cast
+from hpf_core.simulation.scene import Scene
+from hpf_core.simulation.sensor import Sensor
+from hpf_core.simulation.unfinished import Unfinished
+
+VERSION = 2
+"""Of what `simulate` makes; raise it when the same options give another capture."""
+
+RATE_HZ = 10.0
+BYTES_PER_IMAGE = 175_000
+"""Of a simulated image on disk, at most (measured: 160 to 171 thousand)."""
+
+_CHUNK = 32  # moments whose meshes are in memory at once
+_CAST = {"train": (TRAINING, SECOND), "validation": (SECOND, TRAINING), "test": (TRAINING, NEW)}
+"""Who is seen in the first and in the second half of each split, as NYU's test split has two people."""
+
+
+class CaptureConfig(Config):
+    """What a simulated capture holds.
+
+    With the defaults, 95 % of the hands turn their palm by less than 33 degrees away from the first camera and by less
+    than 57 from the others, rolled by less than 29: synthetic samples up to 70 and 45 degrees cover all of them.
+    """
+
+    train: int = Field(400, ge=1, le=9_999_999, description="Frames in the train split.")
+    validation: int = Field(100, ge=1, le=9_999_999, description="Frames in the validation split.")
+    test: int = Field(100, ge=1, le=9_999_999, description="Frames in the test split.")
+    views: int = Field(3, ge=1, le=9, description="Calibrated cameras; the first stands in the middle.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Everything in the capture follows from it.")
+    distance_mm: float = Field(850.0, ge=500, le=2000, description="Distance of the hand from each camera, mm.")
+    spread_deg: float = Field(
+        30.0, ge=0, le=60, description="Angle of the outermost cameras from the middle one, degrees."
+    )
+    cone_deg: float = Field(
+        35.0, ge=0, le=180, description="How far the palm turns away from the first camera at most, degrees."
+    )
+    roll_deg: float = Field(30.0, ge=0, le=180, description="How far the hand is turned in the image at most, degrees.")
+    frames_per_pose: int = Field(3, ge=1, description="Frames from one key pose to the next.")
+    reach_mm: float = Field(50.0, ge=0, le=200, description="How far the hand wanders from its place, mm.")
+    sensor: Sensor = Field(Sensor(), description="The depth sensor's errors.")
+
+
+def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
+    """Who is seen when, for each split."""
+    plan, sequence = {}, 0
+    for split, (one, other) in _CAST.items():
+        frames = getattr(config, split)
+        half = (frames + 1) // 2
+        parts = [Segment(0, half, sequence, one), Segment(half, frames - half, sequence + 1, other)]
+        plan[split] = tuple(part for part in parts if part.frames)
+        sequence += 2
+    return plan
+
+
+def sidecar_of(hand: HandModel, config: CaptureConfig) -> Sidecar:
+    """What `capture.json` of such a capture says; equal for two captures only where every byte is."""
+    return Sidecar(
+        simulated=True,
+        rate_hz=RATE_HZ,
+        subject_names=SUBJECT_NAMES,
+        segments=segments_of(config),
+        made={"version": VERSION, "hand": hand.fingerprint(), "config": config.model_dump(mode="json")},
+    )
+
+
+def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress = no_progress) -> bool:
+    """Make a capture in `folder`, which must not exist or be empty. It appears there complete or not at all.
+
+    What is unfinished lies in the hidden folder `.NAME-partial` beside it. After an interruption, a call with the same
+    options goes on from there, and what comes out is the same to the byte.
+
+    Returns:
+        Whether there was something to do: False where `folder` holds this very capture already.
+
+    Raises:
+        InputError: the folder holds something else, can't be written, or the disk is too small; an unfinished capture
+            of other options is in the way; or the hand model has no annotation `nyu36`. Nothing was changed.
+        RunError: the disk filled up on the way. What was made is kept for going on.
+    """
+    if "nyu36" not in hand.annotations:
+        raise InputError(
+            f"A capture in NYU's layout needs a hand model with the annotation 'nyu36'; this one has "
+            f"{', '.join(sorted(hand.annotations)) or 'none'}."
+        )
+    with Unfinished(folder, sidecar_of(hand, config), progress) as place:
+        if place.finished:
+            return False
+        studio = _Studio(place.path, hand, config)
+        place.need_room(studio.missing() * BYTES_PER_IMAGE)
+        studio.shoot(progress)
+        place.finish()
+    return True
+
+
+class _Studio:
+    """Makes what is missing of a capture in `folder`."""
+
+    def __init__(self, folder: Path, hand: HandModel, config: CaptureConfig) -> None:
+        self._folder, self._hand, self._config = folder, hand, config
+        self._rig = rigs.arc(config.views, config.distance_mm, config.spread_deg)
+        self._plan = segments_of(config)
+        self._frames = sum(part.frames for parts in self._plan.values() for part in parts)
+
+    def missing(self) -> int:
+        """How many images there aren't."""
+        folders = [self._folder / split for split in self._plan]
+        there = sum(len(nyu.images(folder)) for folder in folders if folder.is_dir())
+        return self._frames * self._config.views - there
+
+    def _missing(self, split: Path, frame: int) -> list[int]:
+        """The views of which a frame's image isn't there to its end."""
+        paths = (nyu.image_path(split, view, frame) for view in range(self._config.views))
+        return [view for view, path in enumerate(paths) if not nyu.is_whole(path)]
+
+    def shoot(self, progress: Progress) -> None:
+        """Make every image that is missing, and the annotation of each split."""
+        people = cast(self._hand, generator_of(self._config.seed, 1))
+        scene = Scene(self._rig, self._config.distance_mm, self._config.sensor)
+        matrix = torch.as_tensor(self._hand.annotations["nyu36"][1])
+        done = 0
+        for number, (name, parts) in enumerate(self._plan.items()):
+            split, joints = self._folder / name, []
+            split.mkdir(exist_ok=True)
+            for part in parts:
+                for first, points, surface in self._performed(people[part.subject], part):
+                    joints.append(matrix.to(points) @ points)
+
+                    def image(
+                        k: int,
+                        split: Path = split,
+                        number: int = number,
+                        first: int = first,
+                        points: Tensor = points,
+                        surface: Mesh = surface,
+                    ) -> None:
+                        for view in self._missing(split, first + k):
+                            generator = generator_of(self._config.seed, 3, number, first + k, view)
+                            depth = scene.image(surface.vertices[k], surface.faces, points[k], view, generator)
+                            nyu.write_depth(nyu.image_path(split, view, first + k), depth)
+
+                    for _ in threaded(image, range(len(points))):
+                        done += 1
+                        progress(done, self._frames, "simulating the capture")
+            in_rig = torch.cat(joints).double()
+            xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(self._rig.from_rig)])
+            nyu.write_annotation(split, nyu.Annotation(xyz, nyu.JOINTS))
+
+    def _performed(self, actor: Actor, part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
+        """The recording in chunks: the first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""
+        config = self._config
+        motion = random_motion(
+            self._hand,
+            part.frames,
+            generator_of(config.seed, 2, part.sequence),
+            frames_per_pose=config.frames_per_pose,
+            cone_deg=config.cone_deg,
+            roll_deg=config.roll_deg,
+            target_mm=torch.tensor([0.0, 0.0, config.distance_mm]),
+            reach_mm=config.reach_mm,
+        )
+        for first in range(0, part.frames, _CHUNK):
+            yield part.first + first, *actor.perform(motion.moments(first, first + _CHUNK))
+
+
+def generator_of(*key: int) -> torch.Generator:
+    """A generator on the host, of its own for each key."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & (2**63 - 1))

@@ -1,0 +1,155 @@
+"""A capture that is being made: in a hidden folder beside its place, until it is whole, so that making it can go on."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hpf_core.data.sidecar import SIDECAR, Sidecar, read_sidecar
+from hpf_core.errors import HPFError, InputError, RunError
+from hpf_core.files.disk_space import need_room
+from hpf_core.files.turns import Turn
+from hpf_core.progress import Progress, no_progress
+
+_LOCK = ".lock"
+
+
+class Unfinished:
+    """While in use, `path` holds what there is of the capture, and no other process works on it.
+
+    Attributes:
+        finished: whether the capture is in its place already; then `path` is that place.
+        path: the hidden folder, `.NAME-partial`, with the capture's `capture.json`.
+    """
+
+    def __init__(self, folder: Path, sidecar: Sidecar, progress: Progress = no_progress) -> None:
+        self._folder, self._sidecar = folder.absolute(), sidecar
+        self.path = partial_folder(folder)
+        self._turn = Turn(self.path / _LOCK, "the same capture", progress)
+        self.finished = False
+
+    def __enter__(self) -> Unfinished:
+        """Open or make the folder.
+
+        Raises:
+            InputError: something else is in the way, or nothing can be written here.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            self._turn.end()
+            raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
+        except BaseException:
+            self._turn.end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turn.end()
+        if isinstance(error, OSError):
+            raise RunError(
+                f"Can't write the capture to {self._folder}: {error.strerror or error}. {how_to_go_on(self._folder)}"
+            ) from error
+
+    def need_room(self, count: int) -> None:
+        """Make sure that the disk has so many bytes left.
+
+        Raises:
+            InputError: it hasn't. A folder without images doesn't stay behind.
+        """
+        begun = any(self.path.glob("*/*.png"))
+        otherwise = how_to_go_on(self._folder) if begun else "Ask for fewer frames or views, or choose another disk."
+        try:
+            need_room(self._folder.parent, count, "The capture", otherwise)
+        except InputError:
+            if not begun:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def finish(self) -> None:
+        """Move the whole capture to its place. Nothing but the capture is in it."""
+        for left in (*self.path.glob("*/.*"), self.path / _LOCK):
+            left.unlink(missing_ok=True)
+        if self._folder.exists():
+            self._folder.rmdir()
+        self.path.replace(self._folder)
+
+    def _open(self) -> None:
+        if not self._is_there():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._turn.take()
+            if not self._is_there():
+                self._claim()
+                return
+        self._turn.end()
+        self.path = self._folder
+
+    def _is_there(self) -> bool:
+        """Whether the capture is finished. Refuses what else may be in its place."""
+        if not self._folder.exists() or not any(self._folder.iterdir()):
+            return False
+        there = _made_of(self._folder)
+        if there != self._sidecar.made:
+            other = ""
+            if (self._folder / SIDECAR).is_file():
+                other = f" It holds a simulated capture of other options{_difference(there, self._sidecar.made)}."
+            raise InputError(f"{self._folder} isn't empty.{other} Choose a new folder for the capture.")
+        self.finished = True
+        return True
+
+    def _claim(self) -> None:
+        """Say whose the hidden folder is, or see that it is this capture's."""
+        if not any(entry.name != _LOCK for entry in self.path.iterdir()):
+            self._sidecar.save(self.path)
+            return
+        there = _made_of(self.path)
+        if there != self._sidecar.made:
+            raise InputError(
+                f"{self.path} holds an unfinished capture of other options{_difference(there, self._sidecar.made)}. "
+                f"Go on with those, or remove it with: {_removal(self.path)}"
+            )
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a capture lies until it is whole."""
+    whole = folder.absolute()
+    return whole.with_name(f".{whole.name}-partial")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """Where the unfinished capture lies that was meant for `folder`, for people."""
+    partial = partial_folder(folder)
+    return (
+        f"What is made so far is kept in {partial}: run the same again to go on, or remove it with: {_removal(partial)}"
+    )
+
+
+def _removal(folder: Path) -> str:
+    return shlex.join(["rm", "-r", str(folder)])
+
+
+def _made_of(folder: Path) -> dict[str, Any] | None:
+    """What the capture in a folder was made of; None where nothing says it."""
+    try:
+        sidecar = read_sidecar(folder)
+    except HPFError:
+        return None
+    return None if sidecar is None else sidecar.made
+
+
+def _difference(there: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
+    """` (seed 0, not 1)`: in what two captures differ."""
+    if there is None:
+        return ""
+    if there.get("version") != wanted["version"]:
+        return " (of another version of HPF)"
+    if there.get("hand") != wanted["hand"]:
+        return " (of another hand model)"
+    before = there.get("config", {})
+    found = [f"{k} {before.get(k)}, not {v}" for k, v in wanted["config"].items() if before.get(k) != v]
+    return f" ({'; '.join(found)})" if found else ""
