@@ -1,55 +1,304 @@
-"""Pinhole cameras, and rigs of several whose poses are known."""
+"""Cameras of depth sensors, and rigs of several cameras.
+
+Pixel centres are whole numbers: the ray of the pixel in column i and row j is the ray of u = i, v = j, as in OpenCV and
+in NYU's annotation (`docs/geometry.md`, "Cameras"). Camera frames have x to the right, y down and z away; millimetres.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
+
+from hpf_core.errors import InputError
+
+DISTORTION_LENGTHS = (0, 4, 5, 8)
+"""How many distortion coefficients OpenCV's model may have; none means an ideal pinhole."""
+
+Side = Literal["right", "left", "both"]
+"""Which hand a rig records."""
+
+_ROUNDS = 50  # Newton's method needs 3 to 6 rounds inside of the range in which the model is one-to-one
+_CONVERGED = 1e-12  # of coordinates on the plane z = 1: far below a thousandth of a pixel
+_SQUARE_TOLERANCE = 1e-3  # by how much rows of a rotation may differ from orthonormal ones
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole without distortion: u = x * fx / z + cx, v = y * fy / z + cy.
+    """A depth camera: a pinhole with the lens distortion of OpenCV.
 
-    The ray of pixel index (i, j) is that of u = i, v = j: whole numbers are pixel centres here, as in NYU's annotation
-    (`docs/geometry.md`, "Cameras").
+    Without distortion, u = x * fx / z + cx and v = y * fy / z + cy.
 
     Attributes:
-        width, height: pixels.
+        width, height: size of the images, pixels.
         fx, fy: focal lengths, pixels.
-        cx, cy: principal point, pixels.
+        cx, cy: principal point, pixels; whole numbers are pixel centres.
+        distortion: k1, k2, p1, p2, then k3, then k4, k5, k6: 4, 5 or 8 numbers in the order of OpenCV, or none.
+
+    Raises:
+        InputError: a value that no camera can have.
+
+    Source: the distortion model is that of OpenCV's "Camera Calibration and 3D Reconstruction" (radial rational and
+    tangential, after Brown 1966).
     """
 
     width: int
     height: int
+    _: KW_ONLY
     fx: float
     fy: float
     cx: float
     cy: float
+    distortion: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "distortion", tuple(float(number) for number in self.distortion))
+        if self.width < 1 or self.height < 1:
+            raise InputError(f"A camera's size is {self.width} x {self.height}, but both must be 1 or more pixels.")
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if not all(math.isfinite(number) for number in numbers):
+            raise InputError(f"A camera has the parameters {list(numbers)}, but all of them must be finite numbers.")
+        if self.fx <= 0 or self.fy <= 0:
+            raise InputError(f"A camera has the focal lengths {self.fx:g}, {self.fy:g}, but both must be above 0.")
+        if len(self.distortion) not in DISTORTION_LENGTHS:
+            raise InputError(
+                f"A camera has {len(self.distortion)} distortion coefficients, but OpenCV's model has 4 (k1, k2, p1, "
+                "p2), 5 (and k3) or 8 (and k4, k5, k6)."
+            )
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether any distortion coefficient differs from 0."""
+        return any(self.distortion)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """(..., 3) mm in the camera's frame to (..., 3): u, v in pixels and the depth z in mm."""
+        """(..., 3) mm in the camera's frame to (..., 3) float64: u, v in pixels (distorted) and the depth z in mm."""
         x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
-        return np.stack([x * self.fx / z + self.cx, y * self.fy / z + self.cy, z], axis=-1)
+        if not self.is_distorted:
+            return np.stack([x * self.fx / z + self.cx, y * self.fy / z + self.cy, z], axis=-1)
+        a, b = self.distort(x / z, y / z)
+        return np.stack([a * self.fx + self.cx, b * self.fy + self.cy, z], axis=-1)
+
+    def unproject(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., 3) u, v in pixels (distorted) and depth z in mm to (..., 3) float64 mm in the camera's frame.
+
+        NaN where the distortion model has no inverse.
+        """
+        u, v, z = np.moveaxis(np.asarray(pixels, dtype=np.float64), -1, 0)
+        x, y = (u - self.cx) / self.fx, (v - self.cy) / self.fy
+        if self.is_distorted:
+            x, y = self.undistort(x, y)
+        return np.stack([x * z, y * z, z], axis=-1)
+
+    def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates on the plane z = 1 of an ideal pinhole to those that the lens makes of them."""
+        return _distorted(self.distortion, np.asarray(x, np.float64), np.asarray(y, np.float64))
+
+    def undistort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The inverse of `distort`; NaN where the model has no inverse."""
+        return _undistorted(self.distortion, np.asarray(x, np.float64), np.asarray(y, np.float64))
+
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """x / z and y / z (H, W) float64 of every pixel, undistorted and read-only; NaN where there is no inverse.
+
+        They are computed once for each camera.
+        """
+        return _rays(self)
+
+    def mirrored(self) -> Camera:
+        """The camera of the mirrored image, whose column i is this image's column width - 1 - i.
+
+        A point (x, y, z) of this camera is the point (-x, y, z) of the mirrored one. Mirroring twice gives the same
+        camera to the last digit where cx has at most 15 decimal digits.
+        """
+        middle = float(Decimal(self.width - 1) - Decimal(repr(float(self.cx))))
+        k = list(self.distortion)
+        if k:
+            k[3] = -k[3]
+        return replace(self, cx=middle, distortion=tuple(k))
 
 
-PRIMESENSE = Camera(width=640, height=480, fx=588.03, fy=587.07, cx=320.0, cy=240.0)
+PRIMESENSE = Camera(640, 480, fx=588.03, fy=587.07, cx=320.0, cy=240.0)
 """The intrinsics of NYU's annotation (Tompson et al. 2014, evaluation code of the dataset)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rig:
-    """Calibrated cameras.
+    """The cameras of a capture and all that its images don't say.
 
     Attributes:
-        camera: the pinhole that all of them share.
-        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, which is the first camera's. mm.
+        cameras: one for each view. The first one's frame is the rig's frame, and it is the view that is evaluated.
+        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm; None where it isn't known yet.
+        names: the cameras' names; "1", "2", ... by default.
+        unit_mm: millimetres of one step of the stored depth.
+        no_return: stored values that mean that the sensor returned nothing; 0 always does.
+        hand: which hand is recorded. Left hands are mirrored with their cameras when they are cropped.
+        volume_mm: ((x, x), (y, y), (z, z)), a box in the rig's frame; surfaces outside of it count as no return.
+        where: the file that says all of this, for messages; empty where none does.
+
+    Raises:
+        InputError: the cameras, names and maps don't belong together, or a map isn't rigid.
     """
 
-    camera: Camera
-    to_rig: np.ndarray
+    cameras: tuple[Camera, ...]
+    to_rig: np.ndarray | None = None
+    _: KW_ONLY
+    names: tuple[str, ...] = ()
+    unit_mm: float = 1.0
+    no_return: tuple[float, ...] = (0.0,)
+    hand: Side = "right"
+    volume_mm: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.cameras)
+        if not count:
+            raise InputError("A rig has no camera, but it needs 1 or more.")
+        if not self.names:
+            object.__setattr__(self, "names", tuple(str(view + 1) for view in range(count)))
+        if len(self.names) != count or len(set(self.names)) != count:
+            raise InputError(
+                f"A rig of {count} cameras has the names {list(self.names)}, but each needs one of its own."
+            )
+        if self.to_rig is None and count == 1:
+            object.__setattr__(self, "to_rig", np.eye(4)[None])
+        if self.to_rig is None:
+            return
+        object.__setattr__(self, "to_rig", np.asarray(self.to_rig, dtype=np.float64))
+        if self.to_rig.shape != (count, 4, 4):
+            raise InputError(f"to_rig of a rig of {count} cameras has the shape {self.to_rig.shape}.")
+        for name, pose in zip(self.names, self.to_rig, strict=True):
+            if wrong := wrong_with_pose(pose):
+                raise InputError(f"to_rig of camera '{name}' {wrong}.")
+
+    @property
+    def poses(self) -> np.ndarray:
+        """`to_rig` (V, 4, 4), where it must be known.
+
+        Raises:
+            InputError: it isn't.
+        """
+        if self.to_rig is None:
+            raise InputError(
+                f"{self.where or 'The rig'} has {len(self.cameras)} cameras without `to_rig`: their places aren't "
+                "known. Run `hpf rig calibrate` with the capture's folder, which finds it from the hands."
+            )
+        return self.to_rig
 
     @property
     def from_rig(self) -> np.ndarray:
         """(V, 4, 4) float64, from the rig's frame to each camera's."""
-        return np.linalg.inv(self.to_rig)
+        return np.linalg.inv(self.poses)
+
+    def take(self, views: Sequence[int]) -> Rig:
+        """Some of the cameras, counted from 0; the first of them gives the new rig's frame.
+
+        `volume_mm` goes along only where the rig's frame stays the same.
+        """
+        poses = None if self.to_rig is None else self.to_rig[list(views)]
+        moved = poses is not None and not np.array_equal(poses[0], np.eye(4))
+        if poses is not None and moved:
+            poses = np.linalg.inv(poses[0]) @ poses
+            poses[0] = np.eye(4)
+        return replace(
+            self,
+            cameras=tuple(self.cameras[view] for view in views),
+            to_rig=poses,
+            names=tuple(self.names[view] for view in views),
+            volume_mm=None if moved or poses is None else self.volume_mm,
+        )
+
+    def mirrored(self) -> Rig:
+        """The rig that sees the mirror image of the scene: a rig of left hands becomes one of right hands."""
+        flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+        sides: dict[Side, Side] = {"right": "left", "left": "right", "both": "both"}
+        box = self.volume_mm
+        return replace(
+            self,
+            cameras=tuple(camera.mirrored() for camera in self.cameras),
+            # + 0.0 makes plain zeros of negative ones, so that mirroring twice changes no digit.
+            to_rig=None if self.to_rig is None else flip @ self.to_rig @ flip + 0.0,
+            hand=sides[self.hand],
+            volume_mm=None if box is None else ((-box[0][1], -box[0][0]), box[1], box[2]),
+        )
+
+
+def wrong_with_pose(pose: np.ndarray) -> str:
+    """What is wrong with a rigid map (4, 4), mm, as the end of a sentence; empty where nothing is."""
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        return "isn't 4 x 4 finite numbers"
+    if not np.array_equal(pose[3], [0, 0, 0, 1]):
+        return f"has the last row {pose[3].tolist()}, but 0, 0, 0, 1 was expected (rows, not columns)"
+    turn = pose[:3, :3]
+    volume = float(np.linalg.det(turn))
+    if abs(volume) < 1e-6:
+        return "is singular: its rotation has the determinant 0"
+    if np.abs(turn @ turn.T - np.eye(3)).max() > _SQUARE_TOLERANCE:
+        return "isn't rigid: the rows of its rotation aren't of length 1 and at right angles"
+    if volume < 0:
+        return "is left-handed: its rotation has the determinant -1, so it mirrors (an axis points the wrong way)"
+    return ""
+
+
+def _split(k: tuple[float, ...]) -> tuple[list[float], list[float], float, float]:
+    """Numerator's and denominator's coefficients of r^2, r^4, r^6, and the two tangential ones."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*k, *([0.0] * (8 - len(k))))
+    return [k1, k2, k3], [k4, k5, k6], p1, p2
+
+
+def _distorted(k: tuple[float, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    over, under, p1, p2 = _split(k)
+    square = x * x + y * y
+    radial = _series(over, square) / _series(under, square)
+    return (
+        x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
+        y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y,
+    )
+
+
+def _series(k: list[float], square: np.ndarray) -> np.ndarray:
+    return 1 + square * (k[0] + square * (k[1] + square * k[2]))
+
+
+def _slope(k: list[float], square: np.ndarray) -> np.ndarray:
+    return k[0] + square * (2 * k[1] + square * 3 * k[2])
+
+
+def _undistorted(k: tuple[float, ...], to_x: np.ndarray, to_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By Newton's method, from the distorted place on."""
+    over, under, p1, p2 = _split(k)
+    x, y = to_x.copy(), to_y.copy()
+    with np.errstate(all="ignore"):  # what leaves the model's range becomes NaN
+        for _ in range(_ROUNDS):
+            square = x * x + y * y
+            top, bottom = _series(over, square), _series(under, square)
+            radial = top / bottom
+            growth = (_slope(over, square) * bottom - top * _slope(under, square)) / (bottom * bottom)
+            at_x, at_y = _distorted(k, x, y)
+            off_x, off_y = at_x - to_x, at_y - to_y
+            xx = radial + 2 * x * x * growth + 2 * p1 * y + 6 * p2 * x
+            xy = 2 * x * y * growth + 2 * p1 * x + 2 * p2 * y
+            yy = radial + 2 * y * y * growth + 6 * p1 * y + 2 * p2 * x
+            area = xx * yy - xy * xy
+            x, y = x - (off_x * yy - off_y * xy) / area, y - (off_y * xx - off_x * xy) / area
+            if not (np.maximum(np.abs(off_x), np.abs(off_y)) > _CONVERGED).any():
+                break
+        at_x, at_y = _distorted(k, x, y)
+        # Beyond the radius at which the image folds back, a solution is of another branch: area is negative there.
+        good = (np.maximum(np.abs(at_x - to_x), np.abs(at_y - to_y)) < 1e-9) & (area > 0) & (radial > 0)
+    return np.where(good, x, np.nan), np.where(good, y, np.nan)
+
+
+@lru_cache(maxsize=32)
+def _rays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
+    x, y = (np.ascontiguousarray(part) for part in np.moveaxis(camera.unproject(pixels)[..., :2], -1, 0))
+    x.setflags(write=False)
+    y.setflags(write=False)
+    return x, y

@@ -45,8 +45,8 @@ def options_of(sets: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: one has no name or no value, or isn't YAML.
     """
-    from hpf_core.recipe import yaml
-    from hpf_core.recipe.tree import Source
+    from hpf_core.documents import yaml
+    from hpf_core.documents.tree import Source
 
     found: dict[str, Any] = {}
     for text in sets:

@@ -3,7 +3,7 @@
 `load` reads one; `docs/recipes.md` says what may stand in it.
 """
 
-from hpf_core.recipe.errors import InvalidRecipe, Problem
+from hpf_core.documents.errors import InvalidRecipe, Problem
 from hpf_core.recipe.models import Recipe
 from hpf_core.recipe.resolve import from_document, load
 from hpf_core.recipe.resolved import Part, Resolved, StagePlan, TermPart

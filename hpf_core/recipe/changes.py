@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hpf_core.recipe.tree import Path_, canonical, path_text, shorten
+from hpf_core.documents.tree import Path_, canonical, path_text, shorten
 
 
 def describe_sets(

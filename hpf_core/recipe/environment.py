@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hpf_core.recipe.errors import Problem, problem_at, raise_if
-from hpf_core.recipe.tree import Node, Path_
+from hpf_core.documents.errors import Problem, problem_at, raise_if
+from hpf_core.documents.tree import Node, Path_
 
 _MOST_CHARACTERS = 100_000
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from hpf_core.documents import yaml
+from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
+from hpf_core.documents.tree import Node, Origin, Path_, Source, canonical, describe, find_key
 from hpf_core.errors import nearest
-from hpf_core.recipe import yaml
 from hpf_core.recipe.environment import substitute
-from hpf_core.recipe.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
 from hpf_core.recipe.models import DEFAULT_PLUGINS, is_off, is_on
-from hpf_core.recipe.tree import Node, Origin, Path_, Source, canonical, describe, find_key
 
 _MOST_FILES = 20
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from hpf_core.documents.errors import fail
+from hpf_core.documents.tree import Node, Path_, canonical, describe, find_key, path_text, shorten
 from hpf_core.errors import nearest
-from hpf_core.recipe.errors import fail
 from hpf_core.recipe.files import USE_PATHS, expanded, is_stage, literal, merge, plugin_name
 from hpf_core.recipe.models import Recipe, is_off, is_on
-from hpf_core.recipe.tree import Node, Path_, canonical, describe, find_key, path_text, shorten
 
 _INDEX = re.compile(r"\[(\d{1,6})\]")
 _USE_LISTS: frozenset[Path_] = frozenset({("transforms",), ("observers",), ("evaluate", "refiners")})

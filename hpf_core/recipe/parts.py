@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpf_core.documents.errors import Problem, problem_at
+from hpf_core.documents.tree import Node, Path_
 from hpf_core.errors import PluginError
 from hpf_core.interfaces import Config, Kind
-from hpf_core.recipe.errors import Problem, problem_at
 from hpf_core.recipe.models import Recipe, TermUse, Use
 from hpf_core.recipe.resolved import Host, Offer, Part, TermPart
-from hpf_core.recipe.tree import Node, Path_
 from hpf_core.recipe.validation import validate
 
 TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")

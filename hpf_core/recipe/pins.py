@@ -13,12 +13,12 @@ from packaging.version import InvalidVersion
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from hpf_core.documents.errors import Problem, problem_at
+from hpf_core.documents.tree import Node, shorten
 from hpf_core.errors import RecipeError
-from hpf_core.recipe.errors import Problem, problem_at
 from hpf_core.recipe.models import Recipe
 from hpf_core.recipe.parts import node_at
 from hpf_core.recipe.resolved import Part, Resolved, TermPart
-from hpf_core.recipe.tree import Node, shorten
 
 _OURS = frozenset({"hpf", "torch"})
 """What is no plugin's package: other versions of these are noted, never refused."""

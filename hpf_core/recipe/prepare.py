@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from hpf_core.documents.errors import Problem, problem_at, raise_if
+from hpf_core.documents.tree import Node, canonical, find_key, shorten
 from hpf_core.errors import nearest
-from hpf_core.recipe.errors import Problem, problem_at, raise_if
 from hpf_core.recipe.files import STAGE_OFF
 from hpf_core.recipe.models import DEFAULT_PLUGINS, is_off
-from hpf_core.recipe.tree import Node, canonical, find_key, shorten
 
 
 class Prepared(NamedTuple):

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import hpf_core
+from hpf_core.documents.errors import Problem, fail, problem_at, raise_if
+from hpf_core.documents.tree import Node, path_text, shorten
 from hpf_core.errors import RecipeError
 from hpf_core.recipe import files, rows
 from hpf_core.recipe.changes import describe_sets
 from hpf_core.recipe.document import document, dumped_terms
-from hpf_core.recipe.errors import Problem, fail, problem_at, raise_if
 from hpf_core.recipe.models import Recipe
 from hpf_core.recipe.overrides import apply_sets, split_names
 from hpf_core.recipe.parts import find_parts, node_at
@@ -24,7 +25,6 @@ from hpf_core.recipe.prepare import prepared
 from hpf_core.recipe.resolved import Host, Part, Resolved, TermPart
 from hpf_core.recipe.stages import Planner, Selection, selected
 from hpf_core.recipe.term_table import TermTable
-from hpf_core.recipe.tree import Node, path_text, shorten
 from hpf_core.recipe.validation import validate
 
 

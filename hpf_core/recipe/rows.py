@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpf_core.documents.tree import Node, Origin, Path_, Source, find_key
 from hpf_core.recipe import files
 from hpf_core.recipe.models import is_off
 from hpf_core.recipe.overrides import apply_sets
-from hpf_core.recipe.tree import Node, Origin, Path_, Source, find_key
 
 
 def read(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[Node, tuple[Path, ...]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from hpf_core.documents.tree import canonical
 from hpf_core.interfaces import Kind
 from hpf_core.recipe.models import DEFAULT_PLUGINS, Recipe
 from hpf_core.recipe.parts import TERM_KINDS
 from hpf_core.recipe.resolved import Host, Offer
-from hpf_core.recipe.tree import canonical
 
 _Schema = dict[str, Any]
 _SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On as it stands, or off."}

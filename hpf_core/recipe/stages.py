@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hpf_core.documents.errors import Problem, fail, problem_at
+from hpf_core.documents.tree import Node, canonical
 from hpf_core.errors import nearest
 from hpf_core.interfaces import PluginSpec
-from hpf_core.recipe.errors import Problem, fail, problem_at
 from hpf_core.recipe.models import Recipe, Stage
 from hpf_core.recipe.parts import node_at
 from hpf_core.recipe.resolved import Part, StagePlan, TermPart
-from hpf_core.recipe.tree import Node, canonical
 
 _IMAGES = ("real", "synthetic")
 

@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpf_core.documents.errors import Problem, fail, problem_at
+from hpf_core.documents.tree import Node, Path_, canonical
 from hpf_core.errors import nearest
-from hpf_core.recipe.errors import Problem, fail, problem_at
 from hpf_core.recipe.files import constant
 from hpf_core.recipe.models import Recipe, TermUse
 from hpf_core.recipe.overrides import term_names
 from hpf_core.recipe.parts import is_term, node_at, resolve_term
 from hpf_core.recipe.resolved import Host, TermPart
 from hpf_core.recipe.stages import Selection
-from hpf_core.recipe.tree import Node, Path_, canonical
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from hpf_core.documents.errors import Problem, problem_at
+from hpf_core.documents.tree import Node, Path_, describe, path_text
 from hpf_core.errors import HPFError, nearest
-from hpf_core.recipe.errors import Problem, problem_at
 from hpf_core.recipe.models import PATTERNS
-from hpf_core.recipe.tree import Node, Path_, describe, path_text
 
 _M = TypeVar("_M", bound=BaseModel)
 

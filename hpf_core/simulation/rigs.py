@@ -29,7 +29,7 @@ def arc(views: int, distance_mm: float, spread_deg: float, camera: Camera = PRIM
         azimuth = math.radians(spread_deg) * (step / pairs if pairs else 0.0) * (1 if view % 2 else -1)
         elevation = math.radians(spread_deg) * (0.0 if view == 0 else 0.3 if view % 2 else -0.2)
         poses.append(_looking_at(target, distance_mm, azimuth, elevation))
-    return Rig(camera, np.stack(poses))
+    return Rig((camera,) * views, np.stack(poses))
 
 
 def _looking_at(target: np.ndarray, distance: float, azimuth: float, elevation: float) -> np.ndarray:

@@ -20,9 +20,12 @@ class Scene:
     """A rig of cameras with one sensor model around a place, and the room behind it."""
 
     def __init__(self, rig: Rig, distance_mm: float, sensor: Sensor) -> None:
-        self.camera, self.sensor = rig.camera, sensor
-        self.from_rig = invert_rigid(torch.from_numpy(rig.to_rig)).float()
-        self._rooms = [_room(rig.camera, pose, distance_mm) for pose in torch.from_numpy(rig.to_rig)]
+        self.cameras, self.sensor = rig.cameras, sensor
+        self.from_rig = invert_rigid(torch.from_numpy(rig.poses)).float()
+        self._rooms = [
+            _room(camera, pose, distance_mm)
+            for camera, pose in zip(rig.cameras, torch.from_numpy(rig.poses), strict=True)
+        ]
 
     def image(
         self, vertices: Tensor, faces: Tensor, around: Tensor, view: int, generator: torch.Generator
@@ -36,27 +39,27 @@ class Scene:
             view: which camera, from 0.
             generator: on the host.
         """
-        pose = self.from_rig[view]
-        depth = rasteriser.perspective(apply_rigid(pose, vertices), faces, self.camera)
+        pose, camera = self.from_rig[view], self.cameras[view]
+        depth = rasteriser.perspective(apply_rigid(pose, vertices), faces, camera)
         depth = torch.minimum(depth, self._rooms[view])
         depth[depth >= nyu.NO_RETURN_FROM] = torch.inf  # out of the sensor's range
-        window = self._window(apply_rigid(pose, around))
-        seen = self.sensor.measure(depth[None], self.camera.fx, generator, window)[0].round()
+        window = _window(camera, apply_rigid(pose, around))
+        seen = self.sensor.measure(depth[None], camera.fx, generator, window)[0].round()
         lost = (seen <= 0) | (seen >= nyu.NO_RETURN)
         return seen.masked_fill(lost, nyu.NO_RETURN).to(torch.int32).numpy().astype(np.uint16)
 
-    def _window(self, points: Tensor) -> tuple[slice, slice]:
-        """Rows and columns around the hand, within the image; the whole image where no point is before the camera."""
-        camera = self.camera
-        seen = camera.project(points[points[:, 2] > 1].double().numpy())
-        if not len(seen):
-            return slice(0, camera.height), slice(0, camera.width)
-        low, high = seen[:, :2].min(axis=0) - _AROUND_PX, seen[:, :2].max(axis=0) + _AROUND_PX
-        ends = []
-        for first, last, size in zip(low, high, (camera.width, camera.height), strict=True):
-            start = int(np.clip(first, 0, size - 1))
-            ends.append(slice(start, max(start + 1, int(np.clip(last, 0, size)))))
-        return ends[1], ends[0]
+
+def _window(camera: Camera, points: Tensor) -> tuple[slice, slice]:
+    """Rows and columns around the hand, within the image; the whole image where no point is before the camera."""
+    seen = camera.project(points[points[:, 2] > 1].double().numpy())
+    if not len(seen):
+        return slice(0, camera.height), slice(0, camera.width)
+    low, high = seen[:, :2].min(axis=0) - _AROUND_PX, seen[:, :2].max(axis=0) + _AROUND_PX
+    ends = []
+    for first, last, size in zip(low, high, (camera.width, camera.height), strict=True):
+        start = int(np.clip(first, 0, size - 1))
+        ends.append(slice(start, max(start + 1, int(np.clip(last, 0, size)))))
+    return ends[1], ends[0]
 
 
 def _room(camera: Camera, to_rig: Tensor, distance_mm: float) -> Tensor:

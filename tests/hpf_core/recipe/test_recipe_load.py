@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hpf_core.documents.errors import Problem
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import InvalidRecipe, Resolved, load
-from hpf_core.recipe.errors import Problem
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]

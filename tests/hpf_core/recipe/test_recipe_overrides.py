@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpf_core.documents.tree import Node, Source
+from hpf_core.documents.yaml import parse
 from hpf_core.recipe import Resolved
 from hpf_core.recipe.dump import to_yaml
 from hpf_core.recipe.files import merge
-from hpf_core.recipe.tree import Node, Source
-from hpf_core.recipe.yaml import parse
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from hpf_core.documents.errors import Problem
+from hpf_core.documents.tree import Source
+from hpf_core.documents.yaml import parse
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Config
-from hpf_core.recipe.errors import Problem
-from hpf_core.recipe.tree import Source
 from hpf_core.recipe.validation import model_at, validate
-from hpf_core.recipe.yaml import parse
 
 
 class Colour(Enum):

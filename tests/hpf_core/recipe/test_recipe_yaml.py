@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpf_core.documents.errors import InvalidRecipe
+from hpf_core.documents.tree import Node, Source
+from hpf_core.documents.yaml import MOST_BYTES, decode, parse, split_lines
 from hpf_core.recipe.dump import to_yaml
 from hpf_core.recipe.environment import substitute
-from hpf_core.recipe.errors import InvalidRecipe
-from hpf_core.recipe.tree import Node, Source
-from hpf_core.recipe.yaml import MOST_BYTES, decode, parse, split_lines
 
 
 def read(text: str) -> Node:
@@ -81,7 +81,7 @@ def test_values_know_their_place_also_behind_an_alias() -> None:
         ("a: !mine {}", "1:4", "the tag !mine is not allowed"),
         ("a: !!int x", "1:4", "the tag !!int is not allowed here"),
         ("a: !!set {}", "1:4", "the tag !!set is not allowed"),
-        ("%YAML 1.1\n---\na: 1", "2:1", "recipes are YAML 1.2"),
+        ("%YAML 1.1\n---\na: 1", "2:1", "only YAML 1.2 is read"),
         ("a: 1\n---\nb: 2", "2:1", "a second document"),
         ("a:\n\t- b", "2:1", "a tab"),
         ("a: b: c", "1:5", "a ':' stands where none may"),

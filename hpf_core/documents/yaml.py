@@ -25,8 +25,8 @@ from ruamel.yaml.events import (
     StreamStartEvent,
 )
 
-from hpf_core.recipe.errors import fail
-from hpf_core.recipe.tree import Node, Origin, Scalar, Source, canonical, shorten
+from hpf_core.documents.errors import fail
+from hpf_core.documents.tree import Node, Origin, Scalar, Source, canonical, shorten
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 100_000
@@ -50,15 +50,15 @@ def decode(data: bytes, name: str) -> str:
         InvalidRecipe: it is not UTF-8, or too large.
     """
     if len(data) > MOST_BYTES:
-        fail(f"{name}: larger than {MOST_BYTES // 1000} kB, which no recipe is")
+        fail(f"{name}: larger than {MOST_BYTES // 1000} kB, which is more than any file of this kind needs")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        fail(f"{name}: is UTF-16; a recipe is UTF-8")
+        fail(f"{name}: is UTF-16, but UTF-8 is expected")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
-        fail(f"{name}:{line}: byte 0x{byte:02x} is not UTF-8, and a recipe is UTF-8 only")
+        fail(f"{name}:{line}: byte 0x{byte:02x} is not UTF-8, and only UTF-8 is read")
 
 
 def split_lines(text: str) -> tuple[str, ...]:
@@ -131,11 +131,11 @@ class _Builder:
         if not isinstance(event, DocumentStartEvent):
             return Node(None, Origin(self.source))  # nothing but blanks and comments
         if event.version is not None and tuple(event.version) != (1, 2):
-            fail("the %YAML directive asks for another version; recipes are YAML 1.2", at=self.last)
+            fail("the %YAML directive asks for another version; only YAML 1.2 is read", at=self.last)
         node = self._node(self._next(), 1).node
         self._next()  # the document's end
         if isinstance(self._next(), DocumentStartEvent):
-            fail("a second document begins; a recipe is one document", at=self.last)
+            fail("a second document begins; a file holds one", at=self.last)
         return node
 
     def _next(self) -> Any:
@@ -214,12 +214,16 @@ class _Builder:
             scalar = isinstance(event, ScalarEvent) and event.value
             fail("a key is text", at=at, hint=f"Quote {shorten(event.value)} if it is a name." if scalar else "")
         if key == "<<":
-            fail("'<<' is no part of YAML 1.2", at=at, hint="Recipes are merged by `extends: other.yaml`.")
+            fail(
+                "'<<' is no part of YAML 1.2",
+                at=at,
+                hint="Write the keys out; a recipe has `extends: other.yaml`.",
+            )
         return key
 
     def _check_tag(self, tag: str | None, expected: str, at: Origin) -> None:
         if tag is not None and tag != "!" and tag != _CORE + expected:
-            fail(f"the tag {_tag_text(tag)} is not allowed: recipes hold plain values", at=at)
+            fail(f"the tag {_tag_text(tag)} is not allowed: only plain values are read", at=at)
 
     def _scalar(self, event: ScalarEvent, at: Origin) -> Scalar:
         text, tag = str(event.value), event.tag
@@ -233,7 +237,7 @@ class _Builder:
         kinds = {"null": type(None), "bool": bool, "int": int, "float": (int, float)}
         name = None if tag is None else tag.removeprefix(_CORE)
         if name is not None and (name not in kinds or not isinstance(value, kinds[name])):  # type: ignore[arg-type]
-            fail(f"the tag {_tag_text(tag or '')} is not allowed here: recipes hold plain values", at=at)
+            fail(f"the tag {_tag_text(tag or '')} is not allowed here: only plain values are read", at=at)
         return value
 
 
@@ -256,7 +260,7 @@ def _resolve(text: str, at: Origin | None) -> Scalar:
     if _BOOL.match(text):
         return text[0] in "tT"
     if _NOT_FINITE.match(text):
-        fail(f"{text} is no number that a recipe can hold", at=at)
+        fail(f"{text} is no number that can be held: only finite ones are", at=at)
     if not _FLOAT.match(text) and not _INT.match(text):
         return text
     if len(text) > _MOST_DIGITS:

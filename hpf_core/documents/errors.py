@@ -1,4 +1,4 @@
-"""How a recipe's errors read: file, line, column, the offending text, what was expected, the nearest names."""
+"""How errors in a written document read: file, line, column, the text, what was expected, the nearest names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from hpf_core.documents.tree import Node, Origin, Path_, path_text
 from hpf_core.errors import RecipeError
-from hpf_core.recipe.tree import Node, Origin, Path_, path_text
 
 _MOST_PROBLEMS = 10
 _EXCERPT = 100  # characters of a source line that are shown
