@@ -6,18 +6,16 @@ It reads any capture in that layout, such as `hpf data simulate` writes; its `ca
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from hpf_core.data.captures import Capture
-from hpf_core.data.hand_centre import Centring
 from hpf_core.data.layouts.nyu import count_frames
 from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
-from hpf_core.data.prepared.frame_sets import TrainingSet
 from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
-from hpf_core.interfaces import Build, Config, PluginSpec
+from hpf_core.interfaces import Build, PluginSpec
+from hpf_plugins.datasets.cropped import CroppedConfig
 
 _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
 """Of NYU's 8,252 test frames, 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as
@@ -67,7 +65,7 @@ The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
   Or:     run recipes/quickstart.yaml, which needs no dataset: it makes a small simulated one by itself."""
 
 
-class NyuConfig(Config):
+class NyuConfig(CroppedConfig):
     """Which part of the dataset, and how it is cropped."""
 
     root: str = Field("", description="Folder that holds `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
@@ -75,28 +73,6 @@ class NyuConfig(Config):
         (1, 2, 3),
         description="Cameras used, by their numbers in the files' names: NYU has three, other captures as many as they "
         "have; the first one is evaluated and is the rig's frame.",
-    )
-    centre: Centring = Field(
-        "annotated",
-        description="Where crops are centred: 'annotated', on PALM_3 (the authors); 'mass', the "
-        "centre of mass of the nearest thing, fused over the views; or 'refined', which starts there and follows the "
-        "network's own estimate. The last two need no label.",
-    )
-    turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
-    train_on: tuple[Literal["train", "test"], ...] = Field(
-        ("train",),
-        min_length=1,
-        description="Splits whose frames are trained on, one after the other. Evaluation on `test` stays the same.",
-    )
-    multi_view_share: float = Field(
-        1.0, ge=0, le=1, description="Share of the training frames, the first ones, used with all views."
-    )
-    single_view_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of the training frames, those after the multi_view_share, used with their first view alone. "
-        "What is left over isn't used.",
     )
     limit: int | None = Field(
         None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."
@@ -108,15 +84,6 @@ class NyuConfig(Config):
         if not views or len(set(views)) < len(views) or min(views) < 1:
             raise ValueError(f"needs different numbers, counted from 1, but is {list(views)}")
         return views
-
-    @model_validator(mode="after")
-    def _shares_of_one_whole(self) -> NyuConfig:
-        self.training()
-        return self
-
-    def training(self) -> TrainingSet:
-        """Which frames are trained on."""
-        return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
 
 
 def _make(config: NyuConfig, build: Build) -> Capture:

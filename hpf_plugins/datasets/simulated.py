@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from hpf_core.data.captures import Capture
-from hpf_core.data.hand_centre import Centring
 from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
-from hpf_core.data.prepared.frame_sets import TrainingSet
 from hpf_core.data.sidecar import read_sidecar
 from hpf_core.files.cache import content_key
 from hpf_core.interfaces import Build, PluginSpec
 from hpf_core.progress import Progress
 from hpf_core.simulation.simulate import CaptureConfig, sidecar_of, simulate
+from hpf_plugins.datasets.cropped import CroppedConfig
 
 
-class SimulatedConfig(CaptureConfig):
+class SimulatedConfig(CroppedConfig, CaptureConfig):
     """The capture, and how it is cropped."""
 
-    centre: Centring = Field(
-        "annotated",
-        description="Where crops are centred: 'annotated', the palm's true centre; 'mass', the "
-        "centre of mass of the nearest thing, fused over the views; or 'refined', which starts there and follows the "
-        "network's own estimate. The last two need no label.",
-    )
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
-    train_on: tuple[Literal["train", "test"], ...] = Field(
-        ("train",),
-        min_length=1,
-        description="Splits whose frames are trained on, one after the other. Evaluation on `test` stays the same.",
-    )
-    multi_view_share: float = Field(
-        1.0, ge=0, le=1, description="Share of the training frames, the first ones, used with all views."
-    )
-    single_view_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of the training frames, those after the multi_view_share, used with their first view alone. "
-        "What is left over isn't used.",
-    )
-
-    @model_validator(mode="after")
-    def _shares_of_one_whole(self) -> SimulatedConfig:
-        self.training()
-        return self
-
-    def training(self) -> TrainingSet:
-        """Which frames are trained on."""
-        return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
 
 
 def _make(config: SimulatedConfig, build: Build) -> Capture:

@@ -1,0 +1,47 @@
+"""Options that every dataset of captures has: where crops are centred, and which frames are trained on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hpf_core.data.hand_centre import Centring
+from hpf_core.data.prepared.frame_sets import TrainingSet
+from hpf_core.interfaces import Config
+
+
+class CroppedConfig(Config):
+    """How the images of a capture are cropped, and which of its frames are trained on."""
+
+    centre: Centring = Field(
+        "annotated",
+        description="Where crops are centred: 'annotated', the annotated centre of the palm (NYU: PALM_3, as the "
+        "authors do); 'mass', the centre of mass of the nearest object, fused over the views; or 'refined', which "
+        "starts from 'mass' and follows the network's own estimate. 'mass' and 'refined' need no label.",
+    )
+    turned: bool = Field(False, description="Turn each crop so that its z runs along the ray through its centre.")
+    train_on: tuple[Literal["train", "test"], ...] = Field(
+        ("train",),
+        min_length=1,
+        description="Splits whose frames are trained on, one after the other. Evaluation on `test` stays the same.",
+    )
+    multi_view_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the training frames, the first ones, used with all views."
+    )
+    single_view_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the training frames, those after the multi_view_share, used with their first view alone. "
+        "The frames after both shares are not used.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_of_one_whole(self) -> CroppedConfig:
+        self.training()
+        return self
+
+    def training(self) -> TrainingSet:
+        """Which frames are trained on."""
+        return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
