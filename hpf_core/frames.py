@@ -114,8 +114,8 @@ class RealFrames(_Moves):
         time: (B,) float64 seconds, or the frame's number where the time is unknown.
         index: (B,) int64, the frame's number in its dataset's split.
         cube_mm: side of the crop's cube.
-        thickness: (B,) float32, how much thicker than the hand model's the surface is taken for, as was found from the
-            depth maps (`hpf_core.inference.thickness`), or None where nobody asked.
+        radius_scale: (B,) float32, the factor on the hand model's radii that was measured on the depth maps
+            (`hpf_core.inference.radius_scale`); None where the renderer measures none.
     """
 
     depth: Tensor
@@ -127,7 +127,7 @@ class RealFrames(_Moves):
     time: Tensor
     index: Tensor
     cube_mm: float = 300.0
-    thickness: Tensor | None = None
+    radius_scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Estimate(_Moves):
         points: (N, J, 3) mm in the crop's frame, float32 also under autocast.
         heatmaps: (N, J, h, w) dimensionless maps whose label peaks at 1, or None.
         latent_depth: (N, J, h, w) mm, or None.
-        spread: (N, J) mm^2, the read-out weights' variance in x and y together, or None.
+        variance: (N, J) mm^2, of the soft-argmax's weights in x and y together, or None.
         pose: (N, D) or None.
         shape: (N, S) or None.
     """
@@ -178,7 +178,7 @@ class Estimate(_Moves):
     points: Tensor
     heatmaps: Tensor | None = None
     latent_depth: Tensor | None = None
-    spread: Tensor | None = None
+    variance: Tensor | None = None
     pose: Tensor | None = None
     shape: Tensor | None = None
 

@@ -10,7 +10,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -19,15 +19,16 @@ from torch import Tensor, nn
 
 from hpf_core.errors import DataError, PluginError
 from hpf_core.files.cache import bytes_key
-from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples
+from hpf_core.frames import Estimate, Labels, RealFrames, SyntheticSamples, ViewIndex
 from hpf_core.grid import Grid
 from hpf_core.progress import Progress, no_progress
 
-if TYPE_CHECKING:
-    from hpf_core.objective.fit import Fit
+INTERFACE_VERSION = (2, 0)
+"""Version of this page: the first number changes when a plugin written for it could break. `docs/plugins-1-to-2.md`
+says what changed last."""
 
-INTERFACE_VERSION = (1, 0)
-"""Version of this page: the first number changes when a plugin written for it could break."""
+SURFACE_BUDGET = 768
+"""Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
 
 Kind = Literal["hand", "renderer", "backbone", "data_term", "prior", "dataset", "transform", "refiner", "observer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -73,14 +74,14 @@ class PluginSpec:
         summary: one line that `hpf plugins list` shows.
         source: where it comes from: a paper with equation and page, a repository, or "own work".
         aliases: other names, each with the options that it presets, e.g. {"multiview-median": {"average": "median"}}.
-        needs: what must be there for it to work: fields of `Estimate` ("heatmaps", "latent_depth", "spread", "pose",
+        needs: what must be there for it to work: fields of `Estimate` ("heatmaps", "latent_depth", "variance", "pose",
             "shape"), "real" or "synthetic" (images in the batch).
         provides: fields of `Estimate` that a backbone fills beyond `points`.
         default_weight: for data terms and priors, the weight in the total loss where a recipe gives none.
         weights: for backbones, weights.safetensors of runs that the package ships: what `init: shipped` starts from,
             the first of them that was trained with the recipe's options.
-        interface: the interface's version that it was written for, such as (1, 0); or the oldest and the newest that it
-            was tried with, ((1, 0), (2, 3)). Later minor versions only add, and will do.
+        interface: the interface's version that it was written for, such as (2, 0); or the oldest and the newest that it
+            was tried with, ((2, 0), (3, 1)). Later minor versions only add, and will do.
         deprecated: what to use instead, where it is deprecated: recipes that use it are told so.
     """
 
@@ -207,47 +208,55 @@ class Rendered(NamedTuple):
     Attributes:
         depth: (N, H, W) mm; the far value where nothing is hit. Differentiable in the points.
         hit: (N, H, W) bool.
-        element: (N, H, W) int64, the surface element (sphere) that is seen; 0 where nothing is hit.
+        primitive: (N, H, W) int64, index of the primitive (a sphere, a cone) that is seen; 0 where nothing is hit.
         anchor: (N, H, W, 2) mm, x and y of the surface point seen. Its value is the pixel's own ray; its gradient moves
-            with the element, so that a loss on it slides the element sideways.
+            with the primitive, so that a loss on it slides the primitive sideways.
     """
 
     depth: Tensor
     hit: Tensor
-    element: Tensor
+    primitive: Tensor
     anchor: Tensor
 
 
 class SurfaceDistance(NamedTuple):
-    """`distance` (N, Q) mm >= 0 to the nearest surface element and its index `element` (N, Q) int64."""
+    """`distance` (N, Q) mm >= 0 to the nearest primitive's surface, and its index `primitive` (N, Q) int64."""
 
     distance: Tensor
-    element: Tensor
+    primitive: Tensor
 
 
 class Renderer(nn.Module, abc.ABC):
     """Turns points into a depth map and measures distances to the surface. Built with the hand model.
 
     Attributes:
-        measures_thickness: whether each person's thickness is to be found at a stage's start. If so, `thickness` works,
-            and `depth` and `distance` take a third argument: (N,) factors on the surface's thickness. Others leave all
-            of this out.
+        measures_radius_scale: whether a factor on the radii is measured for each recording at a stage's start. If so,
+            `measure_radius_scale` works.
     """
 
-    measures_thickness: bool = False
+    measures_radius_scale: bool = False
 
     @abc.abstractmethod
-    def depth(self, points: Tensor, grid: Grid) -> Rendered:
-        """Orthographic depth of points (N, J, 3) mm over the grid."""
+    def depth(self, points: Tensor, grid: Grid, *, radius_scale: Tensor | None = None) -> Rendered:
+        """Orthographic depth of points (N, J, 3) mm over the grid.
+
+        `radius_scale` (N,), without gradient, is a factor on the surface's radii for each hand; None for 1.
+        """
 
     @abc.abstractmethod
-    def distance(self, points: Tensor, queries: Tensor) -> SurfaceDistance:
-        """Distance of queries (N, Q, 3) mm to the surface of points (N, J, 3) mm."""
+    def distance(self, points: Tensor, queries: Tensor, *, radius_scale: Tensor | None = None) -> SurfaceDistance:
+        """Distance of queries (N, Q, 3) mm to the surface of points (N, J, 3) mm; `radius_scale` as for `depth`."""
 
-    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
-        """(N,) how thick hands at points (N, J, 3) mm seem, as a factor, from queries (N, Q, 3) mm on their surfaces;
-        of the queries, `there` (N, Q) bool exist. NaN where none does."""
-        raise PluginError(f"the renderer {type(self).__name__} measures no thickness: it lacks the method `thickness`")
+    def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
+        """(N,) the factor on the radii that suits hands at points (N, J, 3) mm and queries (N, Q, 3) mm on their
+        surfaces. `valid` (N, Q) bool: which queries exist; NaN where none does.
+
+        Raises:
+            PluginError: this renderer measures none.
+        """
+        raise PluginError(
+            f"the renderer {type(self).__name__} measures no radius scale: it lacks the method `measure_radius_scale`"
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- backbone
@@ -266,6 +275,113 @@ class Backbone(nn.Module, abc.ABC):
 
 
 # -------------------------------------------------------------------------------------------------------------- terms
+
+
+class StepData(Protocol):
+    """What a data term reads: one step's images, the estimates of one stack, and the comparison of both.
+
+    N depth maps are packed over the present views in order of (frame, view). There are P ordered pairs of present views
+    of one frame: pair p compares the estimate of row `views.source[p]` with the depth map of row `views.target[p]`. The
+    first N pairs are the own views. Methods with the argument `cross` give all P pairs, or with False the first N.
+
+    Lengths are in mm, in the crop's frame of the pair's target, in float32 or better. Each result is computed once and
+    shared by all terms: never change one in place.
+    """
+
+    @property
+    def hand(self) -> HandModel:
+        """The hand model."""
+
+    @property
+    def renderer(self) -> Renderer:
+        """The renderer of that hand."""
+
+    @property
+    def grid(self) -> Grid:
+        """The crop's rays; depth maps have H = W = `grid.size` pixels."""
+
+    @property
+    def frames(self) -> RealFrames | None:
+        """B real frames; None where the stage draws none."""
+
+    @property
+    def samples(self) -> SyntheticSamples | None:
+        """M synthetic samples; None where the stage draws none."""
+
+    @property
+    def real(self) -> Estimate | None:
+        """The estimates of the N depth maps of real frames; None where the stage draws none."""
+
+    @property
+    def synthetic(self) -> Estimate | None:
+        """The estimates of the M synthetic samples; None where the stage draws none."""
+
+    def need_frames(self) -> RealFrames:
+        """The real frames. Raises InputError where the stage draws none."""
+
+    def need_real(self) -> Estimate:
+        """The estimates of the N depth maps of real frames. Raises InputError where the stage draws none."""
+
+    def need_synthetic(self) -> tuple[SyntheticSamples, Estimate, Estimate]:
+        """The M samples, their estimates, and the ideal output. Raises InputError where the stage draws none."""
+
+    @property
+    def views(self) -> ViewIndex:
+        """The packed index of the present views and their pairs."""
+
+    @property
+    def depth_maps(self) -> Tensor:
+        """(N, H, W) mm, the real depth maps; the far value where nothing is hit."""
+
+    @property
+    def states(self) -> Tensor:
+        """(N, H, W) uint8, `State` of their pixels."""
+
+    @property
+    def hit(self) -> Tensor:
+        """(N, H, W) bool, pixels that hold a surface."""
+
+    @property
+    def nearest_hit(self) -> Tensor:
+        """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
+
+    @property
+    def to_rig(self) -> Tensor:
+        """(N, 4, 4), from each crop's frame to the rig's."""
+
+    def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
+        """Points (N, Q, 3) mm of the surface that each depth map shows, and the valid mask (N, Q) bool.
+
+        Q is the budget, spread evenly over the map, or H x W with None.
+        """
+
+    @property
+    def rig_rows(self) -> Tensor:
+        """(N, J, 3) mm, the estimates in the rig's frame."""
+
+    def rig_points(self) -> Tensor:
+        """(B, V, J, 3) mm, the same by frame and view; 0 where a view is absent."""
+
+    def pair_target(self, cross: bool) -> Tensor:
+        """(P,) int64, the row whose depth map each pair is compared with."""
+
+    def pair_frame(self, cross: bool) -> Tensor:
+        """(P,) int64, the frame of each pair."""
+
+    def points_across(self, cross: bool) -> Tensor:
+        """(P, J, 3) mm, the estimate of each pair's source in the crop's frame of its target."""
+
+    def rendered(self, cross: bool) -> Rendered:
+        """The pairs' estimates rendered, maps (P, H, W)."""
+
+    def distances(self, cross: bool, budget: int | None = SURFACE_BUDGET) -> SurfaceDistance:
+        """Distance (P, Q) mm of each target's `surface_points` to the estimated surface."""
+
+    def forearm(self, cross: bool, points: Tensor, valid: Tensor, margin_mm: float = 0.0) -> Tensor:
+        """(P, Q) bool, which points (N, Q, 3) mm of the maps lie more than `margin_mm` beyond the estimated wrist.
+
+        `valid` (N, Q) bool: which points exist.
+        """
 
 
 class TermValue(NamedTuple):
@@ -304,11 +420,11 @@ class Term(nn.Module):
 
 
 class DataTerm(Term, abc.ABC):
-    """Holds estimates against data, real or synthetic."""
+    """Compares estimates with data, real or synthetic."""
 
     @abc.abstractmethod
-    def forward(self, fit: Fit) -> TermValue:
-        """Value of each item of the fit."""
+    def forward(self, step: StepData) -> TermValue:
+        """Value of each item: K numbers, of pairs, views, frames or samples."""
 
 
 class Prior(Term, abc.ABC):
@@ -327,20 +443,24 @@ class EvaluationProtocol:
     """How a dataset is evaluated.
 
     Attributes:
-        annotation: key of `HandModel.annotations` whose joints are scored.
+        annotation: key of `HandModel.annotations` whose joints are scored; None for a dataset without labels.
         view: the view that is scored.
         fingertips: indices of the scored joints that are fingertips.
         centre: how crops are centred: "annotated", "mass" or "refined".
     """
 
-    annotation: str
+    annotation: str | None
     view: int
     fingertips: tuple[int, ...]
     centre: str
 
 
 class RealDataset(abc.ABC):
-    """Unlabelled multi-view depth maps. Labels are reached by `labels` alone, which only evaluation calls."""
+    """Multi-view depth maps. Labels, if there are any, are reached by `labels` alone, which only evaluation calls.
+
+    Views may have cameras of different sizes and focal lengths: crops are orthographic, so that training sees the grid
+    alone, and `RealFrames.to_rig` says where each crop lies.
+    """
 
     protocol: EvaluationProtocol
     simulated: bool = False
@@ -360,9 +480,9 @@ class RealDataset(abc.ABC):
     def frames(self, split: str, indices: np.ndarray) -> RealFrames:
         """The frames with these numbers, on the host."""
 
-    @abc.abstractmethod
-    def labels(self, split: str) -> Labels:
-        """The annotation of all of a split's frames. For evaluation alone."""
+    def labels(self, split: str) -> Labels | None:
+        """The annotation of all of a split's frames, for evaluation alone. None, the default, where there is none."""
+        return None
 
     @abc.abstractmethod
     def to_camera(self, split: str) -> np.ndarray:

@@ -20,9 +20,9 @@ def pixel_centre(u: int, v: int, size: int, cube_mm: float) -> tuple[float, floa
 
 
 def render(points, radii, size, cube_mm=300.0, floor_mm2=1.0, far_mm=None):
-    """Eq. 6-8: depth (H, W), hit (H, W), element (H, W) of points (J, 3); a surface beyond the far value isn't seen."""
+    """Eq. 6-8: depth, hit, primitive, each (H, W), of points (J, 3); a surface beyond the far value isn't seen."""
     far = cube_mm / 2 if far_mm is None else far_mm
-    depth, hit, element = np.full((size, size), far), np.zeros((size, size), bool), np.zeros((size, size), int)
+    depth, hit, primitive = np.full((size, size), far), np.zeros((size, size), bool), np.zeros((size, size), int)
     for v, u in itertools.product(range(size), range(size)):
         x, y = pixel_centre(u, v, size, cube_mm)
         for j, ((cx, cy, cz), r) in enumerate(zip(points, radii, strict=True)):
@@ -31,8 +31,8 @@ def render(points, radii, size, cube_mm=300.0, floor_mm2=1.0, far_mm=None):
                 continue
             front = cz - math.sqrt(max(r * r - d2, floor_mm2))
             if front < depth[v, u]:
-                depth[v, u], hit[v, u], element[v, u] = front, True, j
-    return depth, hit, element
+                depth[v, u], hit[v, u], primitive[v, u] = front, True, j
+    return depth, hit, primitive
 
 
 def surface_distance(query, points, radii):
@@ -110,7 +110,7 @@ def d2m(
     return sum(distances) / len(distances)
 
 
-def multiview(points, to_rig, spread=None, average="median"):
+def multiview(points, to_rig, variance=None, average="median"):
     """Eq. 12 for one frame: of each of its views (V, J, 3), the mean over points; None with too few views."""
     views, count = points.shape[:2]
     if views < (3 if average == "median" else 2):
@@ -123,7 +123,7 @@ def multiview(points, to_rig, spread=None, average="median"):
         elif average == "mean":
             goal = [sum(rig[i, j, axis] for i in range(views)) / views for axis in range(3)]
         else:
-            goal = rig[min(range(views), key=lambda i: spread[i, j]), j]
+            goal = rig[min(range(views), key=lambda i: variance[i, j]), j]
         for i in range(views):
             values[i] += math.dist(rig[i, j], goal) ** 2 / count
     return list(values)

@@ -88,7 +88,7 @@ class Scene:
     Attributes:
         frames: B x V, with holes in the maps.
         points: (N, J, 3) estimates of the present views.
-        spread: (N, J) mm^2.
+        variance: (N, J) mm^2.
         truth: (N, J, 3), where the balls are in each present view's crop.
     """
 
@@ -123,7 +123,7 @@ class Scene:
         self.frames = frames_of(depth, state, self.present, to_rig, self.grid.cube_mm)
         self.truth = torch.from_numpy(np.array(truth))
         self.points = self.truth + torch.from_numpy(rng.normal(size=self.truth.shape)) * off_mm
-        self.spread = torch.from_numpy(rng.uniform(10, 100, size=self.truth.shape[:2]))
+        self.variance = torch.from_numpy(rng.uniform(10, 100, size=self.truth.shape[:2]))
 
     def fit(self, points: Tensor | None = None) -> Fit:
         """A fit of the estimates, or of other points (N, J, 3)."""
@@ -132,7 +132,7 @@ class Scene:
             renderer=self.renderer,
             grid=self.grid,
             frames=self.frames,
-            real=Estimate(self.points if points is None else points, spread=self.spread),
+            real=Estimate(self.points if points is None else points, variance=self.variance),
         )
 
     def pairs(self):

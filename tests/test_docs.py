@@ -24,7 +24,7 @@ from hpf_core.hookspecs import HOOKS
 from hpf_core.interfaces import KINDS
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, load
-from hpf_plugins.backbones.readout import TOLERANCE_MM, Readout
+from hpf_plugins.backbones.soft_argmax import TOLERANCE_MM, SoftArgmax
 from hpf_plugins.hands import anatomy, mixture
 from hpf_plugins.hands.skinning import BONES, BONES_A_VERTEX, Skin
 from hpf_plugins.hands.spheres41 import Spheres41Config
@@ -257,33 +257,33 @@ def test_the_recipes_that_come_with_hpf_are_listed() -> None:
 
 
 @pytest.mark.parametrize("marker", ["keep", "subtract"])
-def test_the_readouts_drift(marker: str) -> None:
+def test_the_soft_argmaxs_drift(marker: str) -> None:
     """Along x, 50 to 70 mm off the centre."""
     column = {"keep": 3, "subtract": 4}[marker]
-    for row in rows(after_marker(text_of("docs/recipes.md"), "readout: drift")):
+    for row in rows(after_marker(text_of("docs/recipes.md"), "soft-argmax: drift")):
         size, margin = map(int, re.findall(r"\d+", row[0])[1:])
-        readout = Readout(size, margin, float(row[1].split()[0]), 10.0, marker == "subtract", 300.0)
+        operator = SoftArgmax(size, margin, float(row[1].split()[0]), 10.0, marker == "subtract", 300.0)
         points = torch.zeros(21, 1, 3, dtype=torch.float64)
         points[:, 0, 0] = torch.linspace(50, 70, 21)
-        label = readout.labels(points)
+        label = operator.labels(points)
         assert label.heatmaps is not None
-        read = readout(float(row[2]) * label.heatmaps, torch.zeros_like(label.heatmaps))
+        read = operator(float(row[2]) * label.heatmaps, torch.zeros_like(label.heatmaps))
         worst = float((read.points - points)[..., 0].abs().max())
         assert row[column] == f"{worst:.1f} mm"
 
 
-def test_the_readouts_worst_errors() -> None:
+def test_the_soft_argmaxs_worst_errors() -> None:
     """Bold is what is admitted. Maps of 64 pixels take long: by the law in the text they err half as much as 32."""
     found: dict[tuple[str, ...], list[float]] = {}
-    for row in rows(after_marker(text_of("docs/recipes.md"), "readout: worst")):
+    for row in rows(after_marker(text_of("docs/recipes.md"), "soft-argmax: worst")):
         said = [float(cell.strip("*")) for cell in row[4:]]
         found[tuple(row[:4])] = said
         assert [cell.startswith("**") for cell in row[4:]] == [error <= TOLERANCE_MM for error in said]
         size = int(row[0].split()[0])
         if size <= 32:
             sigmas = (1.0, 1.5, 2.0, 3.0, 4.0)
-            readouts = [Readout(size, int(row[1]), s, float(row[2]), row[3] == "`subtract`", 300.0) for s in sigmas]
-            assert said == [pytest.approx(readout.error_mm(), abs=0.0051) for readout in readouts]
+            operators = [SoftArgmax(size, int(row[1]), s, float(row[2]), row[3] == "`subtract`", 300.0) for s in sigmas]
+            assert said == [pytest.approx(operator.error_mm(), abs=0.0051) for operator in operators]
     half = [error / 2 for error in found["32 x 32", "2", "10", "`subtract`"]]
     assert found["64 x 64", "2", "10", "`subtract`"] == pytest.approx(half, abs=0.02)
 

@@ -172,7 +172,7 @@ def test_the_python_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interface", "ours"), [((1, 0), (1, 0)), (((1, 2), (2, 0)), (1, 2)), (((1, 2), (2, 0)), (2, 7))]
+    ("interface", "ours"), [((2, 0), (2, 0)), (((2, 1), (3, 0)), (2, 1)), (((2, 1), (3, 0)), (3, 7))]
 )
 def test_versions_that_work(interface: Any, ours: Any, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setattr("hpf_core.plugins.checks.INTERFACE_VERSION", ours)
@@ -185,10 +185,11 @@ def test_versions_that_work(interface: Any, ours: Any, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("interface", "ours", "said"),
     [
-        ((2, 0), (1, 0), "built for interface 2.0, newer than this HPF's 1.0: upgrade HPF"),
-        ((1, 9), (2, 0), "no longer serves: upgrade the plugin"),
-        (((1, 2), (2, 0)), (1, 1), "newer than this HPF's 1.1"),
-        (((1, 2), (2, 0)), (3, 0), "no longer serves"),
+        ((3, 0), (2, 0), "built for interface 3.0, newer than this HPF's 2.0: upgrade HPF"),
+        ((1, 9), (2, 0), "which this HPF (2.0) no longer supports"),
+        ((1, 0), (2, 0), "or change it as docs/plugins-1-to-2.md says"),
+        (((2, 1), (3, 0)), (2, 0), "newer than this HPF's 2.0"),
+        (((2, 1), (3, 0)), (4, 0), "no longer supports"),
     ],
 )
 def test_versions_that_do_not(

@@ -29,7 +29,7 @@ CLASSES: dict[Kind, tuple[type, ...]] = {
     ),
     "renderer": (interfaces.Renderer, interfaces.Rendered, interfaces.SurfaceDistance),
     "backbone": (interfaces.Backbone, Estimate),
-    "data_term": (interfaces.DataTerm, interfaces.Term, interfaces.TermValue),
+    "data_term": (interfaces.DataTerm, interfaces.StepData, interfaces.Term, interfaces.TermValue),
     "prior": (interfaces.Prior, interfaces.Term, interfaces.TermValue),
     "dataset": (interfaces.RealDataset, interfaces.SyntheticDataset, interfaces.EvaluationProtocol),
     "transform": (interfaces.Transform,),
@@ -73,7 +73,7 @@ def replaced(page: str) -> str:
 
 def _class(cls: type) -> str:
     known = {"Module": "nn.Module", "tuple": "NamedTuple"}
-    names = (base.__name__ for base in cls.__bases__ if base.__name__ not in ("object", "ABC", "_Moves"))
+    names = (base.__name__ for base in cls.__bases__ if base.__name__ not in ("object", "ABC", "_Moves", "Protocol"))
     bases = ", ".join(known.get(name, name) for name in names)
     lines = [f"class {cls.__name__}({bases}):" if bases else f"class {cls.__name__}:"]
     fields = {f.name: f.default for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
@@ -86,6 +86,8 @@ def _class(cls: type) -> str:
         annotation = getattr(annotation, "__forward_arg__", annotation)
         lines.append(f"    {name}: {annotation}{value}".replace("'", '"'))
     for name, function in vars(cls).items():
+        if isinstance(function, property) and function.fget is not None:
+            lines.append(f"    {name}: {inspect.signature(function.fget).return_annotation}")
         if inspect.isfunction(function) and not name.startswith("_") and function.__module__ == cls.__module__:
             signature = str(inspect.signature(function)).replace("'", "").replace("<function no_progress>", "...")
             signature = re.sub(r"<function (\w+) at 0x\w+>", r"\1", signature)

@@ -139,7 +139,7 @@ SPEC = PluginSpec(
     summary="Fingers bend, in each direction, no further than the hand model's do.",
     source="after Lin, Wu & Huang, HUMO 2000 (static constraints); own work",
     default_weight=0.001,
-    interface=(1, 0),
+    interface=(2, 0),
 )
 
 

@@ -105,7 +105,7 @@ SPEC = PluginSpec(
     factory=build,
     summary="Residual blocks and a fully connected head that regresses the points.",
     source="blocks of He et al., CVPR 2016, Fig. 2; own work",
-    interface=(1, 0),
+    interface=(2, 0),
 )
 
 

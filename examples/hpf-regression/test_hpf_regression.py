@@ -27,7 +27,7 @@ def test_it_has_points_alone():
     _, network = parts()
     (estimate,) = network(torch.zeros(2, 16, 16))
     assert estimate.points.shape == (2, 41, 3)
-    assert [estimate.heatmaps, estimate.latent_depth, estimate.spread, estimate.pose] == [None] * 4
+    assert [estimate.heatmaps, estimate.latent_depth, estimate.variance, estimate.pose] == [None] * 4
     assert SPEC.provides == frozenset()
 
 

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.hookspecs import hookimpl
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-from hpf_core.objective.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, TermValue
 
 
 class TemporalSmoothnessConfig(Config):
@@ -42,11 +41,11 @@ class TemporalSmoothness(DataTerm):
         super().__init__()
         self.longest_gap, self.free_mm = longest_gap, free_mm
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """(B,) mm^2, one for each frame; weight 0 where no later frame of its recording is near enough."""
-        frames = fit.need_frames()
+        frames = step.need_frames()
         following, near = successor(frames.sequence, frames.time, self.longest_gap)
-        points = fit.rig_points()  # (B, V, J, 3), 0 where a view is absent
+        points = step.rig_points()  # (B, V, J, 3), 0 where a view is absent
         views = frames.present.to(points.dtype).sum(1).clamp_min(1)
         middle = points.sum(1) / views[:, None, None]
         squared = (middle[following] - middle).square().sum(-1)
@@ -89,7 +88,7 @@ SPEC = PluginSpec(
     source="own work",
     needs=frozenset({"real"}),
     default_weight=0.001,
-    interface=(1, 0),
+    interface=(2, 0),
 )
 
 

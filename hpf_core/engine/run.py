@@ -18,7 +18,7 @@ from hpf_core.engine.pictures import StagePictures, run_figures
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read, train_frames
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, RunError, SaidElsewhere, spared
-from hpf_core.inference import centring, evaluate, shown_frames, thickness, unseen
+from hpf_core.inference import centring, evaluate, radius_scale, shown_frames, unseen
 from hpf_core.inference.build import Parts, build_parts, load_init
 from hpf_core.interfaces import Observer
 from hpf_core.progress import Progress, no_progress
@@ -190,9 +190,11 @@ class Run:
         trainer = StageTrainer(parts, plan, seed, device, world, runtime.precision, runtime.compile)
         if plan.draw_real and centring.is_asked_for(parts):
             self._centre(plan, parts, folder, device)
-        if plan.draw_real and parts.renderer.measures_thickness:
+        if plan.draw_real and parts.renderer.measures_radius_scale:
             self._keeper.load(folder.stage_weights(self._start_of(plan)))
-            trainer.thickness = world.first(lambda: thickness.find(parts, TRAIN_SPLIT, device, self.progress).cpu())
+            trainer.radius_scale = world.first(
+                lambda: radius_scale.measure(parts, TRAIN_SPLIT, device, self.progress).cpu()
+            )
         done, clock = self._keeper.restore(trainer, folder.stage_weights(self._start_of(plan)))
         pictures = StagePictures(folder.figures, plan.name, parts, self.resolved.recipe.log.pictures_every)
         watch.tell("stage_started", plan.name, plan.steps, done)

@@ -75,7 +75,7 @@ class Computation:
         parts: the built recipe.
         energy: the stage's terms.
         device: where they are.
-        precision: of the network; `bf16` is autocast, whose read-out and all that follows stay float32.
+        precision: of the network; `bf16` is autocast, whose soft-argmax and all that follows stay float32.
         compiled: whether network and terms are compiled, each to one graph; on a GPU to CUDA graphs.
     """
 
@@ -252,7 +252,7 @@ def _undone(estimate: Estimate, undo: Sequence) -> Estimate:
     points = estimate.points
     for back in undo:
         points = back(points)
-    return Estimate(points, estimate.heatmaps, estimate.latent_depth, estimate.spread, estimate.pose, estimate.shape)
+    return Estimate(points, estimate.heatmaps, estimate.latent_depth, estimate.variance, estimate.pose, estimate.shape)
 
 
 def _peak(real: Estimate | None) -> Tensor | None:

@@ -60,7 +60,7 @@ class StageTrainer:
         precision, compiled: see `Computation`.
 
     Attributes:
-        thickness: (S,) on the host, how thick the hand of each recording is taken for, or None.
+        radius_scale: (S,) on the host, the factor on the radii for each recording, or None.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class StageTrainer:
         # A control sees the same synthetic draw as the stage that it controls.
         self.stream = plan.control_of or plan.name
         self.frames = 0
-        self.thickness: Tensor | None = None
+        self.radius_scale: Tensor | None = None
         if plan.draw_real:
             self.frames = train_frames(parts, plan)
         # What was non-finite so far (each term, their sum, its gradient), noted on the device and read now and then.
@@ -126,8 +126,8 @@ class StageTrainer:
         begins = step * self.plan.draw_real + first
         numbers = frame_numbers(self.seed, f"{self.stream}/real", begins, count, self.frames, self.plan.draw_clip)
         real = self.parts.real.frames(TRAIN_SPLIT, numbers)
-        if self.thickness is not None:
-            real = replace(real, thickness=self.thickness[real.sequence])
+        if self.radius_scale is not None:
+            real = replace(real, radius_scale=self.radius_scale[real.sequence])
         if self.device.type == "cuda":
             # From pageable memory a copy waits for what the GPU still has to do.
             real = real.pin_memory()

@@ -26,7 +26,7 @@ def nearest_marked(mask: Tensor) -> Tensor:
     height, width = mask.shape[-2:]
     if max(height, width) > 512:
         raise ValueError(f"maps of {height} x {width} pixels: at most 512 on a side")
-    if mask.device.type == "cpu" and fit_kernels.are_there(torch.float32):
+    if mask.device.type == "cpu" and fit_kernels.available(torch.float32):
         return fit_kernels.nearest_marked(mask.contiguous())
     row = torch.arange(height, device=mask.device, dtype=torch.int32)[:, None]
     column = torch.arange(width, device=mask.device, dtype=torch.int32)

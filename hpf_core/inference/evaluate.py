@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hpf_core.errors import DataError, nearest
 from hpf_core.evaluation.metrics import Measured, measure
+from hpf_core.frames import Labels
 from hpf_core.inference import centring
 from hpf_core.inference.build import Parts
 from hpf_core.inference.centring import Centres
@@ -20,6 +21,10 @@ from hpf_core.progress import Progress, no_progress
 
 NETWORK = "network"
 """What the points before the first refiner are called, among the refiners."""
+
+_UNLABELLED = (
+    "Without labels there are no errors in mm to measure: leave out `evaluate`, or set `evaluate.data: synthetic`"
+)
 
 
 @dataclass(frozen=True)
@@ -104,18 +109,44 @@ def check(parts: Parts, split: str) -> None:
     """
     assert parts.real is not None
     split_size(parts, split)
-    annotation = parts.real.protocol.annotation
+    annotation, labels = annotation_of(parts), labels_of(parts, split)
     if annotation not in parts.hand.annotations:
         raise DataError(
             f"the dataset is evaluated on the joints of '{annotation}', and the hand model has no map from its points "
             f"to them. {nearest(annotation, parts.hand.annotations)}"
         )
-    names, annotated = parts.hand.annotations[annotation][0], parts.real.labels(split).names
+    names, annotated = parts.hand.annotations[annotation][0], labels.names
     if tuple(names) != tuple(annotated):
         raise DataError(
             f"the split '{split}' is annotated with the joints {', '.join(annotated)}, but the hand model's "
             f"'{annotation}' are {', '.join(names)}"
         )
+
+
+def annotation_of(parts: Parts) -> str:
+    """The annotation whose joints the dataset's protocol scores.
+
+    Raises:
+        DataError: the protocol names none.
+    """
+    assert parts.real is not None
+    annotation = parts.real.protocol.annotation
+    if annotation is None:
+        raise DataError(f"the dataset's protocol names no annotation to score. {_UNLABELLED}")
+    return annotation
+
+
+def labels_of(parts: Parts, split: str) -> Labels:
+    """The labels of a split.
+
+    Raises:
+        DataError: the dataset has none.
+    """
+    assert parts.real is not None
+    labels = parts.real.labels(split)
+    if labels is None:
+        raise DataError(f"the dataset has no labels of the split '{split}'. {_UNLABELLED}")
+    return labels
 
 
 def refine(parts: Parts, points: Tensor) -> list[Tensor]:
@@ -173,7 +204,7 @@ def refined(
 def to_joints(parts: Parts, split: str, points: np.ndarray) -> np.ndarray:
     """(F, K, 3) float64 mm in the camera's frame: the annotation's joints, from points (F, J, 3) in crops' frames."""
     assert parts.real is not None
-    _, matrix = parts.hand.annotations[parts.real.protocol.annotation]
+    _, matrix = parts.hand.annotations[annotation_of(parts)]
     joints = np.einsum("kj,fjc->fkc", np.asarray(matrix, dtype=np.float64), points.astype(np.float64))
     camera = parts.real.to_camera(split)[: len(points)]
     return joints @ camera[:, :3, :3].transpose(0, 2, 1) + camera[:, None, :3, 3]
@@ -187,14 +218,14 @@ def evaluate(
     batch: int = 64,
     progress: Progress = no_progress,
 ) -> Evaluated:
-    """Predict a split and hold it against its labels, centred by the network itself where that is asked for."""
+    """Predict a split and compare it with its labels, centred by the network itself where that is asked for."""
     assert parts.real is not None
     frames = split_size(parts, split, limit)
     centres = None
     if centring.is_asked_for(parts):
         centres = centring.refine(parts, split, device, limit, progress=progress)
     points, to_rig = predict(parts, split, frames, device, batch, progress)
-    labels, tips = parts.real.labels(split), parts.real.protocol.fingertips
+    labels, tips = labels_of(parts, split), parts.real.protocol.fingertips
 
     def measured(joints: np.ndarray) -> Measured:
         return measure(

@@ -74,7 +74,7 @@ typedef struct {
     int64_t queries;
     double least; /* share of a map's points that must lie on this side, else nothing lies beyond */
     const REAL *points; /* (N, Q, 3) */
-    const int8_t *there; /* (N, Q) */
+    const int8_t *valid; /* (N, Q) */
     const int64_t *target; /* (P,), the map of each plane */
     const REAL *normal, *offset; /* (P, 3) and (P,): beyond is where normal . p > offset */
     int8_t *beyond; /* (P, Q) */
@@ -83,25 +83,25 @@ typedef struct {
 static void beyond_of(const void *given, int64_t plane) {
     const plane_t *job = given;
     const REAL *points = job->points + job->target[plane] * job->queries * 3;
-    const int8_t *there = job->there + job->target[plane] * job->queries;
+    const int8_t *valid = job->valid + job->target[plane] * job->queries;
     const REAL *normal = job->normal + plane * 3, offset = job->offset[plane];
     int8_t *beyond = job->beyond + plane * job->queries;
     int64_t count = 0, left_out = 0;
     for (int64_t q = 0; q < job->queries; ++q) {
         const REAL height =
             -offset + points[3 * q] * normal[0] + points[3 * q + 1] * normal[1] + points[3 * q + 2] * normal[2];
-        beyond[q] = (int8_t)(there[q] & (height > 0));
+        beyond[q] = (int8_t)(valid[q] & (height > 0));
     }
     for (int64_t q = 0; q < job->queries; ++q) {
-        count += there[q];
+        count += valid[q];
         left_out += beyond[q];
     }
     if (!((REAL)(count - left_out) >= (REAL)job->least * (REAL)count)) memset(beyond, 0, job->queries);
 }
 
 void beyond_planes(int64_t planes, int64_t threads, int64_t queries, double least, const REAL *points,
-                   const int8_t *there, const int64_t *target, const REAL *normal, const REAL *offset,
+                   const int8_t *valid, const int64_t *target, const REAL *normal, const REAL *offset,
                    int8_t *beyond) {
-    const plane_t job = {queries, least, points, there, target, normal, offset, beyond};
+    const plane_t job = {queries, least, points, valid, target, normal, offset, beyond};
     share_out(beyond_of, &job, planes, threads);
 }

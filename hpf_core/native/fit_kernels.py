@@ -10,7 +10,7 @@ from torch import Tensor
 from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("fit.c")
-are_there = compiler.availability(_SOURCE)
+available = compiler.availability(_SOURCE)
 
 
 @torch.library.custom_op("hpf::nearest_marked", mutates_args=(), device_types="cpu")
@@ -29,24 +29,24 @@ def _(mask: Tensor) -> Tensor:
 
 @torch.library.custom_op("hpf::beyond_planes", mutates_args=(), device_types="cpu")
 def beyond_planes(
-    points: Tensor, there: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float
+    points: Tensor, valid: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float
 ) -> Tensor:
     """(P, Q) bool, which points of a map lie beyond a plane, normal . p > offset; none where too few don't.
 
     Args:
         points: (N, Q, 3), contiguous as all tensors here.
-        there: (N, Q) bool, which of them exist.
+        valid: (N, Q) bool, which of them exist.
         target: (P,) int64, the map of each plane.
         normal: (P, 3).
         offset: (P,).
         least: share of a map's points that must not lie beyond.
     """
-    out = there.new_empty((target.shape[0], there.shape[1]))
+    out = valid.new_empty((target.shape[0], valid.shape[1]))
     function = compiler.function(_SOURCE, "beyond_planes", points.dtype)
-    compiler.call(function, target.shape[0], there.shape[1], least, points, there, target, normal, offset, out)
+    compiler.call(function, target.shape[0], valid.shape[1], least, points, valid, target, normal, offset, out)
     return out
 
 
 @beyond_planes.register_fake
-def _(points: Tensor, there: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float) -> Tensor:
-    return there.new_empty((target.shape[0], there.shape[1]))
+def _(points: Tensor, valid: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float) -> Tensor:
+    return valid.new_empty((target.shape[0], valid.shape[1]))

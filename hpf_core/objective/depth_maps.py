@@ -11,11 +11,9 @@ from torch import Tensor
 from hpf_core.frames import RealFrames, State
 from hpf_core.geometry.distance_transform import nearest_marked
 from hpf_core.grid import Grid
+from hpf_core.interfaces import SURFACE_BUDGET
 
 _Any = TypeVar("_Any")
-
-SURFACE_BUDGET = 768
-"""Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
 
 
 class Remembered:

@@ -1,40 +1,30 @@
-"""A batch of estimates held against all views: points taken across views, renders, distances, each made once.
+"""A batch of estimates compared with the depth maps of all views. Each result is computed once.
 
-A `Fit` belongs to one step and one stack. Terms read from it; what two of them need is computed once, and what the
-depth maps alone decide once for all stacks (`DepthMaps`). With `cross_view` the ordered pairs of all present views of a
-frame are used (estimate of view i against the depth map of view j, Sec. 3.4.1 "Data terms" of the paper), without it
-the own views alone.
+A `Fit` belongs to one step and one stack; terms read it as `StepData` (`hpf_core.interfaces`). What the depth maps say
+by themselves is made once for all stacks (`DepthMaps`). With `cross` the ordered pairs of all present views of a frame
+are used (estimate of view i against the depth map of view j, Sec. 3.4.1 "Data terms" of the paper), without it the own
+views alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TypeVar
-
-import torch
 from torch import Tensor
 
 from hpf_core.errors import InputError
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
-from hpf_core.geometry.rigid import apply_rigid, at_least_float32, invert_rigid
 from hpf_core.grid import Grid
-from hpf_core.interfaces import HandModel, Rendered, Renderer, SurfaceDistance
-from hpf_core.native import fit_kernels
-from hpf_core.objective.depth_maps import SURFACE_BUDGET, DepthMaps, Remembered
-
-_Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
-
-LEAST_HAND = 1 / 3
-"""Least share of a depth map's points that must lie on the hand's side of the wrist for the wrist to be believed. A
-forearm within the cube covers less than the hand does; an estimate that is turned the wrong way calls the hand one."""
+from hpf_core.interfaces import SURFACE_BUDGET, HandModel, Rendered, Renderer, SurfaceDistance
+from hpf_core.objective.depth_maps import DepthMaps
+from hpf_core.objective.pairs import ViewPairs
+from hpf_core.objective.wrist import beyond_wrist
 
 
-class Fit(Remembered):
-    """Estimates of one step and one stack, held against the images they were made from.
+class Fit:
+    """Estimates of one step and one stack, compared with the images they were made from.
 
-    N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`: pair p holds the
-    estimate of row `views.source[p]` against the depth map of row `views.target[p]`; the first N pairs are the own
-    views. Everything lies in the crop's frame of the pair's target, in mm, in float32 or better.
+    N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`. Pair p compares the
+    estimate of row `views.source[p]` with the depth map of row `views.target[p]`; the first N pairs are the own views.
+    Everything lies in the crop's frame of the pair's target, in mm, in float32 or better.
 
     Args:
         hand: the hand model.
@@ -45,7 +35,7 @@ class Fit(Remembered):
         real: estimates of the N present views, in the order of `frames.views.rows`.
         synthetic: estimates of the M samples.
         target: the ideal output for the samples' points, `backbone.labels(samples.points)`.
-        maps: what other fits to the same frames have found of them, to share it; None where there is no other.
+        maps: the depth maps of the same frames, shared with other stacks; None where there are no others.
 
     Raises:
         InputError: images, estimates and the grid don't fit together.
@@ -64,7 +54,6 @@ class Fit(Remembered):
         target: Estimate | None = None,
         maps: DepthMaps | None = None,
     ) -> None:
-        super().__init__()
         self.hand = hand
         self.renderer = renderer
         self.grid = grid
@@ -73,10 +62,11 @@ class Fit(Remembered):
         self.real = real
         self.synthetic = synthetic
         self.target = target
-        self._shared = maps
+        self._depth_maps = maps
+        self._pairs: ViewPairs | None = None
         self._check()
 
-    # ------------------------------------------------------------------------------------------- what must be there
+    # ------------------------------------------------------------------------------------------- what must be present
 
     def need_frames(self) -> RealFrames:
         """The real frames. Raises InputError where the stage draws none."""
@@ -108,7 +98,7 @@ class Fit(Remembered):
         """The packed index of the present views and their pairs."""
         return self.need_frames().views
 
-    # ------------------------------------------------------------------------------------------------- images, packed
+    # -------------------------------------------------------------------------------------------------- the depth maps
 
     @property
     def depth_maps(self) -> Tensor:
@@ -136,7 +126,7 @@ class Fit(Remembered):
         return self._maps().nearest_hit
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
-        """Points (N, Q, 3) mm of the surface that each depth map shows, and which are there: see `DepthMaps`."""
+        """Points (N, Q, 3) mm of the surface that each depth map shows, and the valid mask (N, Q): see `DepthMaps`."""
         return self._maps().surface_points(budget)
 
     # --------------------------------------------------------------------------------------- estimates, across views
@@ -144,7 +134,7 @@ class Fit(Remembered):
     @property
     def rig_rows(self) -> Tensor:
         """(N, J, 3) mm in the rig's frame, the estimates of the present views."""
-        return self._once("rig_rows", lambda: apply_rigid(self.to_rig, at_least_float32(self.need_real().points)))
+        return self._across().rig_rows
 
     def rig_points(self) -> Tensor:
         """(B, V, J, 3) mm in the rig's frame; 0 where `frames.present` is False."""
@@ -153,8 +143,9 @@ class Fit(Remembered):
         return flat.index_copy(0, views.rows, points).view(views.frames, views.views, *points.shape[1:])
 
     def pair_target(self, cross: bool) -> Tensor:
-        """(P,) int64, the row whose depth map each pair is held against; (N,) without `cross`."""
-        return self._rows(cross, self.views.target)
+        """(P,) int64, the row whose depth map each pair is compared with; (N,) without `cross`."""
+        views = self.views
+        return views.target if cross else views.target[: views.rows.shape[0]]
 
     def pair_frame(self, cross: bool) -> Tensor:
         """(P,) int64, the frame of each pair; (N,) without `cross`."""
@@ -163,107 +154,41 @@ class Fit(Remembered):
     def points_across(self, cross: bool) -> Tensor:
         """(P, J, 3) mm: the estimate of each pair's source in the crop's frame of its target; (N, J, 3) without
         `cross`."""
-
-        def taken(pairs: slice) -> Tensor:
-            source, target = self.views.source[pairs], self.views.target[pairs]
-            return apply_rigid(invert_rigid(self.to_rig[target]), self.rig_rows[source])
-
-        # Own views need no transform, and so lose nothing to its rounding.
-        return self._pairs("points", cross, taken, own=lambda: at_least_float32(self.need_real().points))
+        return self._across().points(cross)
 
     def rendered(self, cross: bool) -> Rendered:
         """The pairs' estimates rendered, maps (P, H, W); (N, H, W) without `cross`."""
-        points = self.points_across(cross)
-        return self._pairs(
-            "rendered", cross, lambda pairs: self.renderer.depth(points[pairs], self.grid, *self._thickness(pairs))
-        )
+        return self._across().rendered(cross)
 
     def distances(self, cross: bool, budget: int | None = SURFACE_BUDGET) -> SurfaceDistance:
         """Distance (P, Q) mm of each target's `surface_points` to the estimated surface; (N, Q) without `cross`."""
-        points, (queries, _) = self.points_across(cross), self.surface_points(budget)
-        targets = self.views.target
+        return self._across().distances(cross, budget)
 
-        def measured(pairs: slice) -> SurfaceDistance:
-            return self.renderer.distance(points[pairs], queries[targets[pairs]], *self._thickness(pairs))
+    def forearm(self, cross: bool, points: Tensor, valid: Tensor, margin_mm: float = 0.0) -> Tensor:
+        """(P, Q) bool, which points (N, Q, 3) mm of the depth maps lie beyond each pair's estimated wrist.
 
-        return self._pairs(("distances", budget), cross, measured)
-
-    def forearm(self, cross: bool, points: Tensor, there: Tensor, margin_mm: float = 0.0) -> Tensor:
-        """Which points of the depth maps lie beyond the estimated wrist, on the forearm or what it hangs from.
-
-        The plane stands through the middle of the hand's wrist points, across the line from the palm's centre to it,
-        both taken from the pair's estimate without gradient. Where it would leave less than `LEAST_HAND` of a map's
-        points, the estimate isn't believed, and nothing is called forearm: a wrong start must not hide the hand from
-        itself.
-
-        Args:
-            cross: for all pairs, or the own views alone.
-            points: (N, Q, 3) mm, of each depth map.
-            there: (N, Q) bool, which of them exist.
-            margin_mm: how far beyond the wrist the plane stands.
-
-        Returns:
-            (P, Q) bool; (N, Q) without `cross`.
+        (N, Q) without `cross`. `valid` (N, Q) bool: which points exist. See `beyond_wrist`.
         """
-        with torch.no_grad():
-            estimate, target = self.points_across(cross), self.pair_target(cross)
-            wrist = torch.stack([estimate[:, i] for i in self.hand.wrist]).mean(dim=0)
-            outwards = torch.nn.functional.normalize(wrist - estimate[:, self.hand.palm_centre], dim=-1)
-            offset = (wrist * outwards).sum(dim=-1) + margin_mm
-            if points.device.type == "cpu" and points.dtype == offset.dtype and fit_kernels.are_there(points.dtype):
-                planes = target, outwards.contiguous(), offset, LEAST_HAND
-                return fit_kernels.beyond_planes(points.contiguous(), there.contiguous(), *planes)
-            # (p - w) . n, summed coordinate by coordinate: points may be all pixels of all pairs.
-            height = -offset[:, None]
-            for axis in range(3):
-                height = height + points[..., axis][target] * outwards[:, axis, None]
-            beyond = there[target] & (height > 0)
-            counts = there[target].sum(dim=1, keepdim=True)
-            believed = counts - beyond.sum(dim=1, keepdim=True) >= LEAST_HAND * counts
-            return beyond & believed
+        estimate, target = self.points_across(cross), self.pair_target(cross)
+        return beyond_wrist(self.hand, estimate, points, valid, target, margin_mm)
 
     # --------------------------------------------------------------------------------------------------------- inside
 
     def _maps(self) -> DepthMaps:
-        if self._shared is None:
-            self._shared = DepthMaps(self.need_frames(), self.grid)
-        return self._shared
+        if self._depth_maps is None:
+            self._depth_maps = DepthMaps(self.need_frames(), self.grid)
+        return self._depth_maps
 
-    def _thickness(self, pairs: slice) -> tuple[Tensor, ...]:
-        """The renderer's third argument, if there is one: (P,) factors."""
-        found = self.need_frames().thickness
-        return () if found is None else (found[self.views.frame[self.views.target[pairs]]],)
-
-    def _pairs(
-        self,
-        name: Hashable,
-        cross: bool,
-        make: Callable[[slice], _Made],
-        own: Callable[[], _Made] | None = None,
-    ) -> _Made:
-        """What `make` says of slices of the pairs: the own views and the rest are each made once, in any order."""
-        made: dict[str, _Made] = self._once(name, dict)
-        rows, pairs = self.views.rows.shape[0], self.views.target.shape[0]
-        if not cross or rows == pairs:
-            if "own" not in made:
-                if "all" in made:
-                    made["own"] = _cut(made["all"], slice(0, rows))
-                else:
-                    made["own"] = own() if own else make(slice(0, rows))
-            return made["own"]
-        if "all" not in made:
-            if "own" in made or own:
-                made["all"] = _join(self._pairs(name, False, make, own), make(slice(rows, pairs)))
-            else:
-                made["all"] = make(slice(0, pairs))
-        return made["all"]
-
-    def _rows(self, cross: bool, values: Tensor) -> Tensor:
-        return values if cross else values[: self.views.rows.shape[0]]
+    def _across(self) -> ViewPairs:
+        if self._pairs is None:
+            self._pairs = ViewPairs(self._maps(), self.need_real().points, self.renderer, self.grid)
+        return self._pairs
 
     def _check(self) -> None:
-        if self._shared is not None and (self._shared.frames is not self.frames or self._shared.grid != self.grid):
-            raise InputError("what was found of other frames, or on another grid, is no use to this fit (`maps`)")
+        if self._depth_maps is not None and (
+            self._depth_maps.frames is not self.frames or self._depth_maps.grid != self.grid
+        ):
+            raise InputError("`maps` were made from other frames, or on another grid, than this fit's")
         if self.frames is not None:
             size, rows = self.frames.depth.shape[-2:], self.frames.views.rows.shape[0]
             if tuple(size) != (self.grid.size, self.grid.size):
@@ -280,15 +205,3 @@ class Fit(Remembered):
             estimates, samples = self.synthetic.points.shape[0], self.samples.depth.shape[0]
             if estimates != samples:
                 raise InputError(f"{estimates} estimates for {samples} synthetic samples")
-
-
-def _cut(made: _Made, rows: slice) -> _Made:
-    """Some rows of a tensor, or of each of a record of tensors."""
-    return made[rows] if isinstance(made, Tensor) else type(made)(*(part[rows] for part in made))
-
-
-def _join(first: _Made, second: _Made) -> _Made:
-    """The rows of both."""
-    if isinstance(first, Tensor):
-        return torch.cat([first, second])
-    return type(first)(*(torch.cat([one, two]) for one, two in zip(first, second, strict=True)))

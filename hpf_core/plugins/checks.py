@@ -16,6 +16,8 @@ from hpf_core.interfaces import INTERFACE_VERSION, Config, Kind, PluginSpec
 from hpf_core.plugins.records import normalise
 
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+CHANGES = "docs/plugins-1-to-2.md"
+"""The page that says how a plugin of the last major version is changed for this one."""
 RESERVED_NAMES = frozenset({"on", "off", "true", "false", "null"})  # YAML and recipes read them as something else
 RESERVED_OPTIONS = frozenset({"use"})  # the key beside the options that names the plugin
 TERM_OPTIONS = frozenset({"weight"})  # the key beside a term's options
@@ -56,7 +58,10 @@ def _interface_problem(interface: Any) -> str | None:
     if oldest > INTERFACE_VERSION:
         return f"it is built for interface {theirs}, newer than this HPF's {ours}: upgrade HPF"
     if newest[0] < INTERFACE_VERSION[0]:
-        return f"it is built for interface {theirs}, which this HPF ({ours}) no longer serves: upgrade the plugin"
+        return (
+            f"it is built for interface {theirs}, which this HPF ({ours}) no longer supports: upgrade the plugin, or "
+            f"change it as {CHANGES} says"
+        )
     return None
 
 

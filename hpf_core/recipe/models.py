@@ -212,7 +212,7 @@ class Runtime(_Strict):
     )
     precision: Literal["float32", "bf16"] = Field(
         default="float32",
-        description="Of the network in training; read-out, geometry, terms and evaluation are float32 always.",
+        description="Of the network in training; soft-argmax, geometry, terms and evaluation are float32 always.",
     )
     compile: bool = Field(
         default=False,

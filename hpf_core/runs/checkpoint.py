@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from hpf_core.files.cache import write_atomic
 from hpf_core.errors import DataError
+from hpf_core.files.cache import write_atomic
 
 _MODEL, _OPTIMISER = "model.", "optimiser."
 

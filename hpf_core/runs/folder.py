@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 import hpf_core
-from hpf_core.files.cache import write_atomic
 from hpf_core.errors import InputError, RunError
+from hpf_core.files.cache import write_atomic
 from hpf_core.recipe import Resolved
 from hpf_core.recipe.pins import used_plugins
 

@@ -81,11 +81,18 @@ def evaluation(subject: Subject) -> None:
         _annotated(hand, data.annotation, "annotation")
         return
     protocol = data.protocol
-    joints = _annotated(hand, protocol.annotation, "protocol.annotation")
+    joints = _annotated(hand, protocol.annotation, "protocol.annotation") if protocol.annotation else ()
     need(protocol.centre in ("annotated", "mass", "refined"), f"protocol.centre is {protocol.centre!r}")
     need(all(0 <= i < len(joints) for i in protocol.fingertips), "protocol.fingertips has a number that is no joint's")
     for split, count in data.splits().items():
+        camera = data.to_camera(split)
+        need(camera.shape == (count, 4, 4), f"to_camera of {split!r} is {camera.shape}, not ({count}, 4, 4)")
+        some = _some(data, split)
+        need(protocol.view < some.present.shape[1], "protocol.view is no view's number")
         labels = data.labels(split)
+        if labels is None:
+            continue
+        need(protocol.annotation is not None, f"it has labels of {split!r}, and its protocol names no annotation")
         expected = (count, len(joints), 3)
         need(labels.joints.shape == expected, f"labels of {split!r} are {labels.joints.shape}, not {expected}")
         need(labels.joints.dtype == np.float64, f"labels of {split!r} are {labels.joints.dtype}, not float64")
@@ -98,10 +105,6 @@ def evaluation(subject: Subject) -> None:
             people <= set(labels.subject_names),
             f"subject_names of {split!r} lacks {people - set(labels.subject_names)}",
         )
-        camera = data.to_camera(split)
-        need(camera.shape == (count, 4, 4), f"to_camera of {split!r} is {camera.shape}, not ({count}, 4, 4)")
-        some = _some(data, split)
-        need(protocol.view < some.present.shape[1], "protocol.view is no view's number")
         for row in range(len(some.index)):
             if some.present[row, protocol.view]:
                 middle = camera[row, :3, 3]

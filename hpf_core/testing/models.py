@@ -12,12 +12,13 @@ from hpf_core.frames import Estimate
 from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import HandModel, Mesh
 from hpf_core.testing import scene
-from hpf_core.testing.clause import NotApplicable, clause, need
+from hpf_core.testing.clause import clause, need
 from hpf_core.testing.subject import Subject
 
 _NEAR_MM = 0.1
 _BONE_SLACK_MM = 0.5
 _FAR_OFF_MM = 1000.0
+_OFF_SURFACE_MM = 3.0
 _STEP_MM = 1e-4
 
 
@@ -145,13 +146,17 @@ def one_surface(subject: Subject) -> None:
         found = renderer.distance(points, seen).distance
     need((found >= 0).all(), "a distance is below 0")
     typical = float(found[rendered.hit.flatten(1)].quantile(0.9))
-    # Floors under a root, and inner surfaces where elements overlap, leave some.
-    need(typical < 3.0, f"a tenth of what `depth` shows is {typical:.1f} mm or more off the surface of `distance`")
+    # Floors under a root, and inner surfaces where primitives overlap, leave some.
+    need(
+        typical < _OFF_SURFACE_MM,
+        f"a tenth of what `depth` shows is {typical:.1f} mm or more off the surface of `distance`",
+    )
     away = points[:, :1] - torch.tensor([0.0, 0.0, _FAR_OFF_MM])
     with torch.no_grad():
         far = renderer.distance(points, away).distance
     nearest = (points - away).norm(dim=-1).amin(dim=1, keepdim=True)
-    thick = 2 * float(subject.built.hand.radii.max()) + 20.0  # measured thickness, cones and triangles beyond the balls
+    # 20 mm for cones and triangles beyond the balls.
+    thick = 2 * float(subject.built.hand.radii.max()) + 20.0
     need(
         ((far <= nearest + 1.0) & (far >= nearest - thick)).all(),
         f"of places whose nearest point is {float(nearest.min()):.0f} to {float(nearest.max()):.0f} mm away it says "
@@ -160,7 +165,7 @@ def one_surface(subject: Subject) -> None:
 
 
 @clause(
-    "slopes", "its gradients are the slopes of what it gives, and of `anchor` those of the element seen", "renderer"
+    "slopes", "its gradients are the slopes of what it gives, and of `anchor` those of the primitive seen", "renderer"
 )
 def slopes(subject: Subject) -> None:
     renderer = subject.built.renderer
@@ -203,21 +208,39 @@ def _gradient(what: str, value: Tensor, points: Tensor) -> Tensor:
     return found
 
 
-@clause("thickness", "a renderer that measures thickness finds it, and scales its surface by it", "renderer")
-def thickness(subject: Subject) -> None:
+@clause(
+    "radius scale",
+    "`radius_scale` 1 changes nothing, a larger one gives a thicker hand; where it is measured, the measure is right",
+    "renderer",
+)
+def radius_scale(subject: Subject) -> None:
     renderer, points = subject.built.renderer, subject.inputs["points"]
-    if not renderer.measures_thickness:
-        raise NotApplicable("it measures none with these options")
-    scale = torch.full((len(points),), 1.2)
+    one, larger = torch.ones(len(points)), torch.full((len(points),), 1.2)
     with torch.no_grad():
-        rendered = renderer.depth(points, scene.GRID, scale)  # type: ignore[call-arg]
-        seen = torch.cat([rendered.anchor, rendered.depth[..., None]], dim=-1).flatten(1, 2)
-        there = rendered.hit.flatten(1)
-        found = renderer.thickness(points, seen, there)
-        none = renderer.thickness(points, seen, torch.zeros_like(there))
-    gap = float((found - 1.2).abs().max())
-    need(gap < 0.1, f"of hands that are 1.2 times as thick it says {found.tolist()}")
-    need(none.isnan().all(), "where there are no points to measure, thickness() must be NaN")
+        plain, same = renderer.depth(points, scene.GRID), renderer.depth(points, scene.GRID, radius_scale=one)
+        rendered = renderer.depth(points, scene.GRID, radius_scale=larger)
+        surface = torch.cat([rendered.anchor, rendered.depth[..., None]], dim=-1).flatten(1, 2)
+        off = renderer.distance(points, surface, radius_scale=larger).distance[rendered.hit.flatten(1)].quantile(0.9)
+    gap = float((plain.depth - same.depth).abs().max())
+    need(gap <= _NEAR_MM, f"with a radius_scale of 1 its depth differs by up to {gap:.3g} mm from the depth without")
+    need(
+        int(rendered.hit.sum()) > int(plain.hit.sum()) and float((rendered.depth - plain.depth).mean()) < 0,
+        "depth() with a radius_scale of 1.2 shows no thicker hand than without: multiply the radii by it",
+    )
+    need(
+        float(off) < _OFF_SURFACE_MM,
+        f"with a radius_scale of 1.2, distance() measures {float(off):.1f} mm from the surface that depth() "
+        "renders: both must multiply the radii by it",
+    )
+    if not renderer.measures_radius_scale:
+        return
+    with torch.no_grad():
+        valid = rendered.hit.flatten(1)
+        measured = renderer.measure_radius_scale(points, surface, valid)
+        none = renderer.measure_radius_scale(points, surface, torch.zeros_like(valid))
+    gap = float((measured - 1.2).abs().max())
+    need(gap < 0.1, f"on hands with a radius scale of 1.2 it measures {measured.tolist()}")
+    need(none.isnan().all(), "where no point is valid, measure_radius_scale() must give NaN")
 
 
 @clause("provides", "estimates fill what `provides` declares, and nothing else beyond points; labels too", "backbone")
@@ -290,7 +313,7 @@ CLAUSES = (
     orthographic,
     one_surface,
     slopes,
-    thickness,
+    radius_scale,
     provides,
     labels_are_right,
     hands_stay_hands,

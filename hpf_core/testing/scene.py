@@ -107,8 +107,8 @@ def estimate(points: Tensor, hand: HandModel, seed: int = 5) -> Estimate:
     draw = generator(seed)
     pose, shape = hand.sample(count, draw)
     maps = torch.rand(2, count, joints, MAPS, MAPS, generator=draw)
-    spread = 10 + 90 * torch.rand(count, joints, generator=draw)
-    return Estimate(points, maps[0], 50 * maps[1], spread, pose, shape)
+    variance = 10 + 90 * torch.rand(count, joints, generator=draw)
+    return Estimate(points, maps[0], 50 * maps[1], variance, pose, shape)
 
 
 def permuted(frames: RealFrames, real: Estimate, order: list[int]) -> tuple[RealFrames, Estimate]:

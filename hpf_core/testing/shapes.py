@@ -59,11 +59,11 @@ def _renderer(subject: Subject, inputs: dict[str, Tensor]) -> None:
         rendered = subject.built.plugin.depth(points, scene.GRID)
         shaped("depth().depth", rendered.depth, maps, dtype)
         shaped("depth().hit", rendered.hit, maps, torch.bool)
-        shaped("depth().element", rendered.element, maps, torch.int64)
+        shaped("depth().primitive", rendered.primitive, maps, torch.int64)
         shaped("depth().anchor", rendered.anchor, (*maps, 2), dtype)
         found = subject.built.plugin.distance(points, inputs["queries"].to(dtype))
         shaped("distance().distance", found.distance, (count, queries), dtype)
-        shaped("distance().element", found.element, (count, queries), torch.int64)
+        shaped("distance().primitive", found.primitive, (count, queries), torch.int64)
     other = Grid(size=20, cube_mm=240.0)
     rendered = subject.built.plugin.depth(inputs["points"], other)
     shaped("depth().depth over another grid", rendered.depth, (count, 20, 20), torch.float32)
@@ -96,7 +96,7 @@ def estimate_shaped(whose: str, estimate: Any, subject: Subject, count: int) -> 
         if value is None or field.name == "points":
             continue
         leading = (count,) if field.name in ("pose", "shape") else (count, joints)
-        trailing = {"spread": 2, "pose": 2, "shape": 2}.get(field.name, 4)
+        trailing = {"variance": 2, "pose": 2, "shape": 2}.get(field.name, 4)
         right = tuple(value.shape[: len(leading)]) == leading and value.ndim == trailing
         need(right, f"{whose} {field.name} are {tuple(value.shape)}: see hpf_core.frames.Estimate")
 

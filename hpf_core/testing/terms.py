@@ -10,9 +10,8 @@ from torch import Tensor
 
 from hpf_core.frames import Estimate
 from hpf_core.geometry.rotations import rotation_matrix
-from hpf_core.interfaces import DataTerm, Term, TermValue
+from hpf_core.interfaces import DataTerm, StepData, Term, TermValue
 from hpf_core.objective.energy import Energy, WeightedTerm, reduce
-from hpf_core.objective.fit import Fit
 from hpf_core.testing import scene
 from hpf_core.testing.calls import fit_of, value_of
 from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
@@ -25,13 +24,13 @@ _FIELDS = frozenset(field.name for field in dataclasses.fields(Estimate)) - {"po
 class _Witness(DataTerm):
     """Another term of the same loss: reads what terms share, so that it sees when another one changes it."""
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         read: list[Tensor] = []
-        if fit.frames is not None:
-            read += [fit.points_across(True).square().mean(dim=(1, 2)), fit.rendered(True).depth.mean(dim=(1, 2))]
-            read += [fit.distances(True).distance.mean(dim=1), fit.depth_maps.mean(dim=(1, 2))[fit.views.target]]
+        if step.frames is not None:
+            read += [step.points_across(True).square().mean(dim=(1, 2)), step.rendered(True).depth.mean(dim=(1, 2))]
+            read += [step.distances(True).distance.mean(dim=1), step.depth_maps.mean(dim=(1, 2))[step.views.target]]
         else:
-            samples, estimate, target = fit.need_synthetic()
+            samples, estimate, target = step.need_synthetic()
             read += [(estimate.points - target.points).square().mean(dim=(1, 2)), samples.depth.mean(dim=(1, 2))]
         values = torch.stack(read).sum(dim=0)
         return TermValue(values, torch.ones_like(values))

@@ -20,7 +20,7 @@ from hpf_core.errors import PluginError
 from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Backbone, Build, Config, PluginSpec
-from hpf_plugins.backbones.readout import TOLERANCE_MM, Readout
+from hpf_plugins.backbones.soft_argmax import TOLERANCE_MM, SoftArgmax
 
 
 class HourglassConfig(Config):
@@ -130,12 +130,12 @@ class _Head(nn.Module):
 
 
 class Hourglass(Backbone):
-    """The network. Input (N, H, W) mm; one `Estimate` for each stack with points, heatmaps, latent depth and spread."""
+    """The network. Input (N, H, W) mm; one `Estimate` per stack with points, heatmaps, latent depth and variance."""
 
     def __init__(self, config: HourglassConfig, points: int, grid: Grid) -> None:
         super().__init__()
         self.points = points
-        self.readout = Readout.of(config, grid)
+        self.soft_argmax = SoftArgmax.of(config, grid)
         self.half_cube = grid.far_mm
         width = config.width
         layers: list[nn.Module] = [
@@ -165,9 +165,9 @@ class Hourglass(Backbone):
         for k, (glass, head) in enumerate(zip(self.glasses, self.heads, strict=True)):
             inner = glass(features)
             maps = head(inner)
-            # The read-out is geometry: float32 or better also under autocast.
+            # The soft-argmax is geometry: float32 or better also under autocast.
             exact = maps if maps.dtype == torch.float64 else maps.float()
-            estimates.append(self.readout(exact[:, : self.points], exact[:, self.points :]))
+            estimates.append(self.soft_argmax(exact[:, : self.points], exact[:, self.points :]))
             if k + 1 < len(self.glasses):
                 m = head.margin
                 inside = maps[..., m : maps.shape[-2] - m, m : maps.shape[-1] - m]
@@ -175,12 +175,12 @@ class Hourglass(Backbone):
         return estimates
 
     def labels(self, points: Tensor) -> Estimate:
-        """The ideal maps of points (N, J, 3) mm; see `Readout.labels`."""
-        return self.readout.labels(points)
+        """The ideal maps of points (N, J, 3) mm; see `SoftArgmax.labels`."""
+        return self.soft_argmax.labels(points)
 
 
 def build(config: HourglassConfig, build: Build) -> Hourglass:
-    """Refuses sizes that don't fit the grid and read-outs that aren't true.
+    """Refuses sizes that don't fit the grid, and a soft-argmax with too large an error.
 
     Raises:
         PluginError: with the figure, where an ideal label would be read back farther off than `tolerance_mm` somewhere
@@ -194,7 +194,7 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
             f"hourglass: heatmap_size {config.heatmap_size} doesn't fit an input of {grid.size} pixels; "
             f"choose one of {', '.join(map(str, valid))}"
         )
-    Readout.of(config, grid).check(config.tolerance_mm)
+    SoftArgmax.of(config, grid).check(config.tolerance_mm)
     torch_state = torch.random.get_rng_state()
     try:
         torch.random.default_generator.manual_seed(build.seed)
@@ -213,6 +213,6 @@ SPEC = PluginSpec(
     factory=build,
     summary="stacked hourglass with heatmaps and latent depth maps (Eq. 1-2)",
     source="Wan et al., CVPR 2019, Sec. 3.2, Eq. 1-3, p. 10855; body: Newell et al., ECCV 2016",
-    provides=frozenset({"heatmaps", "latent_depth", "spread"}),
+    provides=frozenset({"heatmaps", "latent_depth", "variance"}),
     weights=(Path(__file__).parent.parent / "weights" / "hourglass48.safetensors",),
 )

@@ -11,8 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-from hpf_core.objective.fit import SURFACE_BUDGET, Fit
+from hpf_core.interfaces import SURFACE_BUDGET, Build, Config, DataTerm, PluginSpec, StepData, TermValue
 
 
 class DataToModelConfig(Config):
@@ -24,7 +23,7 @@ class DataToModelConfig(Config):
     clamp_mm: float | None = Field(
         None,
         gt=0,
-        description="Largest distance of a point in mm; beyond it there is no gradient. null: none (the paper). The "
+        description="Largest distance of a point in mm; beyond it valid is no gradient. null: none (the paper). The "
         "authors' code: 50.",
     )
     forearm: Literal["wrist_plane", "keep"] = Field(
@@ -61,22 +60,22 @@ class DataToModel(DataTerm):
         super().__init__()
         self.config = config
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no point that counts."""
         cross, budget = self.config.cross_view, self.config.budget
-        distance = fit.distances(cross, budget).distance
+        distance = step.distances(cross, budget).distance
         if self.config.clamp_mm is not None:
             distance = distance.clamp_max(self.config.clamp_mm)
-        queries, there = fit.surface_points(budget)
+        queries, valid = step.surface_points(budget)
         if self.config.far_mm is not None:
-            there = there & (queries[..., 2] <= self.config.far_mm)
-        counts = there[fit.pair_target(cross)]
+            valid = valid & (queries[..., 2] <= self.config.far_mm)
+        counts = valid[step.pair_target(cross)]
         if self.config.forearm == "wrist_plane":
-            counts = counts & ~fit.forearm(cross, queries, there, self.config.margin_mm)
+            counts = counts & ~step.forearm(cross, queries, valid, self.config.margin_mm)
         share = counts.to(distance.dtype)
         total = share.sum(dim=1)
         values = (distance * share).sum(dim=1) / total.clamp_min(1)
-        return TermValue(values, (total > 0).to(values.dtype), fit.pair_frame(cross))
+        return TermValue(values, (total > 0).to(values.dtype), step.pair_frame(cross))
 
 
 def _build(config: DataToModelConfig, build: Build) -> DataToModel:

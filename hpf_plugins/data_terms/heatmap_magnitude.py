@@ -10,8 +10,7 @@ import torch
 
 from hpf_core.errors import InputError
 from hpf_core.geometry.rigid import at_least_float32
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-from hpf_core.objective.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, TermValue
 
 
 class HeatmapMagnitudeConfig(Config):
@@ -23,19 +22,19 @@ class HeatmapMagnitude(DataTerm):
 
     needs = frozenset({"heatmaps"})
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """Values (N,) of the present views, all with weight 1.
 
         Raises:
             InputError: the backbone has no heatmaps.
         """
-        heatmaps = fit.need_real().heatmaps
+        heatmaps = step.need_real().heatmaps
         if heatmaps is None:
             raise InputError(
                 "heatmap_magnitude: the backbone has no heatmaps; choose one that provides them, or switch the term off"
             )
         values = at_least_float32(heatmaps).square().mean(dim=(1, 2, 3))
-        return TermValue(values, torch.ones_like(values), fit.views.frame)
+        return TermValue(values, torch.ones_like(values), step.views.frame)
 
 
 def _build(config: HeatmapMagnitudeConfig, build: Build) -> HeatmapMagnitude:

@@ -18,8 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.frames import State
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, Rendered, TermValue
-from hpf_core.objective.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, Rendered, StepData, TermValue
 from hpf_plugins.data_terms import m2d_kernel
 
 
@@ -78,32 +77,32 @@ class ModelToData(DataTerm):
         super().__init__()
         self.config = config
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
         cross = self.config.cross_view
-        target = fit.pair_target(cross)
-        rendered, counts = fit.rendered(cross), self._counted(fit, cross, target)
-        values = self._mean_residual(fit, rendered, target, counts)
-        weights = fit.hit.any(dim=2).any(dim=1)[target].to(values.dtype)
-        return TermValue(values, weights, fit.pair_frame(cross))
+        target = step.pair_target(cross)
+        rendered, counts = step.rendered(cross), self._counted(step, cross, target)
+        values = self._mean_residual(step, rendered, target, counts)
+        weights = step.hit.any(dim=2).any(dim=1)[target].to(values.dtype)
+        return TermValue(values, weights, step.pair_frame(cross))
 
-    def _mean_residual(self, fit: Fit, rendered: Rendered, target: Tensor, counts: Tensor | None) -> Tensor:
+    def _mean_residual(self, step: StepData, rendered: Rendered, target: Tensor, counts: Tensor | None) -> Tensor:
         """(P,), over the pixels that count."""
-        config, maps = self.config, fit.depth_maps
-        far = fit.grid.far_mm if config.far_mm is None else config.far_mm
-        nearest = fit.nearest_hit if config.background == "silhouette" else None
+        config, maps = self.config, step.depth_maps
+        far = step.grid.far_mm if config.far_mm is None else config.far_mm
+        nearest = step.nearest_hit if config.background == "silhouette" else None
         one_kind = rendered.depth.dtype == maps.dtype == rendered.anchor.dtype and maps.device.type == "cpu"
-        if one_kind and m2d_kernel.is_there(maps.dtype):
-            tensors = (rendered.depth, rendered.anchor, rendered.hit, target, maps, fit.hit, nearest, counts)
+        if one_kind and m2d_kernel.available(maps.dtype):
+            tensors = (rendered.depth, rendered.anchor, rendered.hit, target, maps, step.hit, nearest, counts)
             clamp = math.inf if config.clamp_mm is None else config.clamp_mm
             return m2d_kernel.mean_residual(
                 *(None if t is None else t.contiguous() for t in tensors),
                 squared=config.loss == "squared",
-                background=fit.grid.far_mm,
+                background=step.grid.far_mm,
                 far=float(far),
                 clamp=float(clamp),
             )[0]
-        residual = self._residual(fit, rendered, target, nearest, far)
+        residual = self._residual(step, rendered, target, nearest, far)
         if config.clamp_mm is not None:
             residual = residual.clamp_max(config.clamp_mm)
         if config.loss == "squared":
@@ -114,23 +113,23 @@ class ModelToData(DataTerm):
         return (residual * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2)).clamp_min(1)
 
     @staticmethod
-    def _residual(fit: Fit, rendered: Rendered, target: Tensor, nearest: Tensor | None, far: float) -> Tensor:
+    def _residual(step: StepData, rendered: Rendered, target: Tensor, nearest: Tensor | None, far: float) -> Tensor:
         """(P, H, W) mm, in tensor operations: on a GPU, and where there is no compiler."""
         # The renderer may show another value where nothing is hit; here both maps show the same.
-        depth = torch.where(rendered.hit, rendered.depth, fit.grid.far_mm).clamp_max(far)
-        residual = (depth - fit.depth_maps.clamp_max(far)[target]).abs()
+        depth = torch.where(rendered.hit, rendered.depth, step.grid.far_mm).clamp_max(far)
+        residual = (depth - step.depth_maps.clamp_max(far)[target]).abs()
         if nearest is None:
             return residual
         sideways = torch.linalg.vector_norm(rendered.anchor - nearest[target], dim=-1)
-        return torch.where(rendered.hit & ~fit.hit[target], sideways, residual)
+        return torch.where(rendered.hit & ~step.hit[target], sideways, residual)
 
-    def _counted(self, fit: Fit, cross: bool, target: Tensor) -> Tensor | None:
+    def _counted(self, step: StepData, cross: bool, target: Tensor) -> Tensor | None:
         """(P, H, W) bool, the pixels that count; None where all do."""
         counts = None
         if self.config.unknown == "ignore":
-            counts = (fit.states != int(State.UNKNOWN))[target]
+            counts = (step.states != int(State.UNKNOWN))[target]
         if self.config.forearm == "wrist_plane":
-            hand = ~fit.forearm(cross, *fit.surface_points(None), self.config.margin_mm).view(-1, *fit.hit.shape[1:])
+            hand = ~step.forearm(cross, *step.surface_points(None), self.config.margin_mm).view(-1, *step.hit.shape[1:])
             counts = hand if counts is None else counts & hand
         return counts
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("m2d.c")
-is_there = compiler.availability(_SOURCE)
+available = compiler.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.errors import InputError
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-from hpf_core.objective.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, TermValue
 
 
 class TooFewViewsWarning(UserWarning):
@@ -47,7 +46,7 @@ class Multiview(DataTerm):
     def __init__(self, config: MultiviewConfig) -> None:
         super().__init__()
         self.config = config
-        self.needs = frozenset({"spread"}) if config.average == "least_variance" else frozenset()
+        self.needs = frozenset({"variance"}) if config.average == "least_variance" else frozenset()
         self._told = False
 
     @property
@@ -55,34 +54,34 @@ class Multiview(DataTerm):
         """Views that a frame needs to count."""
         return 3 if self.config.average == "median" else 2
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """Values (N,) of the present views; weight 0 in frames that have fewer views than the average needs."""
-        views, present = fit.views, fit.need_frames().present
+        views, present = step.views, step.need_frames().present
         self._tell(views.counts)
-        points = fit.rig_points()
-        average = self._average(fit, points, present)
+        points = step.rig_points()
+        average = self._average(step, points, present)
         if self.config.detach:
             average = average.detach()
-        values = (fit.rig_rows - average[views.frame]).square().sum(dim=-1).mean(dim=-1)
+        values = (step.rig_rows - average[views.frame]).square().sum(dim=-1).mean(dim=-1)
         enough = present.sum(dim=1) >= self.least_views
         return TermValue(values, enough[views.frame].to(values.dtype), views.frame)
 
-    def _average(self, fit: Fit, points: Tensor, present: Tensor) -> Tensor:
+    def _average(self, step: StepData, points: Tensor, present: Tensor) -> Tensor:
         """(B, J, 3) of points (B, V, J, 3); finite also where a frame has no view."""
         if self.config.average == "median":
             return _median(points, present)
         if self.config.average == "mean":
             count = present.sum(dim=1).clamp_min(1).to(points.dtype)
             return points.sum(dim=1) / count[:, None, None]  # absent views hold 0
-        spread = fit.need_real().spread
-        if spread is None:
+        variance = step.need_real().variance
+        if variance is None:
             raise InputError(
                 "multiview: `average: least_variance` needs the variance of each point's heatmap, and this backbone "
-                "has none; choose `average: median` or a backbone that provides `spread`"
+                "has none; choose `average: median` or a backbone that provides `variance`"
             )
         # Which view is best is a choice, not a quantity: it has no gradient.
-        rows = spread.new_full((present.numel(), spread.shape[1]), torch.inf).index_copy(
-            0, fit.views.rows, spread.detach()
+        rows = variance.new_full((present.numel(), variance.shape[1]), torch.inf).index_copy(
+            0, step.views.rows, variance.detach()
         )
         best = rows.view(*present.shape, -1).argmin(dim=1)  # (B, J)
         return points.gather(1, best[:, None, :, None].expand(-1, -1, -1, 3)).squeeze(1)

@@ -11,8 +11,7 @@ from torch import Tensor
 from hpf_core.errors import InputError
 from hpf_core.frames import Estimate
 from hpf_core.geometry.rigid import at_least_float32
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, TermValue
-from hpf_core.objective.fit import Fit
+from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, TermValue
 
 
 class SupervisedConfig(Config):
@@ -64,9 +63,9 @@ class Supervised(DataTerm):
         self.half_cube_mm = half_cube_mm
         self.needs = frozenset() if config.on == "points" else frozenset({"heatmaps", "latent_depth"})
 
-    def forward(self, fit: Fit) -> TermValue:
+    def forward(self, step: StepData) -> TermValue:
         """Values (M,) of the samples, all with weight 1."""
-        _, estimate, target = fit.need_synthetic()
+        _, estimate, target = step.need_synthetic()
         values = at_least_float32(estimate.points).new_zeros(estimate.points.shape[0])
         if self.config.on in ("maps", "both"):
             values = values + self._maps(estimate, target)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("spheres.c")
-are_there = compiler.availability(_SOURCE)
+available = compiler.availability(_SOURCE)
 
 
 def _function(name: str, like: Tensor) -> Any:
@@ -28,7 +28,7 @@ def _function(name: str, like: Tensor) -> Any:
 def depth(
     points: Tensor, radii: Tensor, size: int, pixel_mm: float, far: float, floor: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Depth (N, H, W) mm, hit (N, H, W) bool, element (N, H, W) int64 and anchor (N, H, W, 2) mm, as in `Rendered`.
+    """Depth (N, H, W) mm, hit (N, H, W) bool, primitive (N, H, W) int64 and anchor (N, H, W, 2) mm, as in `Rendered`.
 
     Args:
         points: (N, J, 3) mm, contiguous as all tensors here.
@@ -66,7 +66,7 @@ def depth_backward(
     points: Tensor,
     radii: Tensor,
     hit: Tensor,
-    element: Tensor,
+    primitive: Tensor,
     by_depth: Tensor | None,
     by_anchor: Tensor | None,
     pixel_mm: float,
@@ -76,7 +76,7 @@ def depth_backward(
     out, size = torch.empty_like(points), hit.shape[-1]
     function, (count, spheres) = _function("depth_backward", points), radii.shape
     compiler.call(
-        function, count, spheres, size, pixel_mm, floor, points, radii, hit, element, by_depth, by_anchor, out
+        function, count, spheres, size, pixel_mm, floor, points, radii, hit, primitive, by_depth, by_anchor, out
     )  # fmt: skip
     return out
 
@@ -86,7 +86,7 @@ def _(
     points: Tensor,
     radii: Tensor,
     hit: Tensor,
-    element: Tensor,
+    primitive: Tensor,
     by_depth: Tensor | None,
     by_anchor: Tensor | None,
     pixel_mm: float,
@@ -97,13 +97,13 @@ def _(
 
 def _keep_depth(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     points, radii, _, ctx.pixel_mm, _, ctx.floor = inputs
-    _, hit, element, _ = output
-    ctx.mark_non_differentiable(hit, element)
+    _, hit, primitive, _ = output
+    ctx.mark_non_differentiable(hit, primitive)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(points, radii, hit, element)
+    ctx.save_for_backward(points, radii, hit, primitive)
 
 
-def _depth_gradient(ctx: Any, by_depth: Tensor | None, _hit: None, _element: None, by_anchor: Tensor | None) -> Any:
+def _depth_gradient(ctx: Any, by_depth: Tensor | None, _hit: None, _primitive: None, by_anchor: Tensor | None) -> Any:
     by_points = None
     if by_depth is not None or by_anchor is not None:
         grads = (None if grad is None else grad.contiguous() for grad in (by_depth, by_anchor))
@@ -143,21 +143,21 @@ def _empty_distances(queries: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.custom_op("hpf::spheres_distance_backward", mutates_args=(), device_types="cpu")
 def distance_backward(
-    points: Tensor, radii: Tensor, queries: Tensor, element: Tensor, by_distance: Tensor, with_queries: bool
+    points: Tensor, radii: Tensor, queries: Tensor, primitive: Tensor, by_distance: Tensor, with_queries: bool
 ) -> tuple[Tensor, Tensor]:
     """The gradients on points (N, J, 3) and on queries (N, Q, 3), the latter empty unless it is asked for."""
     by_points, by_queries = _empty_gradients(points, queries, with_queries)
     function, (count, spheres) = _function("distance_backward", points), radii.shape
     asked = by_queries if with_queries else None
     compiler.call(
-        function, count, spheres, queries.shape[1], points, radii, queries, element, by_distance, by_points, asked
+        function, count, spheres, queries.shape[1], points, radii, queries, primitive, by_distance, by_points, asked
     )  # fmt: skip
     return by_points, by_queries
 
 
 @distance_backward.register_fake
 def _(
-    points: Tensor, radii: Tensor, queries: Tensor, element: Tensor, by_distance: Tensor, with_queries: bool
+    points: Tensor, radii: Tensor, queries: Tensor, primitive: Tensor, by_distance: Tensor, with_queries: bool
 ) -> tuple[Tensor, Tensor]:
     return _empty_gradients(points, queries, with_queries)
 
@@ -172,7 +172,7 @@ def _keep_distance(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.save_for_backward(*inputs, output[1])
 
 
-def _distance_gradient(ctx: Any, by_distance: Tensor | None, _element: None) -> Any:
+def _distance_gradient(ctx: Any, by_distance: Tensor | None, _primitive: None) -> Any:
     if by_distance is None:
         return None, None, None
     with_queries = ctx.needs_input_grad[2]

@@ -1,7 +1,7 @@
 /* Which interpolated sphere of a sphere mesh a ray meets first, or a place is nearest to, map by map.
  *
  * The formulas, and what they are called, are those of sphere_mesh_search.py. REAL is float or double; all arrays are
- * contiguous. Numbers of elements are kept as REAL, which holds them exactly, and choices are written so that all parts
+ * contiguous. Numbers of primitives are kept as REAL, which holds them exactly, and choices are written so that all parts
  * of one are of a type: both let loops become vector instructions.
  */
 #include <math.h>
@@ -18,7 +18,7 @@ typedef struct {
     int64_t points, links, triangles;
     const int64_t *link, *triangle; /* (L, 2), (T, 3) */
     const REAL *point, *radius;     /* (N, J, 3), (N, J) */
-    int64_t *element;               /* (N, P) */
+    int64_t *primitive;               /* (N, P) */
     REAL *weights;                  /* (N, P, 3) */
     int64_t size, queries;          /* of `seen`, of `nearest` */
     double pixel_mm, far;
@@ -104,7 +104,7 @@ static void take(best_t best, int64_t i, REAL better, REAL value, REAL who, REAL
 
 static void answer(const job_t *job, int64_t first, int64_t count, best_t best) {
     for (int64_t i = 0; i < count; ++i) {
-        job->element[first + i] = (int64_t)best.who[i];
+        job->primitive[first + i] = (int64_t)best.who[i];
         REAL *weights = job->weights + 3 * (first + i);
         weights[0] = 1 - best.second[i] - best.third[i];
         weights[1] = best.second[i];
@@ -234,14 +234,14 @@ static void seen_of(const void *given, int64_t map) {
 
 void seen(int64_t maps, int64_t threads, int64_t points, int64_t links, int64_t triangles, int64_t size,
           double pixel_mm, double far, const REAL *point, const REAL *radius, const int64_t *link,
-          const int64_t *triangle, int64_t *element, REAL *weights) {
-    const job_t job = {points, links, triangles, link, triangle, point, radius, element, weights, size, 0, pixel_mm, far, 0};
+          const int64_t *triangle, int64_t *primitive, REAL *weights) {
+    const job_t job = {points, links, triangles, link, triangle, point, radius, primitive, weights, size, 0, pixel_mm, far, 0};
     share_out(seen_of, &job, maps, threads);
 }
 
 /* -------------------------------------------------------------------------------------------------------- places */
 
-enum { BLOCK = 256 /* queries that are held against all elements before the next ones */ };
+enum { BLOCK = 256 /* queries that are held against all primitives before the next ones */ };
 
 typedef struct {
     _Alignas(64) REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK], who[BLOCK], second[BLOCK], third[BLOCK];
@@ -335,7 +335,7 @@ static void nearest_of(const void *given, int64_t map) {
 
 void nearest(int64_t maps, int64_t threads, int64_t points, int64_t links, int64_t triangles, int64_t queries,
              const REAL *point, const REAL *radius, const int64_t *link, const int64_t *triangle, const REAL *query,
-             int64_t *element, REAL *weights) {
-    const job_t job = {points, links, triangles, link, triangle, point, radius, element, weights, 0, queries, 0, 0, query};
+             int64_t *primitive, REAL *weights) {
+    const job_t job = {points, links, triangles, link, triangle, point, radius, primitive, weights, 0, queries, 0, 0, query};
     share_out(nearest_of, &job, maps, threads);
 }

@@ -4,7 +4,7 @@ Tkach, Pauly and Tagliasacchi, "Sphere-Meshes for Real-Time Hand Modeling and Tr
 the surface is the envelope of all spheres whose centre and radius are interpolated between two linked points, or over
 three of them. Which of these spheres a ray meets, or a query is nearest to, is found in closed form and without
 gradient; then that one sphere is evaluated with gradient, as `spheres` does. Since it is the best of its neighbours,
-moving it along its element changes nothing to first order: the gradient is the exact one.
+moving it along its primitive changes nothing to first order: the gradient is the exact one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SphereMesh(Renderer):
     def __init__(self, radii: Tensor, links: Sequence[tuple[int, int]], config: SphereMeshConfig) -> None:
         super().__init__()
         self.config = config
-        self.measures_thickness = config.radii == "measured"
+        self.measures_radius_scale = config.radii == "measured"
         points = [(j, j, j) for j in range(len(radii))]
         triangles = triangles_of(links)
         corners = [*points, *((a, b, b) for a, b in links), *triangles]
@@ -81,7 +81,7 @@ class SphereMesh(Renderer):
         self.register_buffer("triangles", torch.tensor(triangles, dtype=torch.int64).reshape(-1, 3), persistent=False)
         self.register_buffer("corners", torch.tensor(corners), persistent=False)
 
-    def depth(self, points: Tensor, grid: Grid, thickness: Tensor | None = None) -> Rendered:
+    def depth(self, points: Tensor, grid: Grid, *, radius_scale: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the surface in front along each ray.
 
         As with `spheres`, there is no near plane, what lies beyond the far value isn't seen, and points that aren't
@@ -90,70 +90,70 @@ class SphereMesh(Renderer):
         Args:
             points: (N, J, 3) mm in the crop's frame.
             grid: the crop's rays.
-            thickness: (N,) factors on the radii, 1 if not given.
+            radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = radii_around(points, self.radii, thickness)
+        radii = radii_around(points, self.radii, radius_scale)
         far = self.config.far_mm(grid)
-        element, weights = self._seen(points.detach(), radii, grid, far)
-        hit = element < len(self.corners)
-        element = torch.where(hit, element, 0)
-        x, y, z, radius = self._sphere(points, radii, element, weights).unbind(-1)
+        primitive, weights = self._seen(points.detach(), radii, grid, far)
+        hit = primitive < len(self.corners)
+        primitive = torch.where(hit, primitive, 0)
+        x, y, z, radius = self._sphere(points, radii, primitive, weights).unbind(-1)
         # Radii have no gradient, but being beside the points would be kept as if they had.
         front, anchor = along_rays(x, y, z, radius.detach(), grid, self.config.rim_floor_mm2)
         depth = torch.where(hit, front, far)
 
         shape = (points.shape[0], grid.size, grid.size)
-        return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
+        return Rendered(depth.view(shape), hit.view(shape), primitive.view(shape), anchor.view(*shape, 2))
 
-    def distance(self, points: Tensor, queries: Tensor, thickness: Tensor | None = None) -> SurfaceDistance:
+    def distance(self, points: Tensor, queries: Tensor, *, radius_scale: Tensor | None = None) -> SurfaceDistance:
         """Distance to the surface of the interpolated sphere that a query is nearest to, or deepest in.
 
         Outside that is the distance to the sphere mesh; inside, how deep a query lies: never more than the distance to
-        the surface, and just that where one element alone is near. Surfaces within other elements don't count.
+        the surface, and just that where one primitive alone is near. Surfaces within other primitives don't count.
 
         Args:
             points: (N, J, 3) mm.
             queries: (N, Q, 3) mm, in the same frame.
-            thickness: (N,) factors on the radii, 1 if not given.
+            radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = radii_around(points, self.radii, thickness)
-        element, sphere = self._nearest(points, radii, queries)
+        radii = radii_around(points, self.radii, radius_scale)
+        primitive, sphere = self._nearest(points, radii, queries)
         apart = torch.linalg.vector_norm(queries - sphere[..., :3], dim=-1)
-        return SurfaceDistance((apart - sphere[..., 3]).abs(), element)
+        return SurfaceDistance((apart - sphere[..., 3]).abs(), primitive)
 
     @torch.no_grad()
-    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
+    def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
         """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
 
         Args:
             points: (N, J, 3) mm.
             queries: (N, Q, 3) mm on the hand's surface, as far as it is seen.
-            there: (N, Q) bool, which of them exist; NaN where none does.
+            valid: (N, Q) bool, which of them exist; NaN where none does.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
         _, sphere = self._nearest(points, radii_around(points, self.radii, None), queries)
-        return median_share(queries, sphere[..., :3], sphere[..., 3], there)
+        return median_share(queries, sphere[..., :3], sphere[..., 3], valid)
 
     def _nearest(self, points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """The element (N, Q) and the sphere (N, Q, 4) on it that each query is nearest to."""
+        """The primitive (N, Q) and the sphere (N, Q, 4) on it that each query is nearest to."""
         mesh = points.detach(), radii, self.links, self.triangles
         if self._compiled(points):
             places = queries.detach().to(points.dtype).contiguous()
-            element, weights = kernels.nearest(mesh[0].contiguous(), *mesh[1:], places)
+            primitive, weights = kernels.nearest(mesh[0].contiguous(), *mesh[1:], places)
         else:
-            element, weights = search.nearest(*mesh, queries.detach())
-        return element, self._sphere(points, radii, element, weights)
+            primitive, weights = search.nearest(*mesh, queries.detach())
+        return primitive, self._sphere(points, radii, primitive, weights)
 
     def _seen(self, points: Tensor, radii: Tensor, grid: Grid, far: float) -> tuple[Tensor, Tensor]:
-        """The element (N, H * W) that each pixel sees, their number where none, and the weights of its corners."""
+        """The primitive (N, H * W) that each pixel sees, their number where none, and the weights of its corners."""
         if self._compiled(points):
             mesh = points.contiguous(), radii, self.links, self.triangles
             return kernels.seen(*mesh, grid.size, grid.pixel_mm, far)
@@ -161,33 +161,33 @@ class SphereMesh(Renderer):
 
     def _compiled(self, points: Tensor) -> bool:
         """Whether the compiled kernels do it."""
-        return points.device.type == "cpu" and kernels.are_there(points.dtype)
+        return points.device.type == "cpu" and kernels.available(points.dtype)
 
-    def _sphere(self, points: Tensor, radii: Tensor, element: Tensor, weights: Tensor) -> Tensor:
-        """(N, P, 4) mm, centre and radius of the spheres at weights (N, P, 3) of elements (N, P)."""
+    def _sphere(self, points: Tensor, radii: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
+        """(N, P, 4) mm, centre and radius of the spheres at weights (N, P, 3) of primitives (N, P)."""
         spheres = torch.cat([points, radii[..., None].to(points.dtype)], dim=-1)  # (N, J, 4)
         if torch.compiler.is_compiling():
-            return _blended(spheres, self.corners, element, weights)
-        blended: Tensor = _Blend.apply(spheres, self.corners, element, weights)
+            return _blended(spheres, self.corners, primitive, weights)
+        blended: Tensor = _Blend.apply(spheres, self.corners, primitive, weights)
         return blended
 
 
 class _Blend(torch.autograd.Function):
-    """`_blended`, a few maps at a time, with elements and weights alone kept for the backward pass: the corners of all
-    rays, and what stands there, would be the largest tensors of a render. A compiled graph sees to that by itself."""
+    """`_blended`, a few maps at a time. The backward pass keeps primitives and weights alone: the corners of all rays,
+    and what stands there, would be the largest tensors of a render. A compiled graph sees to that by itself."""
 
     @staticmethod
-    def forward(ctx: Any, spheres: Tensor, corners: Tensor, element: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(corners, element, weights)
+    def forward(ctx: Any, spheres: Tensor, corners: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(corners, primitive, weights)
         ctx.shape = spheres.shape
-        some = (tensor.split(_MAPS) for tensor in (spheres, element, weights))
+        some = (tensor.split(_MAPS) for tensor in (spheres, primitive, weights))
         return torch.cat([_blended(mine, corners, *others) for mine, *others in zip(*some, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *by_blended: Tensor) -> tuple[Tensor | None, ...]:
-        corners, element, weights = ctx.saved_tensors
+        corners, primitive, weights = ctx.saved_tensors
         found = []
-        some = (tensor.split(_MAPS) for tensor in (by_blended[0], element, weights))
+        some = (tensor.split(_MAPS) for tensor in (by_blended[0], primitive, weights))
         for by, mine, shares in zip(*some, strict=True):
             by_corner = (by[:, :, None] * shares[..., None]).flatten(1, 2)
             nothing = by.new_zeros(len(by), *ctx.shape[1:])
@@ -195,15 +195,15 @@ class _Blend(torch.autograd.Function):
         return torch.cat(found), None, None, None
 
 
-def _blended(spheres: Tensor, corners: Tensor, element: Tensor, weights: Tensor) -> Tensor:
-    """(N, P, 4), the sums of spheres (N, J, 4) at the corners of elements (N, P) with weights (N, P, 3)."""
-    at_corners = spheres.gather(1, _places(corners, element)).unflatten(1, (element.shape[1], 3))
+def _blended(spheres: Tensor, corners: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
+    """(N, P, 4), the sums of spheres (N, J, 4) at the corners of primitives (N, P) with weights (N, P, 3)."""
+    at_corners = spheres.gather(1, _places(corners, primitive)).unflatten(1, (primitive.shape[1], 3))
     return (at_corners * weights[..., None]).sum(dim=2)
 
 
-def _places(corners: Tensor, element: Tensor) -> Tensor:
-    """(N, P * 3, 4), the corners of elements (N, P), for each of a sphere's four numbers."""
-    return corners[element].flatten(1, 2)[..., None].expand(-1, -1, 4)
+def _places(corners: Tensor, primitive: Tensor) -> Tensor:
+    """(N, P * 3, 4), the corners of primitives (N, P), for each of a sphere's four numbers."""
+    return corners[primitive].flatten(1, 2)[..., None].expand(-1, -1, 4)
 
 
 def triangles_of(links: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hpf_core.native import compiler
 
 _SOURCE = Path(__file__).with_name("sphere_mesh.c")
-are_there = compiler.availability(_SOURCE)
+available = compiler.availability(_SOURCE)
 
 
 @torch.library.custom_op("hpf::sphere_mesh_seen", mutates_args=(), device_types="cpu")

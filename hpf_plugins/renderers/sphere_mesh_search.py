@@ -1,9 +1,9 @@
 """Which interpolated sphere of a sphere mesh a ray meets first, or a place is nearest to, in closed form.
 
 A sphere mesh (Tkach, Pauly and Tagliasacchi, SIGGRAPH Asia 2016, section 3) is the union of all spheres whose centre
-and radius are interpolated between two linked points, or over the triangle of three. An element is a point, a link or a
-triangle; each answers with the weights of its corners. Inside of a link or a triangle the answer is where a derivative
-is zero; on its border it is that of one of its own links or points, which are elements as well. So each formula need
+and radius are interpolated between two linked points, or over the triangle of three. A primitive is a point, a link
+or a triangle; each answers with the weights of its corners. Inside of one the answer is where a derivative
+is zero; on its border it is that of one of its own links or points, which are primitives as well. So each formula need
 only hold inside, and the best of all answers is right.
 """
 
@@ -26,10 +26,10 @@ spheres."""
 
 
 class Found(NamedTuple):
-    """For each of P rays or places: the `element` (N, P) int64 and the weights (N, P, 3) of its corners. Where there is
-    no element its number is that of elements in all."""
+    """For each of P rays or places: the `primitive` (N, P) int64 and the weights (N, P, 3) of its corners.
+    Where there is none, the index is the number of all primitives."""
 
-    element: Tensor
+    primitive: Tensor
     weights: Tensor
 
 
@@ -68,7 +68,7 @@ class Sides(NamedTuple):
 
 
 def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: Grid, far: float) -> Found:
-    """The element in front along each orthographic ray.
+    """The primitive in front along each orthographic ray.
 
     On the sphere of a link at u the ray's depth is z(u) - sqrt(g(u)) with g(u) = r(u)^2 - |p - c(u)|^2, a quadratic
     with discriminant D. It is stationary where g' = 2 z' sqrt(g), and since g'^2 = 4 g'' g / 2 + D there g is
@@ -98,9 +98,9 @@ def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: 
 
 
 def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, queries: Tensor) -> Found:
-    """The element whose sphere a place (N, P, 3) is nearest to, or deepest in: the least |q - c| - r.
+    """The primitive whose sphere a place (N, P, 3) is nearest to, or deepest in: the least |q - c| - r.
 
-    That function is convex in an element's weights. On a link it is stationary where the line from the foot to the
+    That function is convex in a primitive's weights. On a link it is stationary where the line from the foot to the
     place leans by the cone's angle; on a triangle, where it stands along the normal of a tangent plane.
     """
 
@@ -162,8 +162,8 @@ def sides_of(points: Tensor, radii: Tensor, triangles: Tensor) -> Sides:
 
 def _spheres_on_rays(points: Tensor, radii: Tensor, rays: tuple[Tensor, Tensor]) -> _Group:
     gap = radii.square()[..., None] - (rays[0] - points[..., :1]).square() - (rays[1] - points[..., 1:2]).square()
-    there = (gap >= 0) & points.isfinite().all(dim=-1)[..., None]
-    value = torch.where(there, points[..., 2:] - gap.clamp_min_(0).sqrt_(), torch.inf)
+    seen = (gap >= 0) & points.isfinite().all(dim=-1)[..., None]
+    value = torch.where(seen, points[..., 2:] - gap.clamp_min_(0).sqrt_(), torch.inf)
     none = value.new_zeros(()).expand_as(value)
     return _Group(value, none, none)
 
@@ -267,9 +267,9 @@ def _answer(within: Tensor, value: Tensor, second: Tensor, third: Tensor) -> _Gr
 
 
 def _best(kinds: tuple[Callable[[], _Group], ...], triangles: int, limit: float | None) -> Found:
-    """The least value of all elements, below the limit if there is one; of equals the first.
+    """The least value of all primitives, below the limit if there is one; of equals the first.
 
-    The last kind has both sides of each triangle. A kind's elements are made when it is their turn, and forgotten.
+    The last kind has both sides of each triangle. A kind's primitives are made when it is their turn, and forgotten.
     """
     answers: list[tuple[Tensor, ...]] = []
     first = 0
@@ -281,19 +281,19 @@ def _best(kinds: tuple[Callable[[], _Group], ...], triangles: int, limit: float 
         first += triangles if sides else count
     values, *others = (torch.stack(parts) for parts in zip(*answers, strict=True))
     best = values.min(dim=0)
-    element, second, third = (parts.gather(0, best.indices[None])[0] for parts in others)
+    primitive, second, third = (parts.gather(0, best.indices[None])[0] for parts in others)
     if limit is not None:
-        element = torch.where(best.values < limit, element, first)
-    return Found(element, torch.stack([1 - second - third, second, third], dim=-1))
+        primitive = torch.where(best.values < limit, primitive, first)
+    return Found(primitive, torch.stack([1 - second - third, second, third], dim=-1))
 
 
 def _least(group: _Group, first: int, triangles: int | None) -> tuple[int, tuple[Tensor, ...] | None]:
-    """How many elements a group has, and the least value (N, P) of them with its element and its two weights.
+    """How many primitives a group has, and the least value (N, P) of them with its primitive and its two weights.
 
     Args:
-        group: the elements.
+        group: the primitives.
         first: the number of the first of them.
-        triangles: how many they are, where the elements are both sides of each; else None.
+        triangles: how many they are, where the primitives are both sides of each; else None.
     """
     count = group.value.shape[1]
     if not count:
@@ -304,8 +304,8 @@ def _least(group: _Group, first: int, triangles: int | None) -> tuple[int, tuple
 
 
 def _in_parts(ask: Callable[..., Found], *given: Tensor) -> Found:
-    """What is asked of all maps, of a few at a time: with dozens of elements to each ray, what is between question and
-    answer would be far larger than both.
+    """What is asked of all maps, of a few at a time: with dozens of primitives to each ray, the intermediate tensors
+    would be far larger than question and answer.
 
     In a compiled graph all are asked at once: it keeps nothing between, and parts would only make it longer.
     """

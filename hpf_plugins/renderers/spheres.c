@@ -16,7 +16,7 @@ typedef struct {
     const REAL *points, *radii;  /* (N, J, 3), (N, J) */
     REAL *depth;                 /* (N, H, W) */
     int8_t *hit;                 /* (N, H, W) */
-    int64_t *element;            /* (N, H, W) */
+    int64_t *primitive;            /* (N, H, W) */
     REAL *anchor;                /* (N, H, W, 2) */
 } depth_t;
 
@@ -31,12 +31,12 @@ static void depth_of(const void *given, int64_t map) {
     const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
     REAL *depth = job->depth + map * pixels, *anchor = job->anchor + map * pixels * 2;
     int8_t *hit = job->hit + map * pixels;
-    int64_t *element = job->element + map * pixels;
+    int64_t *primitive = job->primitive + map * pixels;
 
     REAL axis[size];
     for (int64_t u = 0; u < size; ++u) axis[u] = ray(u, size, pixel_mm);
     for (int64_t i = 0; i < pixels; ++i) depth[i] = far;
-    memset(element, 0, pixels * sizeof *element);
+    memset(primitive, 0, pixels * sizeof *primitive);
 
     for (int64_t j = 0; j < job->spheres; ++j) {
         const REAL x = points[3 * j], y = points[3 * j + 1], z = points[3 * j + 2], r = radii[j];
@@ -52,7 +52,7 @@ static void depth_of(const void *given, int64_t map) {
         for (int64_t v = v0; v <= v1; ++v) {
             const REAL in_row = r * r - (axis[v] - y) * (axis[v] - y);
             REAL *front = depth + v * size;
-            int64_t *who = element + v * size;
+            int64_t *who = primitive + v * size;
             for (int64_t u = u0; u <= u1; ++u) {
                 const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);
                 const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);
@@ -68,18 +68,18 @@ static void depth_of(const void *given, int64_t map) {
     for (int64_t v = 0; v < size; ++v)
         for (int64_t u = 0; u < size; ++u) {
             const int64_t i = v * size + u;
-            const int64_t seen = element[i];
+            const int64_t seen = primitive[i];
             hit[i] = seen > 0;
-            element[i] = seen > 0 ? seen - 1 : 0;
+            primitive[i] = seen > 0 ? seen - 1 : 0;
             anchor[2 * i] = axis[u];
             anchor[2 * i + 1] = axis[v];
         }
 }
 
 void depth_forward(int64_t maps, int64_t threads, int64_t spheres, int64_t size, double pixel_mm, double far,
-                   double floor, const REAL *points, const REAL *radii, REAL *depth, int8_t *hit, int64_t *element,
+                   double floor, const REAL *points, const REAL *radii, REAL *depth, int8_t *hit, int64_t *primitive,
                    REAL *anchor) {
-    const depth_t job = {spheres, size, pixel_mm, far, floor, points, radii, depth, hit, element, anchor};
+    const depth_t job = {spheres, size, pixel_mm, far, floor, points, radii, depth, hit, primitive, anchor};
     share_out(depth_of, &job, maps, threads);
 }
 
@@ -88,7 +88,7 @@ typedef struct {
     double pixel_mm, floor;
     const REAL *points, *radii;
     const int8_t *hit;
-    const int64_t *element;
+    const int64_t *primitive;
     const REAL *by_depth, *by_anchor;  /* gradients (N, H, W) and (N, H, W, 2), or null */
     REAL *by_points;                   /* (N, J, 3) */
 } depth_gradient_t;
@@ -99,7 +99,7 @@ static void depth_gradient_of(const void *given, int64_t map) {
     const REAL pixel_mm = (REAL)job->pixel_mm, floor_mm2 = (REAL)job->floor;
     const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
     const int8_t *hit = job->hit + map * pixels;
-    const int64_t *element = job->element + map * pixels;
+    const int64_t *primitive = job->primitive + map * pixels;
     const REAL *by_depth = job->by_depth ? job->by_depth + map * pixels : NULL;
     const REAL *by_anchor = job->by_anchor ? job->by_anchor + map * pixels * 2 : NULL;
 
@@ -112,7 +112,7 @@ static void depth_gradient_of(const void *given, int64_t map) {
         for (int64_t u = 0; u < size; ++u) {
             const int64_t i = v * size + u;
             if (!hit[i]) continue;
-            const int64_t j = element[i];
+            const int64_t j = primitive[i];
             double *sum = sums + 3 * j;
             if (by_depth) {
                 const REAL x = points[3 * j] - axis[u], y = points[3 * j + 1] - axis[v];
@@ -134,10 +134,10 @@ static void depth_gradient_of(const void *given, int64_t map) {
 }
 
 void depth_backward(int64_t maps, int64_t threads, int64_t spheres, int64_t size, double pixel_mm, double floor,
-                    const REAL *points, const REAL *radii, const int8_t *hit, const int64_t *element,
+                    const REAL *points, const REAL *radii, const int8_t *hit, const int64_t *primitive,
                     const REAL *by_depth, const REAL *by_anchor, REAL *by_points) {
     const depth_gradient_t job = {spheres, size,    pixel_mm, floor,     points,   radii,
-                                  hit,     element, by_depth, by_anchor, by_points};
+                                  hit,     primitive, by_depth, by_anchor, by_points};
     share_out(depth_gradient_of, &job, maps, threads);
 }
 
@@ -149,7 +149,7 @@ typedef struct {
     int64_t spheres, queries;
     const REAL *points, *radii, *query;  /* (N, J, 3), (N, J), (N, Q, 3) */
     REAL *distance;                      /* (N, Q) */
-    int64_t *element;                    /* (N, Q) */
+    int64_t *primitive;                    /* (N, Q) */
 } distance_t;
 
 /* The least |(|p - c| - r)| of a block of places over all spheres, and the first sphere that has it. */
@@ -183,7 +183,7 @@ static void distance_of(const void *given, int64_t map) {
         const int64_t count = job->queries - start < BLOCK ? job->queries - start : BLOCK;
         const REAL *query = job->query + (map * job->queries + start) * 3;
         REAL *distance = job->distance + map * job->queries + start;
-        int64_t *element = job->element + map * job->queries + start;
+        int64_t *primitive = job->primitive + map * job->queries + start;
         _Alignas(64) REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK];
         _Alignas(64) int32_t who[BLOCK];
         for (int64_t q = 0; q < count; ++q) {
@@ -195,26 +195,26 @@ static void distance_of(const void *given, int64_t map) {
         nearest_of(job->spheres, points, radii, x, y, z, least, who);
         for (int64_t q = 0; q < count; ++q) {
             distance[q] = least[q];
-            element[q] = who[q];
+            primitive[q] = who[q];
         }
         for (int64_t q = 0; q < count; ++q) { /* no sphere was nearer than infinity, or none can be compared */
             if (lost < 0 && least[q] < INFINITY) continue;
             if (lost >= 0 || isnan(x[q] + y[q] + z[q])) distance[q] = NAN;
-            if (lost >= 0) element[q] = lost;
+            if (lost >= 0) primitive[q] = lost;
         }
     }
 }
 
 void distance_forward(int64_t maps, int64_t threads, int64_t spheres, int64_t queries, const REAL *points,
-                      const REAL *radii, const REAL *query, REAL *distance, int64_t *element) {
-    const distance_t job = {spheres, queries, points, radii, query, distance, element};
+                      const REAL *radii, const REAL *query, REAL *distance, int64_t *primitive) {
+    const distance_t job = {spheres, queries, points, radii, query, distance, primitive};
     share_out(distance_of, &job, maps, threads);
 }
 
 typedef struct {
     int64_t spheres, queries;
     const REAL *points, *radii, *query;
-    const int64_t *element;
+    const int64_t *primitive;
     const REAL *by_distance;   /* (N, Q) */
     REAL *by_points, *by_query; /* (N, J, 3), (N, Q, 3) or null */
 } distance_gradient_t;
@@ -223,11 +223,11 @@ static void distance_gradient_of(const void *given, int64_t map) {
     const distance_gradient_t *job = given;
     const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
     const REAL *query = job->query + map * job->queries * 3, *by = job->by_distance + map * job->queries;
-    const int64_t *element = job->element + map * job->queries;
+    const int64_t *primitive = job->primitive + map * job->queries;
     double sums[3 * job->spheres];
     for (int64_t k = 0; k < 3 * job->spheres; ++k) sums[k] = 0;
     for (int64_t q = 0; q < job->queries; ++q) {
-        const int64_t j = element[q];
+        const int64_t j = primitive[q];
         double offset[3], share = 0;
         for (int k = 0; k < 3; ++k) offset[k] = query[3 * q + k] - points[3 * j + k];
         const double apart = sqrt(offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]);
@@ -244,8 +244,8 @@ static void distance_gradient_of(const void *given, int64_t map) {
 }
 
 void distance_backward(int64_t maps, int64_t threads, int64_t spheres, int64_t queries, const REAL *points,
-                       const REAL *radii, const REAL *query, const int64_t *element, const REAL *by_distance,
+                       const REAL *radii, const REAL *query, const int64_t *primitive, const REAL *by_distance,
                        REAL *by_points, REAL *by_query) {
-    const distance_gradient_t job = {spheres, queries, points, radii, query, element, by_distance, by_points, by_query};
+    const distance_gradient_t job = {spheres, queries, points, radii, query, primitive, by_distance, by_points, by_query};
     share_out(distance_gradient_of, &job, maps, threads);
 }

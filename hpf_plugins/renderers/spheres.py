@@ -16,7 +16,7 @@ from hpf_core.geometry.rigid import at_least_float32
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, PluginSpec, Rendered, Renderer, SurfaceDistance
 from hpf_plugins.renderers import kernels
-from hpf_plugins.renderers.surface import THICKNESS, SurfaceConfig, along_rays, median_share, radii_around
+from hpf_plugins.renderers.surface import RADIUS_SCALE_RANGE, SurfaceConfig, along_rays, median_share, radii_around
 
 
 class SpheresConfig(SurfaceConfig):
@@ -36,14 +36,12 @@ class Spheres(Renderer):
     def __init__(self, radii: Tensor, config: SpheresConfig) -> None:
         super().__init__()
         self.config = config
-        self.measures_thickness = config.radii == "measured"
+        self.measures_radius_scale = config.radii == "measured"
         self.register_buffer("radii", radii.detach().clone(), persistent=False)
         # On the host, once: the side of the window of pixels that a sphere can cover must be static.
         self._largest_mm = float(radii.max())
-        if self.measures_thickness:
-            self._largest_mm *= THICKNESS[1]
 
-    def depth(self, points: Tensor, grid: Grid, thickness: Tensor | None = None) -> Rendered:
+    def depth(self, points: Tensor, grid: Grid, *, radius_scale: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the nearest sphere along each ray (Eq. 6-8).
 
         A pixel is hit when a ray through its centre meets a sphere whose front lies nearer than the far value. There is
@@ -53,77 +51,78 @@ class Spheres(Renderer):
         Args:
             points: (N, J, 3) mm in the crop's frame.
             grid: the crop's rays.
-            thickness: (N,) factors on the radii, 1 if not given.
+            radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
             Maps (N, size, size); half precision is computed and returned in float32.
         """
         points = at_least_float32(points)
-        radii = radii_around(points, self.radii, thickness)
+        radii = radii_around(points, self.radii, radius_scale)
         far = self.config.far_mm(grid)
         if self._compiled(points):
             return Rendered(
                 *kernels.depth(points.contiguous(), radii, grid.size, grid.pixel_mm, far, self.config.rim_floor_mm2)
             )
-        element = self._front(points.detach(), radii, grid, far)  # (N, H * W), J where nothing is hit
-        hit = element < radii.shape[1]
-        element = torch.where(hit, element, 0)
+        largest = self._largest_mm * (1.0 if radius_scale is None else RADIUS_SCALE_RANGE[1])
+        primitive = self._front(points.detach(), radii, grid, far, largest)  # (N, H * W), J where nothing is hit
+        hit = primitive < radii.shape[1]
+        primitive = torch.where(hit, primitive, 0)
 
-        x, y, z = (points[..., i].gather(1, element) for i in range(3))
-        front, anchor = along_rays(x, y, z, radii.gather(1, element), grid, self.config.rim_floor_mm2)
+        x, y, z = (points[..., i].gather(1, primitive) for i in range(3))
+        front, anchor = along_rays(x, y, z, radii.gather(1, primitive), grid, self.config.rim_floor_mm2)
         depth = torch.where(hit, front, far)
 
         shape = (points.shape[0], grid.size, grid.size)
-        return Rendered(depth.view(shape), hit.view(shape), element.view(shape), anchor.view(*shape, 2))
+        return Rendered(depth.view(shape), hit.view(shape), primitive.view(shape), anchor.view(*shape, 2))
 
-    def distance(self, points: Tensor, queries: Tensor, thickness: Tensor | None = None) -> SurfaceDistance:
+    def distance(self, points: Tensor, queries: Tensor, *, radius_scale: Tensor | None = None) -> SurfaceDistance:
         """Distance to the surface of the sphere whose surface is nearest, abs(|p - c| - r) (Eq. 10-11).
 
         Args:
             points: (N, J, 3) mm.
             queries: (N, Q, 3) mm, in the same frame.
-            thickness: (N,) factors on the radii, 1 if not given.
+            radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
             Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        radii = radii_around(points, self.radii, thickness)
+        radii = radii_around(points, self.radii, radius_scale)
         if self._compiled(points):
             queries = queries.to(points.dtype).contiguous()
             return SurfaceDistance(*kernels.distance(points.contiguous(), radii, queries))
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
-            element = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
-        offset = torch.stack([queries[..., i] - points[..., i].gather(1, element) for i in range(3)], dim=-1)
-        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, element)).abs()
-        return SurfaceDistance(distance, element)
+            primitive = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
+        offset = torch.stack([queries[..., i] - points[..., i].gather(1, primitive) for i in range(3)], dim=-1)
+        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, primitive)).abs()
+        return SurfaceDistance(distance, primitive)
 
     @torch.no_grad()
-    def thickness(self, points: Tensor, queries: Tensor, there: Tensor) -> Tensor:
+    def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
         """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
 
         Args:
             points: (N, J, 3) mm.
             queries: (N, Q, 3) mm on the hand's surface, as far as it is seen.
-            there: (N, Q) bool, which of them exist; NaN where none does.
+            valid: (N, Q) bool, which of them exist; NaN where none does.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
-        element = self.distance(points, queries).element
-        centre = torch.stack([points[..., i].gather(1, element) for i in range(3)], dim=-1)
-        return median_share(queries, centre, self.radii.to(points.dtype)[element], there)
+        primitive = self.distance(points, queries).primitive
+        centre = torch.stack([points[..., i].gather(1, primitive) for i in range(3)], dim=-1)
+        return median_share(queries, centre, self.radii.to(points.dtype)[primitive], valid)
 
     def _compiled(self, points: Tensor) -> bool:
         """Whether the compiled kernels do it."""
-        return points.device.type == "cpu" and kernels.are_there(points.dtype)
+        return points.device.type == "cpu" and kernels.available(points.dtype)
 
     @torch.no_grad()
-    def _front(self, points: Tensor, radii: Tensor, grid: Grid, far: float) -> Tensor:
+    def _front(self, points: Tensor, radii: Tensor, grid: Grid, far: float, largest_mm: float) -> Tensor:
         """(N, H * W) int64, the sphere that each pixel sees, J where none: a depth buffer over windows of pixels."""
         count, spheres = points.shape[:2]
         # Pixels that the largest sphere can cover; a hundredth more, against rounding at the rim.
-        reach = self._largest_mm / grid.pixel_mm + 0.01
+        reach = largest_mm / grid.pixel_mm + 0.01
         window = torch.arange(int(2 * reach) + 1, device=points.device)
         first = torch.ceil(points[..., :2] / grid.pixel_mm + (grid.size / 2 - 0.5) - reach).long()
         pixel = first[..., None] + window  # (N, J, 2, K)
@@ -136,8 +135,8 @@ class Spheres(Renderer):
             :, :, 0, None, :
         ]  # (N, J, K, K), r^2 - d^2
         depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()
-        there = (gap >= 0) & points.isfinite().all(dim=-1)[..., None, None]
-        depth = torch.where(there, depth, far).view(count, -1)
+        seen = (gap >= 0) & points.isfinite().all(dim=-1)[..., None, None]
+        depth = torch.where(seen, depth, far).view(count, -1)
         where = (pixel[:, :, 1, :, None] * grid.size + pixel[:, :, 0, None, :]).view(count, -1)
 
         # First the depth in front, then the first of the spheres that have it: minima, so the order never matters.

@@ -11,8 +11,8 @@ from torch import Tensor
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Config
 
-THICKNESS = (0.7, 1.5)
-"""The least and the most that hands are taken for. Our choice: wider than the adults that the hand model draws."""
+RADIUS_SCALE_RANGE = (0.7, 1.5)
+"""Smallest and largest factor on the radii. Our choice: wider than the adults that the hand model draws."""
 
 
 class SurfaceConfig(Config):
@@ -31,9 +31,9 @@ class SurfaceConfig(Config):
     )
     radii: Literal["fixed", "measured"] = Field(
         "fixed",
-        description="`fixed`: the same for every hand (the paper); `measured`: times the thickness of each "
-        "recording's hand, found in its depth maps with the weights that a stage starts from. Spheres that are too "
-        "thin are drawn to the surface of a thick hand, and together.",
+        description="`fixed`: the same for every hand (the paper); `measured`: times one factor for each "
+        "recording, measured on its depth maps with the weights that a stage starts from. Spheres that are too "
+        "thin move towards the surface of a thick hand, and towards each other.",
     )
 
     def far_mm(self, grid: Grid) -> float:
@@ -41,13 +41,13 @@ class SurfaceConfig(Config):
         return float(grid.far_mm if self.miss == "far" else self.miss)
 
 
-def radii_around(points: Tensor, radii: Tensor, thickness: Tensor | None) -> Tensor:
-    """(N, J) mm, radii (J,) times the thickness (N,) of each hand, of the spheres around points (N, J, 3); contiguous
-    and without gradient."""
+def radii_around(points: Tensor, radii: Tensor, radius_scale: Tensor | None) -> Tensor:
+    """(N, J) mm, radii (J,) times the factor (N,) of each hand, for spheres around points (N, J, 3); contiguous and
+    without gradient."""
     expanded = radii.to(points.dtype).expand(points.shape[0], -1)
-    if thickness is None:
+    if radius_scale is None:
         return expanded.contiguous()
-    return expanded * thickness.detach().to(points.dtype).clamp(*THICKNESS)[:, None]
+    return expanded * radius_scale.detach().to(points.dtype).clamp(*RADIUS_SCALE_RANGE)[:, None]
 
 
 def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor_mm2: float) -> tuple[Tensor, Tensor]:
@@ -67,8 +67,8 @@ def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor
     return z - gap.clamp_min(floor_mm2).sqrt(), anchor
 
 
-def median_share(queries: Tensor, centres: Tensor, radii: Tensor, there: Tensor) -> Tensor:
-    """(N,) the median over queries (N, Q, 3) of their distance to centres (N, Q, 3), by radii (N, Q); of those that are
-    `there` (N, Q) alone, NaN where none is."""
+def median_share(queries: Tensor, centres: Tensor, radii: Tensor, valid: Tensor) -> Tensor:
+    """(N,) the median over queries (N, Q, 3) of their distance to centres (N, Q, 3), by radii (N, Q). Only
+    queries of the mask `valid` (N, Q) count; NaN where there is none."""
     share = torch.linalg.vector_norm(queries - centres, dim=-1) / radii
-    return share.masked_fill(~there, torch.nan).nanmedian(dim=1).values
+    return share.masked_fill(~valid, torch.nan).nanmedian(dim=1).values

@@ -162,4 +162,4 @@ def test_show_unknown_and_broken(hpf: Callable[..., Any]) -> None:
     assert "error: There is no plugin 'leave_at'. Did you mean 'leave-it'" in done.stderr
     done = hpf("show", "minor", "--json", dists=("newer",))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "built for interface 1.99, newer than this HPF's 1.0" in done.stderr
+    assert "built for interface 2.99, newer than this HPF's 2.0" in done.stderr

@@ -164,9 +164,11 @@ def test_other_interfaces(install: Callable[..., None]) -> None:
     host = load("hpf-newer")
     assert host.registered() == []
     reasons = {row.name: row.reason for row in broken(host, "hpf-newer")}
-    assert reasons["minor"] == "it is built for interface 1.99, newer than this HPF's 1.0: upgrade HPF"
-    assert reasons["major"] == "it is built for interface 2.0, newer than this HPF's 1.0: upgrade HPF"
-    assert reasons["older"].endswith("which this HPF (1.0) no longer serves: upgrade the plugin")
+    assert reasons["minor"] == "it is built for interface 2.99, newer than this HPF's 2.0: upgrade HPF"
+    assert reasons["major"] == "it is built for interface 3.0, newer than this HPF's 2.0: upgrade HPF"
+    assert reasons["older"].endswith(
+        "which this HPF (2.0) no longer supports: upgrade the plugin, or change it as docs/plugins-1-to-2.md says"
+    )
     assert "two whole numbers" in reasons["odd"]
 
 
@@ -378,17 +380,17 @@ def plugin(*specs: object, hook: str = "hpf_priors") -> ModuleType:
         ({"provides": frozenset({"real"})}, "its provides has 'real'"),
         ({"default_weight": float("nan")}, "its default_weight must be a number >= 0"),
         ({"default_weight": True}, "its default_weight must be a number >= 0"),
-        ({"interface": (1, 1)}, "newer than this HPF's"),
+        ({"interface": (2, 1)}, "newer than this HPF's"),
         (
-            {"interface": ((1, 1), (2, 0))},
-            "it is built for interface 1.1 to 2.0, newer than this HPF's 1.0: upgrade HPF",
+            {"interface": ((2, 1), (3, 0))},
+            "it is built for interface 2.1 to 3.0, newer than this HPF's 2.0: upgrade HPF",
         ),
         (
             {"interface": ((0, 1), (0, 9))},
-            "it is built for interface 0.1 to 0.9, which this HPF (1.0) no longer serves",
+            "it is built for interface 0.1 to 0.9, which this HPF (2.0) no longer supports",
         ),
         ({"interface": ((1, 0), (0, 9))}, "has the newest before the oldest"),
-        ({"interface": ((1, 0), 2)}, "two whole numbers such as (1, 0), or the oldest and the newest"),
+        ({"interface": ((1, 0), 2)}, "two whole numbers such as (2, 0), or the oldest and the newest"),
         ({"interface": (True, 0)}, "two whole numbers"),
         ({"deprecated": "a\nb"}, "its deprecated must say in one line"),
         ({"kind": "renderer"}, "hpf_priors must give plugins of kind 'prior'"),
@@ -403,7 +405,7 @@ def test_specifications_that_are_refused(changes: dict[str, Any], reason: str) -
     assert [offer.spec for offer in host.registered()] == [good]
 
 
-@pytest.mark.parametrize("interface", [(1, 0), ((0, 3), (1, 0)), ((1, 0), (1, 9)), ((0, 1), (2, 7)), ((1, 0), (1, 0))])
+@pytest.mark.parametrize("interface", [(2, 0), ((0, 3), (2, 0)), ((2, 0), (2, 9)), ((0, 1), (3, 7)), ((1, 0), (2, 0))])
 def test_interfaces_that_will_do(interface: Any) -> None:
     host = PluginHost()
     assert [row.status for row in host.add(plugin(spec(interface=interface)))] == ["ok"]

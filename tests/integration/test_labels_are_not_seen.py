@@ -101,7 +101,7 @@ def test_real_frames_have_no_field_for_a_label():
     fields = {f.name for f in dataclasses.fields(RealFrames)}
     assert fields == {
         "depth", "state", "present", "to_rig", "views", "sequence", "time", "index", "cube_mm",
-        "thickness",  # found from depth maps
+        "radius_scale",  # measured on depth maps
     }  # fmt: skip
 
 

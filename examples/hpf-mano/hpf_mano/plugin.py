@@ -158,7 +158,7 @@ SPEC = PluginSpec(
     factory=build,
     summary="MANO with 41 spheres, from your own converted file; 10 shape parameters.",
     source="Romero, Tzionas & Black, SIGGRAPH Asia 2017; skinning as in Loper et al., SIGGRAPH Asia 2015",
-    interface=(1, 0),
+    interface=(2, 0),
 )
 
 

@@ -157,7 +157,7 @@ def test_nearest_marked_is_the_exact_distance_transform(seed, share, height, wid
     mask[:, seed % height, seed % width] = True
     found = nearest_marked(torch.from_numpy(mask)).numpy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit_kernels, "are_there", lambda dtype: False)
+        patch.setattr(fit_kernels, "available", lambda dtype: False)
         np.testing.assert_array_equal(found, nearest_marked(torch.from_numpy(mask)).numpy())
     for n in range(2):
         expected = scipy.ndimage.distance_transform_edt(~mask[n])
@@ -170,7 +170,7 @@ def test_nearest_marked_is_the_exact_distance_transform(seed, share, height, wid
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_map_without_marks_names_each_pixel_itself(compiled, monkeypatch):
     if not compiled:
-        monkeypatch.setattr(fit_kernels, "are_there", lambda dtype: False)
+        monkeypatch.setattr(fit_kernels, "available", lambda dtype: False)
     mask = torch.zeros(2, 3, 4, dtype=torch.bool)
     mask[1, 0, 3] = True  # a map beside it has one
     found = nearest_marked(mask)
@@ -192,7 +192,7 @@ def test_nearest_marked_of_many_maps_takes_some_at_a_time(maps, monkeypatch):
     """By tensor operations: the same whatever the number of maps, in memory that grows with them and not with W."""
     mask = torch.from_numpy(np.random.default_rng(maps).random((maps, 64, 64)) < 0.1)
     compiled = nearest_marked(mask)
-    monkeypatch.setattr(fit_kernels, "are_there", lambda dtype: False)
+    monkeypatch.setattr(fit_kernels, "available", lambda dtype: False)
     assert torch.equal(nearest_marked(mask), compiled)
     # 16 MiB for the sums and as much for what they are added to, and a dozen maps of 8 bytes.
     assert peak_bytes(lambda: nearest_marked(mask)) < min(2**25, maps * 64**3 * 4) + maps * 64**2 * 8 * 12

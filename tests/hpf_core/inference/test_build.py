@@ -36,13 +36,13 @@ def without(resolved, *fields):
 
 def test_a_backbone_without_what_a_terms_options_need(resolved, tmp_path):
     least = resolved("terms.multiview={average: least_variance}")
-    with pytest.raises(RecipeError, match=r"term 'multiview' with these options needs spread.*backbone 'hourglass'"):
-        build_parts(without(least, "spread"), tmp_path)
+    with pytest.raises(RecipeError, match=r"term 'multiview' with these options needs variance.*backbone 'hourglass'"):
+        build_parts(without(least, "variance"), tmp_path)
     build_parts(least, tmp_path)
-    build_parts(without(resolved(), "spread"), tmp_path)
+    build_parts(without(resolved(), "variance"), tmp_path)
     with pytest.raises(RecipeError, match=r"term 'supervised'.*heatmaps, latent_depth.*points alone"):
-        build_parts(without(resolved(), "spread", "heatmaps", "latent_depth"), tmp_path)
-    build_parts(without(resolved("terms.supervised={on: points}"), "spread", "heatmaps", "latent_depth"), tmp_path)
+        build_parts(without(resolved(), "variance", "heatmaps", "latent_depth"), tmp_path)
+    build_parts(without(resolved("terms.supervised={on: points}"), "variance", "heatmaps", "latent_depth"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "gpu0"])

@@ -32,13 +32,13 @@ class Counting(Renderer):
         self.inner = inner
         self.rendered = self.measured = 0
 
-    def depth(self, points, grid) -> Rendered:
+    def depth(self, points, grid, *, radius_scale=None) -> Rendered:
         self.rendered += len(points)
-        return self.inner.depth(points, grid)
+        return self.inner.depth(points, grid, radius_scale=radius_scale)
 
-    def distance(self, points, queries) -> SurfaceDistance:
+    def distance(self, points, queries, *, radius_scale=None) -> SurfaceDistance:
         self.measured += len(points)
-        return self.inner.distance(points, queries)
+        return self.inner.distance(points, queries, radius_scale=radius_scale)
 
 
 def test_images_are_packed_in_order_of_frame_and_view():
@@ -138,7 +138,7 @@ def test_a_budget_beyond_the_surface_marks_what_is_there():
 @pytest.mark.parametrize("compiled", [True, False])
 def test_forearm_is_beyond_the_plane_and_a_wrong_estimate_is_not_believed(compiled, monkeypatch):
     if not compiled:
-        monkeypatch.setattr(fit_kernels, "are_there", lambda dtype: False)
+        monkeypatch.setattr(fit_kernels, "available", lambda dtype: False)
     scene = Scene([[1, 1]])
     fit = scene.fit()
     points, there = fit.surface_points(None)

@@ -33,8 +33,8 @@ def test_shapes(size, heatmap, stacks):
     for estimate in estimates:
         assert estimate.points.shape == (2, 5, 3)
         assert estimate.heatmaps.shape == estimate.latent_depth.shape == (2, 5, heatmap + 4, heatmap + 4)
-        assert estimate.spread.shape == (2, 5)
-        assert (estimate.spread >= 0).all()
+        assert estimate.variance.shape == (2, 5)
+        assert (estimate.variance >= 0).all()
         assert network.labels(estimate.points).heatmaps.shape == estimate.heatmaps.shape
 
 
@@ -109,5 +109,5 @@ def test_it_can_learn_one_image():
 
 
 def test_spec():
-    assert SPEC.provides == {"heatmaps", "latent_depth", "spread"}
+    assert SPEC.provides == {"heatmaps", "latent_depth", "variance"}
     assert isinstance(made(), Hourglass)

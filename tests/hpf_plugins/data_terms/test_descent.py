@@ -73,7 +73,7 @@ class PushedBall:
     def covered(self, points: Tensor) -> Tensor:
         """(H, W) bool, the pixels that see the ball."""
         seen = self.fit(points).rendered(False)
-        return (seen.element[0] == self.ball) & seen.hit[0]
+        return (seen.primitive[0] == self.ball) & seen.hit[0]
 
     def descended(self, with_d2m: bool = False, steps: int = 150, **options: object) -> Tensor:
         terms = [m2d.SPEC.factory(m2d.SPEC.config(forearm="keep", **options), None)]
@@ -141,7 +141,7 @@ class Arm:
         seen = apply_rigid(invert_rigid(to_rig), solid[:, None].expand(-1, views, -1, -1)).flatten(0, 1)
         maps = Spheres(radii, SpheresConfig()).depth(seen, self.grid)
         self.truth = seen[:, : len(self.hand.names)].contiguous()
-        self.share = float(((maps.element >= len(self.hand.names)) & maps.hit).sum() / maps.hit.sum())
+        self.share = float(((maps.primitive >= len(self.hand.names)) & maps.hit).sum() / maps.hit.sum())
         size = (frames, views, self.grid.size, self.grid.size)
         self.frames = frames_of(
             maps.depth.view(size).numpy(),

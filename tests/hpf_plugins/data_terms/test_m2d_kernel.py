@@ -11,7 +11,7 @@ from scenes import Scene
 from hpf_plugins.data_terms import m2d_kernel
 from hpf_plugins.data_terms.m2d import ModelToData, ModelToDataConfig
 
-pytestmark = pytest.mark.skipif(not m2d_kernel.is_there(torch.float64), reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(not m2d_kernel.available(torch.float64), reason="there is no C compiler")
 
 OPTIONS = [
     {"background": background, "unknown": unknown, "forearm": forearm, "loss": loss, **caps}
@@ -38,7 +38,7 @@ def test_both_ways_give_the_same(options, monkeypatch):
     for scene, cross in ((Scene([[1, 1, 1], [1, 0, 1]], seed=3), True), (Scene([[1, 1]], seed=4), False)):
         compiled = values_and_gradients(scene, options, cross)
         with monkeypatch.context() as patch:
-            patch.setattr(m2d_kernel, "is_there", lambda dtype: False)
+            patch.setattr(m2d_kernel, "available", lambda dtype: False)
             eager = values_and_gradients(scene, options, cross)
         torch.testing.assert_close(compiled, eager, atol=1e-11, rtol=1e-12)
         assert float(eager[1].abs().sum()) > 0

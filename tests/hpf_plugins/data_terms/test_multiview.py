@@ -43,7 +43,7 @@ def test_values_are_the_equation(average):
     for b in range(4):
         members = [n for n, (frame, _) in enumerate(rows) if frame == b]
         expected = reference.multiview(
-            scene.points[members].numpy(), [to_rig[rows[n]] for n in members], scene.spread[members].numpy(), average
+            scene.points[members].numpy(), [to_rig[rows[n]] for n in members], scene.variance[members].numpy(), average
         )
         for n, one in zip(members, expected, strict=True):
             assert float(value.weights[n]) == (one is not None)
@@ -70,7 +70,7 @@ def test_gradcheck(average, detach):
     goal = {
         "mean": rig.mean(dim=0),
         "median": rig.median(dim=0).values,
-        "least_variance": rig.gather(0, scene.spread.argmin(dim=0)[None, :, None].expand(1, -1, 3))[0],
+        "least_variance": rig.gather(0, scene.variance.argmin(dim=0)[None, :, None].expand(1, -1, 3))[0],
     }[average]
     rotation = scene.frames.to_rig[0, :, :3, :3]
     expected = torch.einsum("vij,vki->vkj", rotation, 2 * (rig - goal) / points.shape[1])
@@ -105,7 +105,7 @@ def test_the_rigs_frame_does_not_matter(seed, average):
         renderer=scene.renderer,
         grid=scene.grid,
         frames=frames,
-        real=Estimate(scene.points, spread=scene.spread),
+        real=Estimate(scene.points, variance=scene.variance),
     )
     torch.testing.assert_close(term(average)(elsewhere).values, term(average)(scene.fit()).values, atol=1e-8, rtol=1e-8)
 
@@ -139,7 +139,7 @@ def test_least_variance_names_what_it_lacks():
     fit = Fit(
         hand=scene.hand, renderer=scene.renderer, grid=scene.grid, frames=scene.frames, real=Estimate(scene.points)
     )
-    with pytest.raises(InputError, match="provides `spread`"):
+    with pytest.raises(InputError, match="provides `variance`"):
         term("least_variance")(fit)
 
 
@@ -152,7 +152,7 @@ def test_forward_and_backward_on_meta(average):
         renderer=scene.renderer,
         grid=scene.grid,
         frames=scene.frames.to("meta"),
-        real=Estimate(points, spread=scene.spread.to("meta")),
+        real=Estimate(points, variance=scene.variance.to("meta")),
     )
     value = quietly(term(average), fit)
     (value.values * value.weights).sum().backward()

@@ -166,7 +166,7 @@ def test_silhouettes_gradient_slides_towards_the_nearest_surface():
     for v, u in torch.nonzero(over).tolist():
         uu, vv = reference.nearest_surface_pixel(fit.hit[0].numpy(), u, v)
         slide = np.array([u - uu, v - vv]) / np.hypot(u - uu, v - vv) / 16**2
-        expected[0, rendered.element[0, v, u], :2] += torch.from_numpy(slide)
+        expected[0, rendered.primitive[0, v, u], :2] += torch.from_numpy(slide)
     # The other pixels' gradient is that of Eq. 5 with the sphere's cover of the background cut out.
     depth = torch.where(over, 0.0, (rendered.depth[0] - fit.depth_maps[0]).abs()).mean()
     (rest,) = torch.autograd.grad(depth, points, retain_graph=True)

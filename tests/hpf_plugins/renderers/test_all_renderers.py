@@ -29,8 +29,8 @@ SPECS = {"spheres": spheres.SPEC, "sphere_mesh": sphere_mesh.SPEC}
 def way(request, monkeypatch) -> str:
     for module in (kernels, sphere_mesh_kernels):
         if request.param == "eager":
-            monkeypatch.setattr(module, "are_there", lambda dtype: False)
-        elif not module.are_there(torch.float32):
+            monkeypatch.setattr(module, "available", lambda dtype: False)
+        elif not module.available(torch.float32):
             pytest.skip("there is no C compiler")
     return request.param
 
@@ -56,12 +56,12 @@ def places(count: int, number: int, seed: int = 1) -> Tensor:
 
 
 def test_gradients_of_depth_in_float32_are_near_float64(made):
-    """Within 1e-5 of the norm, on the pixels that see the same element in both: elsewhere a rim or an edge between two
+    """Within 1e-5 of the norm, on the pixels that see the same primitive in both: elsewhere a rim or an edge
     passes a ray within rounding."""
     grid = Grid(size=48)
     exact, rounded = hands(4).requires_grad_(), hands(4).float().requires_grad_()
     double, single = made.depth(exact, grid), made.depth(rounded, grid)
-    same = (double.element == single.element) & (double.hit == single.hit)
+    same = (double.primitive == single.primitive) & (double.hit == single.hit)
     assert same.double().mean() > 0.999
     weigh = torch.from_numpy(np.random.default_rng(3).normal(size=same.shape)) * same
     (wanted,) = torch.autograd.grad((double.depth * weigh).sum(), exact)
@@ -70,12 +70,12 @@ def test_gradients_of_depth_in_float32_are_near_float64(made):
 
 
 def test_gradients_of_distance_in_float32_are_near_float64(made):
-    """The same, of queries that are nearest to the same element in both, and not on its surface, where the distance
+    """The same, of queries that are nearest to the same primitive in both, and not on its surface, where the distance
     has a kink; on the points and on the queries."""
     given = [hands(4), places(4, 300)]
     exact, rounded = ([t.to(dtype).requires_grad_() for t in given] for dtype in (torch.float64, torch.float32))
     double, single = made.distance(*exact), made.distance(*rounded)
-    same = (double.element == single.element) & (double.distance > 1e-2)
+    same = (double.primitive == single.primitive) & (double.distance > 1e-2)
     assert same.double().mean() > 0.99
     weigh = torch.from_numpy(np.random.default_rng(4).normal(size=same.shape)) * same
     wanted = torch.autograd.grad((double.distance * weigh).sum(), exact)

@@ -13,7 +13,7 @@ from hpf_core.grid import Grid
 from hpf_plugins.renderers import kernels
 from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 
-pytestmark = pytest.mark.skipif(not kernels.are_there(torch.float32), reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(not kernels.available(torch.float32), reason="there is no C compiler")
 
 RADII = torch.linspace(8, 24, 41, dtype=torch.float64)
 
@@ -49,7 +49,7 @@ def test_both_ways_see_the_same(seed, size, spread, dtype):
         found.append((seen, torch.autograd.grad(loss, centres)[0]))
     (one, one_grad), (other, other_grad) = found
     assert torch.equal(one.hit, other.hit)
-    assert torch.equal(one.element, other.element)
+    assert torch.equal(one.primitive, other.primitive)
     torch.testing.assert_close(one.depth, other.depth, atol=1e-4 if dtype == torch.float32 else 1e-10, rtol=0)
     assert torch.equal(one.anchor, other.anchor)
     assert (one_grad - other_grad).norm() <= (1e-5 if dtype == torch.float32 else 1e-12) * max(other_grad.norm(), 1e-9)
@@ -74,7 +74,7 @@ def test_gradients_in_float32_are_near_float64():
     grid, made = Grid(), Spheres(RADII, SpheresConfig())
     exact, rounded = hands(2, 8).requires_grad_(), hands(2, 8).float().requires_grad_()
     true, near = made.depth(exact, grid), made.depth(rounded, grid)
-    same = (true.element == near.element) & (true.hit == near.hit)
+    same = (true.primitive == near.primitive) & (true.hit == near.hit)
     assert same.double().mean() > 0.999
     weigh = torch.from_numpy(np.random.default_rng(3).normal(size=same.shape)) * same
     (wanted,) = torch.autograd.grad((true.depth * weigh).sum(), exact)

@@ -29,8 +29,8 @@ RADII = np.array([24.0, 18.0, 9.0, 13.0, 8.0, 6.0, 11.0])
 @pytest.fixture(autouse=True, params=["compiled", "eager"])
 def way(request, monkeypatch) -> str:
     if request.param == "eager":
-        monkeypatch.setattr(kernels, "are_there", lambda dtype: False)
-    elif not kernels.are_there(torch.float32):
+        monkeypatch.setattr(kernels, "available", lambda dtype: False)
+    elif not kernels.available(torch.float32):
         pytest.skip("there is no C compiler")
     return request.param
 
@@ -119,11 +119,11 @@ def test_a_capsule_and_a_plate_are_known_in_closed_form():
     plate = renderer([10.0, 10, 10], [(0, 1), (1, 2), (0, 2)])
     seen = plate.depth(centres, grid)
     assert float(seen.depth[0, 33, 30]) == pytest.approx(-10)  # (2.5, 17.5) mm, within the triangle
-    assert int(seen.element[0, 33, 30]) == 6
+    assert int(seen.primitive[0, 33, 30]) == 6
     queries = torch.tensor([[[0.0, 15, 25], [0.0, 15, -4], [0.0, -22, 0], [30.0, 0, 3]]], dtype=torch.float64)
     found = plate.distance(centres, queries)
     assert found.distance[0].tolist() == pytest.approx([15.0, 6.0, 12.0, 7.0])
-    assert found.element[0, :3].tolist() == [6, 6, 3]
+    assert found.primitive[0, :3].tolist() == [6, 6, 3]
 
 
 def test_a_cone_is_tangent_to_both_spheres():
@@ -144,7 +144,7 @@ def test_without_links_it_is_plain_spheres():
     plain = Spheres(torch.from_numpy(RADII), SpheresConfig())
     one, other = renderer(links=[]).depth(centres, grid), plain.depth(centres, grid)
     torch.testing.assert_close(one.depth, other.depth)
-    assert torch.equal(one.element, other.element)
+    assert torch.equal(one.primitive, other.primitive)
     outside = 300 * torch.nn.functional.normalize(points(4, 3, number=9), dim=-1)
     torch.testing.assert_close(
         renderer(links=[]).distance(centres, outside).distance, plain.distance(centres, outside).distance
@@ -160,7 +160,7 @@ def test_gradcheck():
     grid = Grid(size=13, cube_mm=170.0)
     queries = points(5, number=14, spread_mm=70).requires_grad_()
     first = made.depth(centres, grid)
-    kinds = torch.bincount(first.element[first.hit], minlength=9)
+    kinds = torch.bincount(first.primitive[first.hit], minlength=9)
     assert kinds[:4].sum() > 2
     assert kinds[4:8].sum() > 2
     assert kinds[8] > 2
@@ -222,17 +222,17 @@ def test_float32_is_near_float64():
     assert gap.max() < 0.01
 
 
-def test_thickness_scales_the_radii_and_is_found_again():
+def test_radius_scale_scales_the_radii_and_is_found_again():
     centres, grid = points(10, 3, spread_mm=70), Grid(size=48)
     made, factor = renderer(radii="measured"), torch.tensor([0.9, 1.0, 1.2], dtype=torch.float64)
-    seen = made.depth(centres, grid, factor)
+    seen = made.depth(centres, grid, radius_scale=factor)
     for n in range(3):
         alone = renderer(RADII * float(factor[n])).depth(centres[n : n + 1], grid)
         torch.testing.assert_close(seen.depth[n], alone.depth[0])
     surface = torch.cat([seen.anchor, seen.depth[..., None]], dim=-1).flatten(1, 2)
-    found = made.thickness(centres, surface, seen.hit.flatten(1))
+    found = made.measure_radius_scale(centres, surface, seen.hit.flatten(1))
     torch.testing.assert_close(found, factor, atol=0.03, rtol=0)
-    assert float(made.distance(centres, surface, factor).distance[seen.hit.flatten(1)].max()) < 0.1
+    assert float(made.distance(centres, surface, radius_scale=factor).distance[seen.hit.flatten(1)].max()) < 0.1
 
 
 def test_radii_are_fitted_for_the_41_points_alone():
@@ -273,7 +273,7 @@ def test_images_do_not_mix():
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([20.0, 60.0, 1e4]))
 def test_both_ways_find_the_same(seed, spread):
-    if not kernels.are_there(torch.float64):
+    if not kernels.available(torch.float64):
         return  # the other way is the one that is tried
     centres, queries, grid = points(seed, 2, spread), points(seed + 1, 2, 80, 300), Grid(size=20)
     one, other = renderer(), renderer()
@@ -285,7 +285,7 @@ def test_both_ways_find_the_same(seed, spread):
 
 
 def test_pytorchs_own_checks_of_operators():
-    if not kernels.are_there(torch.float64):
+    if not kernels.available(torch.float64):
         pytest.skip("without kernels there are none of their operators")
     made = renderer()
     mesh = points(12, 2), made.radii.expand(2, -1).contiguous(), made.links, made.triangles

@@ -22,8 +22,8 @@ from hpf_plugins.renderers.spheres import Spheres, SpheresConfig
 @pytest.fixture(autouse=True, params=["compiled", "eager"])
 def way(request, monkeypatch) -> str:
     if request.param == "eager":
-        monkeypatch.setattr(kernels, "are_there", lambda dtype: False)
-    elif not kernels.are_there(torch.float32):
+        monkeypatch.setattr(kernels, "available", lambda dtype: False)
+    elif not kernels.available(torch.float32):
         pytest.skip("there is no C compiler")
     return request.param
 
@@ -59,10 +59,10 @@ def test_depth_is_the_equations(seed, size, spread):
     centres, grid = points(seed, count=2, spread_mm=spread), Grid(size=size)
     seen = renderer().depth(centres, grid)
     for n in range(2):
-        depth, hit, element = reference.render(centres[n].numpy(), RADII, size)
+        depth, hit, primitive = reference.render(centres[n].numpy(), RADII, size)
         np.testing.assert_allclose(seen.depth[n].numpy(), depth, atol=1e-10)
         np.testing.assert_array_equal(seen.hit[n].numpy(), hit)
-        np.testing.assert_array_equal(seen.element[n].numpy(), element)
+        np.testing.assert_array_equal(seen.primitive[n].numpy(), primitive)
 
 
 @pytest.mark.parametrize("size", [16, 64])
@@ -107,14 +107,14 @@ def test_the_anchor_is_the_pixel_and_moves_with_the_sphere():
     (grad,) = torch.autograd.grad((seen.anchor.sum(dim=-1) * seen.hit).sum(), centres)
     for n in range(2):
         for j in range(len(RADII)):
-            pixels = float(((seen.element[n] == j) & seen.hit[n]).sum())
+            pixels = float(((seen.primitive[n] == j) & seen.hit[n]).sum())
             assert grad[n, j].tolist() == pytest.approx([pixels, pixels, 0.0])
 
 
 def test_the_nearer_sphere_hides_the_other():
     centres = torch.tensor([[[0.0, 0, 40], [0.0, 0, -30]]], dtype=torch.float64, requires_grad=True)
     seen = renderer([20.0, 20.0]).depth(centres, Grid(size=16))
-    assert bool((seen.element[seen.hit] == 1).all())
+    assert bool((seen.primitive[seen.hit] == 1).all())
     seen.depth.sum().backward()
     assert centres.grad is not None
     assert float(centres.grad[0, 0].abs().sum()) == 0
@@ -140,7 +140,7 @@ def test_miss_moves_the_far_plane():
     centres = torch.tensor([[[0.0, 0, 100.0], [60.0, 0, 130.0]]], dtype=torch.float64)
     seen = renderer([20.0, 20.0], miss=100).depth(centres, Grid(size=64))
     assert float(seen.depth.max()) == 100
-    assert bool((seen.element[seen.hit] == 0).all())
+    assert bool((seen.primitive[seen.hit] == 0).all())
     expected, hit, _ = reference.render(centres[0].numpy(), [20, 20], 64, far_mm=100.0)
     np.testing.assert_allclose(seen.depth[0].numpy(), expected)
     np.testing.assert_array_equal(seen.hit[0].numpy(), hit)
@@ -168,7 +168,7 @@ def test_points_that_are_not_finite_are_not_seen():
     centres[0, 1] = torch.inf
     seen = renderer().depth(centres, Grid(size=16))
     assert bool(seen.depth.isfinite().all())
-    assert not bool(((seen.element < 2) & seen.hit).any())
+    assert not bool(((seen.primitive < 2) & seen.hit).any())
 
 
 def test_images_do_not_mix():
@@ -188,9 +188,9 @@ def test_distance_is_the_equations(seed):
     found = renderer().distance(centres, queries)
     for n in range(2):
         for q in range(9):
-            distance, element = reference.surface_distance(queries[n, q].numpy(), centres[n].numpy(), RADII)
+            distance, primitive = reference.surface_distance(queries[n, q].numpy(), centres[n].numpy(), RADII)
             assert float(found.distance[n, q]) == pytest.approx(distance, abs=1e-10)
-            assert int(found.element[n, q]) == element
+            assert int(found.primitive[n, q]) == primitive
 
 
 def test_distance_gradients_are_the_dense_formulas():
@@ -238,7 +238,7 @@ def test_both_run_on_meta():
     seen = made.depth(centres, Grid())
     far = made.distance(centres, torch.empty(2, 7, 3, device="meta"))
     (seen.depth.sum() + seen.anchor.sum() + far.distance.sum()).backward()
-    assert seen.element.shape == (2, 64, 64)
+    assert seen.primitive.shape == (2, 64, 64)
     assert centres.grad is not None
     assert centres.grad.shape == centres.shape
 
@@ -262,21 +262,29 @@ def test_wrong_options_are_refused(options):
         SpheresConfig(**options)
 
 
-# ---------------------------------------------------------------------------------------------------------- thickness
+# ------------------------------------------------------------------------------------------------------- radius scale
 
 
 def measured() -> Spheres:
     return Spheres(torch.tensor(RADII, dtype=torch.float64), SpheresConfig(radii="measured"))
 
 
+def test_a_radius_scale_is_taken_with_fixed_radii_too():
+    centres, grid, factors = points(3, count=2), Grid(size=32), torch.tensor([1.5, 0.8], dtype=torch.float64)
+    fixed = Spheres(torch.tensor(RADII, dtype=torch.float64), SpheresConfig())
+    wanted = measured().depth(centres, grid, radius_scale=factors)
+    assert torch.equal(fixed.depth(centres, grid, radius_scale=factors).depth, wanted.depth)
+
+
 @pytest.mark.parametrize(("asked", "taken"), [(1.0, 1.0), (0.9, 0.9), (1.17, 1.17), (0.5, 0.7), (2.0, 1.5)])
-def test_thickness_is_a_factor_on_the_radii_of_each_hand(asked, taken):
+def test_radius_scale_is_a_factor_on_the_radii_of_each_hand(asked, taken):
     """Within bounds, with its gradient on the points alone."""
     centres, grid, queries = points(3, count=2).requires_grad_(), Grid(size=32), points(4, count=2, balls=50)
     factors = torch.tensor([asked, 1.0], dtype=torch.float64)
     made = measured()
-    assert made.measures_thickness
-    depth, found = made.depth(centres, grid, factors).depth, made.distance(centres, queries, factors).distance
+    assert made.measures_radius_scale
+    depth = made.depth(centres, grid, radius_scale=factors).depth
+    found = made.distance(centres, queries, radius_scale=factors).distance
     for n, factor in enumerate((taken, 1.0)):
         alone = Spheres(factor * torch.tensor(RADII, dtype=torch.float64), SpheresConfig())
         wanted = alone.depth(centres[n : n + 1], grid).depth
@@ -288,8 +296,8 @@ def test_thickness_is_a_factor_on_the_radii_of_each_hand(asked, taken):
         torch.testing.assert_close(mine, others, atol=1e-9, rtol=0)
 
 
-def test_thickness_is_read_off_surfaces():
-    """Of spheres seen alone, at the true points, exactly; what isn't there has no say."""
+def test_radius_scale_is_read_off_surfaces():
+    """Of spheres seen alone, at the true points, exactly; only valid points count."""
     centres = torch.tensor([[[-60.0, 0, 0], [0, 0, 0], [60, 0, 0]]], dtype=torch.float64).expand(2, -1, -1)
     radii = torch.tensor([20.0, 15.0, 10.0], dtype=torch.float64)
     way = torch.nn.functional.normalize(points(5, count=2, balls=30), dim=-1)
@@ -297,18 +305,18 @@ def test_thickness_is_read_off_surfaces():
     factor = torch.tensor([1.2, 0.9], dtype=torch.float64)[:, None, None]
     queries = centres[:, ball] + way * radii[ball][:, None] * factor
     queries[:, 20:] += 500.0
-    there = (torch.arange(30) < 20).expand(2, -1).clone()
+    valid = (torch.arange(30) < 20).expand(2, -1).clone()
     made = Spheres(radii, SpheresConfig(radii="measured"))
-    torch.testing.assert_close(made.thickness(centres, queries, there), factor.flatten(), atol=1e-9, rtol=0)
-    there[1] = False
-    assert made.thickness(centres, queries, there).isnan().tolist() == [False, True]
+    torch.testing.assert_close(made.measure_radius_scale(centres, queries, valid), factor.flatten(), atol=1e-9, rtol=0)
+    valid[1] = False
+    assert made.measure_radius_scale(centres, queries, valid).isnan().tolist() == [False, True]
 
 
-def test_thickness_costs_no_values_on_the_host():
+def test_radius_scale_costs_no_values_on_the_host():
     made, centres = (
         measured().to("meta"),
         points(3).to("meta"),
     )
     factors = torch.ones(3, device="meta")
-    assert made.depth(centres, Grid(size=32), factors).depth.shape == (3, 32, 32)
-    assert not renderer().measures_thickness
+    assert made.depth(centres, Grid(size=32), radius_scale=factors).depth.shape == (3, 32, 32)
+    assert not renderer().measures_radius_scale

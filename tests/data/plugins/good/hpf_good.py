@@ -70,7 +70,7 @@ def hpf_priors() -> Iterator[PluginSpec]:
         aliases={"flat_hand_strict": {"margin_mm": 0.0}},
         needs=frozenset({"real"}),
         default_weight=0.25,
-        interface=(1, 0),
+        interface=(2, 0),
     )
 
 
@@ -83,5 +83,5 @@ def hpf_refiners() -> Iterator[PluginSpec]:
         factory=lambda config, build: Identity(),
         summary="Gives points back as they are.",
         source="own work",
-        interface=(1, 0),
+        interface=(2, 0),
     )

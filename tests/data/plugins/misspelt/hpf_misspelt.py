@@ -26,7 +26,7 @@ def spec(name: str, **changes: Any) -> PluginSpec:
         "factory": lambda config, build: Identity(),
         "summary": "Gives points back as they are.",
         "source": "own work",
-        "interface": (1, 0),
+        "interface": (2, 0),
     }
     return PluginSpec(name=name, **(whole | changes))
 

@@ -26,14 +26,14 @@ def spec(name: str, **changes: Any) -> PluginSpec:
         "factory": lambda config, build: Identity(),
         "summary": "Gives points back as they are.",
         "source": "own work",
-        "interface": (1, 0),
+        "interface": (2, 0),
     }
     return PluginSpec(name=name, **(whole | changes))
 
 
 @hookimpl
 def hpf_refiners() -> Iterator[PluginSpec]:
-    yield spec("minor", interface=(1, 99))
-    yield spec("major", interface=(2, 0))
+    yield spec("minor", interface=(2, 99))
+    yield spec("major", interface=(3, 0))
     yield spec("older", interface=(0, 9))
     yield spec("odd", interface="1.0")

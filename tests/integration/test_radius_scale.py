@@ -1,4 +1,4 @@
-"""How thick hands are, found at a stage's start: against hands whose thickness is known, and in runs."""
+"""The radius scale, measured at a stage's start: on hands whose factor is known, and in runs."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
 from hpf_core.errors import InputError, PluginError
 from hpf_core.frames import Estimate
-from hpf_core.inference import thickness
+from hpf_core.inference import radius_scale
 from hpf_core.inference.build import build_parts
 from hpf_core.interfaces import Backbone, RealDataset, Renderer
 
@@ -67,7 +67,7 @@ class People(RealDataset):
         each = len(self._frames[0].depth)
         picked = [(int(i) // each, int(i) % each) for i in indices]
         rows = [self._frames[n].take(slice(k, k + 1)) for n, k in picked]
-        frames = [thickness._as_frames(row) for row in rows]
+        frames = [radius_scale._as_frames(row) for row in rows]
         joined = {
             name: torch.cat([getattr(f, name) for f in frames]) for name in ("depth", "state", "present", "to_rig")
         }
@@ -88,11 +88,11 @@ def test_thick_hands_are_found_to_be_thick(host, tmp_path):
     quiet = "data.synthetic.noise={depth_mm: 0, shift_px: 0}"
     parts = build_parts(recipes.load(tmp_path / "tiny.yaml", host=host, sets=[MEASURED, quiet]), tmp_path)
     people = People(parts.synthetic, (0.85, 1.0, 1.2))
-    for batch in thickness._samples(parts, CPU):
+    for batch in radius_scale._samples(parts, CPU):
         people.remember(batch)
-    found = thickness.find(replace(parts, real=people, backbone=Told(people.known)), "train", CPU)
+    found = radius_scale.measure(replace(parts, real=people, backbone=Told(people.known)), "train", CPU)
     assert found.shape == (3,)
-    # What is said is a factor on the radii. The gaps between spheres don't grow with a hand's thickness, so that the
+    # The gaps between spheres do not grow with the factor, so that the
     # radii that suit it best lie nearer to 1.
     torch.testing.assert_close(found, torch.tensor([0.96, 1.0, 1.12]), atol=0.03, rtol=0)
 
@@ -106,7 +106,7 @@ def test_a_run_is_the_same_when_it_resumes(load, tmp_path, monkeypatch):
     step, seen = StageTrainer.step, []
 
     def stops(self, number, look=False):
-        seen.append(self.thickness.clone())
+        seen.append(self.radius_scale.clone())
         if number == 4 and len(seen) < 6:
             raise KeyboardInterrupt
         return step(self, number, look)
@@ -123,11 +123,12 @@ def test_a_run_is_the_same_when_it_resumes(load, tmp_path, monkeypatch):
 def test_without_synthetic_samples_there_is_nothing_to_compare_with(load, tmp_path):
     parts = build_parts(load(sets=[MEASURED]), tmp_path)
     with pytest.raises(InputError, match=r"no data\.synthetic"):
-        thickness.find(replace(parts, synthetic=None), "train", CPU)
+        radius_scale.measure(replace(parts, synthetic=None), "train", CPU)
 
 
 def test_a_renderer_that_only_says_that_it_measures(load, tmp_path, monkeypatch):
     parts = build_parts(load(), tmp_path)
-    monkeypatch.setattr(type(parts.renderer), "thickness", Renderer.thickness)
-    with pytest.raises(PluginError, match="Spheres measures no thickness: it lacks the method `thickness`"):
-        parts.renderer.thickness(torch.zeros(1, 2, 3), torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool))
+    monkeypatch.setattr(type(parts.renderer), "measure_radius_scale", Renderer.measure_radius_scale)
+    valid = torch.ones(1, 4, dtype=torch.bool)
+    with pytest.raises(PluginError, match="Spheres measures no radius scale: it lacks the method"):
+        parts.renderer.measure_radius_scale(torch.zeros(1, 2, 3), torch.zeros(1, 4, 3), valid)

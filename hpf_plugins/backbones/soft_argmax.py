@@ -1,4 +1,4 @@
-"""The read-out of heatmaps: points from maps (Eq. 1-2), maps from points (Eq. 3), and the proof that the two agree."""
+"""The soft-argmax: points from heatmaps (Eq. 1-2), maps from points (Eq. 3), and the proof that the two agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_MASS = 1e-6
 """Added to the sum of a rectified map, so that a map that is nowhere above 0 has depth 0 and finite gradients."""
 
 _FALLBACK = 1e-4
-"""Share of the plain softmax in the `subtract` weights: defines the read-out of a map that is nowhere above 0."""
+"""Share of the plain softmax in the `subtract` weights: defines the soft-argmax of a map that is nowhere above 0."""
 
 
 class _Options(Protocol):
@@ -43,7 +43,7 @@ class _Options(Protocol):
 
 
 @dataclass(frozen=True)
-class Readout:
+class SoftArgmax:
     """Maps of `size + 2 margin` pixels a side, of which the inner `size` cover the cube.
 
     Attributes:
@@ -67,9 +67,9 @@ class Readout:
     relu: bool = False
 
     @staticmethod
-    def of(options: _Options, grid: Grid) -> Readout:
+    def of(options: _Options, grid: Grid) -> SoftArgmax:
         """From a backbone's options."""
-        return Readout(
+        return SoftArgmax(
             options.heatmap_size, options.margin, options.sigma, options.alpha,
             options.background == "subtract", grid.cube_mm, options.pixel == "corner", options.depth_by == "relu",
         )  # fmt: skip
@@ -86,7 +86,7 @@ class Readout:
         return (steps + (0.0 if self.corner else 0.5) - side / 2) * self.pixel_mm
 
     def weights(self, heatmaps: Tensor) -> Tensor:
-        """Read-out weights of maps (..., h, w), summing to 1 over each map."""
+        """Soft-argmax weights of maps (..., h, w), summing to 1 over each map."""
         flat = self.alpha * heatmaps.flatten(-2)
         # The shift keeps exp in range and cancels; it must not let the background's exp(0) overflow either.
         shift = flat.detach().amax(-1, keepdim=True).clamp(min=0.0)
@@ -105,12 +105,12 @@ class Readout:
         depth_mm = latent_depth * (self.cube_mm / 2)
         z = (self._depth_weights(heatmaps, weights) * depth_mm).flatten(-2).sum(-1)
         square = axis.square()
-        spread = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
+        variance = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
         # Rounding can take the variance of a sharp map just below 0.
-        return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, spread.clamp(min=0.0))
+        return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, variance.clamp(min=0.0))
 
     def _depth_weights(self, heatmaps: Tensor, weights: Tensor) -> Tensor:
-        """What the latent depth is weighted with: the read-out's own weights, or the rectified map, normalised."""
+        """What the latent depth is weighted with: the soft-argmax's own weights, or the rectified map, normalised."""
         if not self.relu:
             return weights
         above = heatmaps.clamp(min=0.0)

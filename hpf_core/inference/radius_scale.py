@@ -1,9 +1,9 @@
-"""How thick each recording's hand is: read off its depth maps with the weights that a stage starts from, once.
+"""A factor on the hand's radii for each recording, measured on its depth maps with the weights a stage starts from.
 
-The spheres' radii are those of one hand (paper, Sec. 3.2). Around another's they are too thin or too thick, and the
-data terms then draw the points towards the surface, or away from it. What a renderer says of surfaces and estimates
-together (`Renderer.thickness`) is compared with what it says of synthetic samples, of which the model's thickness is
-the middle, so that what the network and the renderer always get wrong cancels. No label is read.
+The spheres' radii are those of one hand (paper, Sec. 3.2). For another hand they are too small or too large, and the
+data terms then pull the points towards the surface, or away from it. We compare what the renderer measures on the
+recording (`Renderer.measure_radius_scale`) with what it measures on synthetic samples, whose mean factor is 1. Errors
+that the network and the renderer always make cancel. No label is read.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from hpf_core.objective.fit import Fit
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
 
-_FRAMES = 32  # in one batch; fixed, so that the same weights give the same thickness
+_FRAMES = 32  # in one batch; fixed, so that the same weights give the same factors
 _SAMPLES = 512  # synthetic ones
 _MOST_FRAMES = 512  # of a split, spread evenly: enough for a median of each recording
+_STREAM = "thickness"  # the name of the random stream; another name would draw other samples
 
 
-def find(parts: Parts, split: str, device: torch.device, progress: Progress = no_progress) -> Tensor:
+def measure(parts: Parts, split: str, device: torch.device, progress: Progress = no_progress) -> Tensor:
     """(S,) factors, of each recording's number in the split (`RealFrames.sequence`); 1 where nothing is known.
 
     The network is left in evaluation mode.
@@ -33,43 +34,44 @@ def find(parts: Parts, split: str, device: torch.device, progress: Progress = no
     """
     if parts.synthetic is None:
         raise InputError(
-            "the renderer measures the thickness of hands against synthetic samples, but the recipe has no "
-            "data.synthetic. Give it one, or set the renderer's `radii: fixed`"
+            "the renderer measures a radius scale against synthetic samples, but the recipe has no data.synthetic. "
+            "Give it one, or set the renderer's `radii: fixed`"
         )
     assert parts.real is not None
     parts.backbone.eval()
-    usual = torch.cat([_said(parts, _as_frames(batch).to(device))[0] for batch in _samples(parts, device)]).nanmedian()
+    synthetic = [_measured(parts, _as_frames(batch).to(device))[0] for batch in _samples(parts, device)]
+    usual = torch.cat(synthetic).nanmedian()
     total = parts.real.splits()[split]
     numbers = torch.linspace(0, total - 1, min(total, _MOST_FRAMES)).round().long().numpy()
-    said, sequence = [], []
+    factors, sequence = [], []
     for first in range(0, len(numbers), _FRAMES):
         batch = parts.real.frames(split, numbers[first : first + _FRAMES]).to(device)
-        found, number = _said(parts, batch)
-        said.append(found)
+        measured, number = _measured(parts, batch)
+        factors.append(measured)
         sequence.append(number)
-        progress(min(first + _FRAMES, len(numbers)), len(numbers), f"measuring how thick hands are on {split}")
-    shares, of = torch.cat(said) / usual, torch.cat(sequence)
-    factors = torch.ones(int(of.max()) + 1, device=device)
+        progress(min(first + _FRAMES, len(numbers)), len(numbers), f"measuring the radius scale on {split}")
+    shares, of = torch.cat(factors) / usual, torch.cat(sequence)
+    scale = torch.ones(int(of.max()) + 1, device=device)
     for recording in of.unique().tolist():
         median = shares[of == recording].nanmedian()
-        factors[recording] = torch.where(median.isfinite(), median, 1.0)
-    return factors
+        scale[recording] = torch.where(median.isfinite(), median, 1.0)
+    return scale
 
 
 @torch.no_grad()
-def _said(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
-    """(N,) what the renderer says of each view, and its recording (N,)."""
+def _measured(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
+    """(N,) what the renderer measures on each view, and its recording (N,)."""
     rows = frames.views.rows
     points = parts.backbone(frames.depth.flatten(0, 1)[rows])[-1].points
     fit = Fit(hand=parts.hand, renderer=parts.renderer, grid=parts.grid, frames=frames, real=Estimate(points))
-    queries, there = fit.surface_points()
-    hand = there & ~fit.forearm(False, queries, there)
-    return parts.renderer.thickness(points, queries, hand), frames.sequence[frames.views.frame]
+    queries, valid = fit.surface_points()
+    hand = valid & ~fit.forearm(False, queries, valid)
+    return parts.renderer.measure_radius_scale(points, queries, hand), frames.sequence[frames.views.frame]
 
 
 def _samples(parts: Parts, device: torch.device) -> list[SyntheticSamples]:
     assert parts.synthetic is not None
-    source = generator(device, 0, "thickness")
+    source = generator(device, 0, _STREAM)
     return [parts.synthetic.sample(_FRAMES, source) for _ in range(_SAMPLES // _FRAMES)]
 
 

@@ -1,4 +1,4 @@
-"""The read-out against an independent NumPy reference of Eq. 1-3, and its truth everywhere in the cube."""
+"""The soft-argmax against an independent NumPy reference of Eq. 1-3, and its truth everywhere in the cube."""
 
 import dataclasses
 import math
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpf_core.errors import PluginError
-from hpf_plugins.backbones.readout import LABEL_FLOOR, TOLERANCE_MM, Readout
+from hpf_plugins.backbones.soft_argmax import LABEL_FLOOR, TOLERANCE_MM, SoftArgmax
 
-TRUE = Readout(size=16, margin=2, sigma=2.0, alpha=10.0, subtract=True, cube_mm=300.0)
+TRUE = SoftArgmax(size=16, margin=2, sigma=2.0, alpha=10.0, subtract=True, cube_mm=300.0)
 
 
 def reference(h, d, *, size, margin, alpha, cube, subtract, corner=False, relu=False):
@@ -42,11 +42,11 @@ def reference(h, d, *, size, margin, alpha, cube, subtract, corner=False, relu=F
 @pytest.mark.parametrize("subtract", [True, False])
 @pytest.mark.parametrize("options", [{}, {"corner": True}, {"relu": True}, {"corner": True, "relu": True}])
 def test_points_match_the_reference(subtract, options):
-    readout = Readout(8, 1, 1.5, 10.0, subtract, 300.0, **options)
+    soft_argmax = SoftArgmax(8, 1, 1.5, 10.0, subtract, 300.0, **options)
     generator = torch.Generator().manual_seed(0)
     h = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
     d = torch.randn(2, 3, 10, 10, generator=generator, dtype=torch.float64)
-    points = readout(h, d).points
+    points = soft_argmax(h, d).points
     for n in range(2):
         for j in range(3):
             wanted = reference(
@@ -70,8 +70,8 @@ def test_labels_match_the_reference():
 
 def test_labels_on_the_corner_grid_are_half_a_pixel_beside_those_on_the_centres():
     """The authors' grid: the label of a point is what the default gives a point 9.4 mm further right and down."""
-    corner = Readout(16, 0, 1.0, 20.0, False, 300.0, corner=True)
-    centre = Readout(16, 0, 1.0, 20.0, False, 300.0)
+    corner = SoftArgmax(16, 0, 1.0, 20.0, False, 300.0, corner=True)
+    centre = SoftArgmax(16, 0, 1.0, 20.0, False, 300.0)
     point = torch.tensor([[[31.0, -77.5, 42.0]]], dtype=torch.float64)
     shift = torch.tensor([9.375, 9.375, 0.0], dtype=torch.float64)
     assert corner.axis(point)[0] == -150.0
@@ -79,13 +79,13 @@ def test_labels_on_the_corner_grid_are_half_a_pixel_beside_those_on_the_centres(
 
 
 def test_rectified_depth_has_no_say_of_what_is_below_0():
-    readout = Readout(8, 0, 1.0, 20.0, False, 300.0, relu=True)
+    soft_argmax = SoftArgmax(8, 0, 1.0, 20.0, False, 300.0, relu=True)
     h = torch.full((1, 1, 8, 8), -0.5, dtype=torch.float64)
     d = torch.full_like(h, 0.9)
-    assert readout(h, d).points[..., 2].item() == 0.0  # nothing is above 0
+    assert soft_argmax(h, d).points[..., 2].item() == 0.0  # nothing is above 0
     h[..., 3, 4], d[..., 3, 4] = 1.0, 0.2
     h[..., 6, 6], d[..., 6, 6] = 3.0, -0.6
-    assert readout(h, d).points[..., 2].item() == pytest.approx(150 * (0.2 * 1 - 0.6 * 3) / 4, rel=1e-5)
+    assert soft_argmax(h, d).points[..., 2].item() == pytest.approx(150 * (0.2 * 1 - 0.6 * 3) / 4, rel=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,23 +102,23 @@ def test_a_map_that_is_unsure_is_not_drawn_inwards():
     wanted = torch.tensor([[[60.0, 60.0, 60.0]]], dtype=torch.float64)
     label = TRUE.labels(wanted)
     subtract = TRUE(0.7 * label.heatmaps, label.latent_depth / 150.0).points
-    kept = Readout(16, 2, 2.0, 10.0, False, 300.0)(0.7 * label.heatmaps, label.latent_depth / 150.0).points
+    kept = SoftArgmax(16, 2, 2.0, 10.0, False, 300.0)(0.7 * label.heatmaps, label.latent_depth / 150.0).points
     assert (subtract - wanted).norm() < 1.0
     assert (kept - wanted).norm() > 4.0
 
 
 @pytest.mark.parametrize(
-    "readout",
+    "soft_argmax",
     [
-        Readout(16, 2, 1.0, 10.0, True, 300.0),  # too sharp for its pixels
-        Readout(64, 2, 2.0, 10.0, False, 300.0),  # the background leaks
-        Readout(16, 0, 2.0, 10.0, True, 300.0),  # cut off at the rim
+        SoftArgmax(16, 2, 1.0, 10.0, True, 300.0),  # too sharp for its pixels
+        SoftArgmax(64, 2, 2.0, 10.0, False, 300.0),  # the background leaks
+        SoftArgmax(16, 0, 2.0, 10.0, True, 300.0),  # cut off at the rim
     ],
 )
-def test_a_false_readout_is_refused_with_its_figure(readout):
-    with pytest.raises(PluginError, match=rf"up to {readout.error_mm():.1f} mm off"):
-        readout.check()
-    readout.check(tolerance_mm=readout.error_mm() + 0.01)
+def test_a_false_readout_is_refused_with_its_figure(soft_argmax):
+    with pytest.raises(PluginError, match=rf"up to {soft_argmax.error_mm():.1f} mm off"):
+        soft_argmax.check()
+    soft_argmax.check(tolerance_mm=soft_argmax.error_mm() + 0.01)
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -135,7 +135,7 @@ def test_empty_and_negative_maps_read_out_finitely_with_gradients(relu):
 
 @pytest.mark.parametrize("relu", [False, True])
 def test_gradients(relu):
-    readout = Readout(8, 1, 1.5, 5.0, True, 300.0, relu=relu)
+    soft_argmax = SoftArgmax(8, 1, 1.5, 5.0, True, 300.0, relu=relu)
     generator = torch.Generator().manual_seed(0)
     # All above 0, away from the clamp's kink.
     h = (torch.rand(1, 1, 10, 10, generator=generator, dtype=torch.float64) + 0.1).requires_grad_()
@@ -143,8 +143,8 @@ def test_gradients(relu):
 
     def read(h, d):
         # The shift is detached and cancels; at the maximum it leaves no trace in the derivative.
-        out = readout(h, d)
-        return out.points, out.spread
+        out = soft_argmax(h, d)
+        return out.points, out.variance
 
     assert torch.autograd.gradcheck(read, (h, d))
 
@@ -154,5 +154,5 @@ def test_spread_is_the_variance_of_the_weights():
     sharp[..., 10, 10] = 1.0
     wide[..., 10, 8] = wide[..., 10, 12] = 1.0
     pixel = 300.0 / 16
-    assert TRUE(sharp, torch.zeros_like(sharp)).spread.item() == pytest.approx(0.0, abs=20.0)
-    assert TRUE(wide, torch.zeros_like(wide)).spread.item() == pytest.approx((2 * pixel) ** 2, rel=0.05)
+    assert TRUE(sharp, torch.zeros_like(sharp)).variance.item() == pytest.approx(0.0, abs=20.0)
+    assert TRUE(wide, torch.zeros_like(wide)).variance.item() == pytest.approx((2 * pixel) ** 2, rel=0.05)
