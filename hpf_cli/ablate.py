@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hpf_core.ablation.dry import Forecast
     from hpf_core.ablation.plan import Job, Plan
-    from hpf_core.ablation.results import RowResult
+    from hpf_core.ablation.results import VariantResult
     from hpf_core.plugins import PluginHost
 
 _FAILED = 1
@@ -100,7 +100,7 @@ def _plan(
     from hpf_core import recipe as recipes
     from hpf_core.ablation.paper import published_rows
     from hpf_core.ablation.plan import Plan
-    from hpf_core.ablation.rows import choose
+    from hpf_core.ablation.variants import choose
 
     whole = recipes.load(base, sets=sets, host=host)
     for note in (*whole.changes, *whole.notes):
@@ -109,7 +109,7 @@ def _plan(
     first = whole.recipe.seed
     return Plan(
         base=base.resolve(),
-        rows=tuple(chosen),
+        variants=tuple(chosen),
         seeds=tuple(range(first, first + seeds)),
         sets=tuple(sets),
         scale=scale,
@@ -182,19 +182,19 @@ def _show(plan: Plan, json_: bool) -> None:
     show.result(f"in {plan.out}: {', '.join(str(path.relative_to(plan.out)) for path in written)}")
 
 
-def _table(results: Sequence[RowResult]) -> Table:
+def _table(results: Sequence[VariantResult]) -> Table:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from hpf_core.ablation.rows import FULL
     from hpf_core.ablation.table import HEADINGS, cells
+    from hpf_core.ablation.variants import FULL
 
     rows = [cells(result) for result in results]
     # What is the same for all is said once, and what no row fills is left out, so that the table fits into 80 columns.
     # The paper's figure of the whole method alone compares with nothing.
-    others = (result.published for result in results if result.row.name != FULL)
+    others = (result.published for result in results if result.variant.name != FULL)
     theirs = any(paper and paper.mean_error_mm is not None for paper in others)
     there = [k for k, name in enumerate(HEADINGS) if any(row[k] for row in rows) and (theirs or name != "paper")]
     there = [k for k in there if HEADINGS[k] != "measured on"]
@@ -213,13 +213,13 @@ def _table(results: Sequence[RowResult]) -> Table:
     return table
 
 
-def _where(results: Sequence[RowResult]) -> str:
+def _where(results: Sequence[VariantResult]) -> str:
     """What most rows were measured on; empty where none was."""
     found = [result.measured_on for result in results if result.runs]
     return max(dict.fromkeys(found), key=found.count, default="")
 
 
-def _elsewhere(results: Sequence[RowResult]) -> list[str]:
+def _elsewhere(results: Sequence[VariantResult]) -> list[str]:
     """A line for each row that was measured on something else than most."""
     where = _where(results)
     return [f"{r.label}: measured on {r.measured_on}" for r in results if r.runs and r.measured_on != where]

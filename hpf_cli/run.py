@@ -69,6 +69,7 @@ def run(
     from hpf_core.errors import SaidElsewhere
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe.pins import check_resumed
+    from hpf_core.report import run_and_report
     from hpf_core.runs.folder import RunFolder, last_folder
 
     sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
@@ -98,7 +99,7 @@ def run(
     with progress.Live(show.console if show.is_first() else show.NOWHERE) as live:
         made = Run(resolved, out, resume=resume, observers=[live], progress=live.progress)
         try:
-            summary = made.execute()
+            summary = run_and_report(made)
         except KeyboardInterrupt:
             _say_how_to_resume(made.out, no_plugin or [])
             raise

@@ -57,7 +57,7 @@ class ReportWarning(UserWarning):
 
 
 @contextmanager
-def spared(what: str) -> Iterator[None]:
+def skip_on_failure(what: str) -> Iterator[None]:
     """Turn whatever goes wrong within into a warning that names `what` and the cause."""
     try:
         yield

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hpf_core import hookspecs
-from hpf_core.ablation.rows import choose, resolve
+from hpf_core.ablation.variants import choose, resolve
 from hpf_core.errors import PluginError
 from hpf_core.hookspecs import HOOKS, hookimpl
 from hpf_core.interfaces import KINDS, Observer, PluginSpec

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hpf_core.ablation import rows, shared
+from hpf_core.ablation import shared, variants
 from hpf_core.ablation.plan import Job, Plan
 from hpf_core.engine.dry_run import estimate
 from hpf_core.errors import HPFError
@@ -75,8 +75,8 @@ def forecast(plan: Plan, jobs: Sequence[Job], host: PluginHost, progress: Progre
     planned: set[str] = set()
     for job in jobs:
         try:
-            resolved = rows.resolve(
-                job.row, plan.base, seed=job.seed, sets=plan.sets, scale=plan.scale, host=host
+            resolved = variants.resolve(
+                job.variant, plan.base, seed=job.seed, sets=plan.sets, scale=plan.scale, host=host
             )  # fmt: skip
             out = plan.run_folder(job)
             own = list(resolved.stages)

@@ -9,21 +9,21 @@ from matplotlib.ticker import PercentFormatter
 
 from hpf_core.ablation.paper import FIGURES
 from hpf_core.ablation.plan import Plan
-from hpf_core.ablation.results import SUCCESS_MM, RowResult, full_of, simulated
+from hpf_core.ablation.results import SUCCESS_MM, VariantResult, full_of, simulated
 from hpf_core.evaluation.metrics import CURVE_MM
 from hpf_core.figures.style import QUIET, axis_labels, heading, legend, line_style, new_panels, write_figure
 
 _MOST_LINES = 8
 
 
-def draw(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
+def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
     """Draw what there is something to show of; returns the files.
 
     Raises:
         RunError: one can't be written.
     """
     folder = plan.out / "figures"
-    by_name = {result.row.name: result for result in results if len(result.curves())}
+    by_name = {result.variant.name: result for result in results if len(result.curves())}
     drawn = []
     shown = {name for figure in FIGURES for name in figure.rows}
     for figure in FIGURES:
@@ -42,13 +42,13 @@ def draw(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
         path = folder / (f"others-{start // most + 1}.png" if len(others) > most else "others.png")
         drawn.append(
             _curves(
-                path, [(result, result.row.name) for result in page], "Rows that no figure of the paper shows", plan
+                path, [(result, result.variant.name) for result in page], "Rows that no figure of the paper shows", plan
             )
         )
     return drawn
 
 
-def _curves(path: Path, rows: Sequence[tuple[RowResult, str]], title: str, plan: Plan) -> Path:
+def _curves(path: Path, rows: Sequence[tuple[VariantResult, str]], title: str, plan: Plan) -> Path:
     """Success curves: the mean over seeds, with the range of the seeds as a band."""
     figure, (axes,) = new_panels(1, 1, width=6.8, height=5.0)
     ringed = False
@@ -77,7 +77,7 @@ def _curves(path: Path, rows: Sequence[tuple[RowResult, str]], title: str, plan:
     return write_figure(path, figure)
 
 
-def _about(rows: Sequence[RowResult], plan: Plan) -> str:
+def _about(rows: Sequence[VariantResult], plan: Plan) -> str:
     """What the curves are of: data, seeds, and what keeps them from being results."""
     where = ", ".join(dict.fromkeys(result.measured_on for result in rows))
     counts = sorted({len(result.runs) for result in rows})

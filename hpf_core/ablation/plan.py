@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpf_core.ablation.rows import Row
+from hpf_core.ablation.variants import Variant
 from hpf_core.errors import InputError
 from hpf_core.files.cache import write_atomic
 
@@ -20,20 +20,20 @@ class Job:
     """A row's run with one seed.
 
     Attributes:
-        row: the row.
+        variant: the variant.
         seed: of all random numbers of the run.
     """
 
-    row: Row
+    variant: Variant
     seed: int
 
     @property
     def name(self) -> str:
         """As files and claims are called."""
-        return f"{self.row.folder}-seed-{self.seed}"
+        return f"{self.variant.folder}-seed-{self.seed}"
 
     def __str__(self) -> str:
-        return f"{self.row.name}, seed {self.seed}"
+        return f"{self.variant.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Plan:
 
     Attributes:
         base: the recipe that the rows are laid over.
-        rows: in the table's order.
+        variants: in the order of the table.
         seeds: of each row's runs.
         sets: `path=value` assignments that hold in every row.
         scale: factor of the length of what is trained.
@@ -50,7 +50,7 @@ class Plan:
     """
 
     base: Path
-    rows: tuple[Row, ...]
+    variants: tuple[Variant, ...]
     seeds: tuple[int, ...]
     sets: tuple[str, ...]
     scale: float
@@ -58,11 +58,11 @@ class Plan:
 
     def jobs(self) -> list[Job]:
         """All runs, in the order in which they are made: a first seed of each row, then a second one."""
-        return [Job(row, seed) for seed in self.seeds for row in self.rows]
+        return [Job(variant, seed) for seed in self.seeds for variant in self.variants]
 
     def run_folder(self, job: Job) -> Path:
         """Where a run lies."""
-        return self.out / "runs" / job.row.folder / f"seed-{job.seed}"
+        return self.out / "runs" / job.variant.folder / f"seed-{job.seed}"
 
     def failure(self, job: Job) -> Path:
         """Where it is written down why a run failed."""
@@ -85,7 +85,10 @@ class Plan:
             "scale": self.scale,
             "sets": list(self.sets),
             "seeds": list(self.seeds),
-            "rows": [{"name": row.name, "path": None if row.path is None else str(row.path)} for row in self.rows],
+            "rows": [
+                {"name": variant.name, "path": None if variant.path is None else str(variant.path)}
+                for variant in self.variants
+            ],
         }
 
     def write(self) -> Plan:
@@ -107,9 +110,9 @@ class Plan:
                     )
         elif self.out.exists() and not (self.out.is_dir() and all(_is_draft(path) for path in self.out.iterdir())):
             raise InputError(f"{self.out} isn't empty and holds no ablation; give another --out")
-        rows = {row.name: row for row in (*(known.rows if known else ()), *self.rows)}
+        variants = {variant.name: variant for variant in (*(known.variants if known else ()), *self.variants)}
         seeds = sorted({*(known.seeds if known else ()), *self.seeds})
-        whole = Plan(self.base, tuple(rows.values()), tuple(seeds), self.sets, self.scale, self.out)
+        whole = Plan(self.base, tuple(variants.values()), tuple(seeds), self.sets, self.scale, self.out)
         if known is None or whole.document() != known.document():
             text = json.dumps(whole.document(), indent=2) + "\n"
             write_atomic(self.out / _DOCUMENT, lambda path: _write(path, text))
@@ -141,19 +144,19 @@ def read(folder: Path) -> Plan:
         raise InputError(f"{folder} holds no ablation (no {_DOCUMENT} in it)")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(_row(str(row["name"]), row["path"]) for row in found["rows"])
+        variants = tuple(_variant(str(variant["name"]), variant["path"]) for variant in found["rows"])
         seeds = tuple(int(seed) for seed in found["seeds"])
         sets = tuple(str(text) for text in found["sets"])
-        return Plan(Path(found["base"]), rows, seeds, sets, float(found["scale"]), folder)
+        return Plan(Path(found["base"]), variants, seeds, sets, float(found["scale"]), folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}): the ablation can't be gone on with") from error
 
 
-def _row(name: str, path: str | None) -> Row:
+def _variant(name: str, path: str | None) -> Variant:
     kind, colon, term = name.partition(":")
     if colon:
-        return Row(name, with_term=term if kind == "with" else "", without_term=term if kind == "without" else "")
-    return Row(name, None if path is None else Path(path))
+        return Variant(name, with_term=term if kind == "with" else "", without_term=term if kind == "without" else "")
+    return Variant(name, None if path is None else Path(path))
 
 
 def shard(jobs: Sequence[Job], number: int, of: int) -> list[Job]:

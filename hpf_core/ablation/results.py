@@ -13,7 +13,7 @@ import numpy as np
 from hpf_core.ablation import controls
 from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.plan import Job, Plan
-from hpf_core.ablation.rows import FULL, Row
+from hpf_core.ablation.variants import FULL, Variant
 from hpf_core.errors import DataError
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
 from hpf_core.runs import checkpoint as files
@@ -77,11 +77,11 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class RowResult:
-    """A row of the table.
+class VariantResult:
+    """A variant as a row of the table.
 
     Attributes:
-        row: the row.
+        variant: the variant.
         runs: those that are done, by seed.
         errors: why others failed, by seed.
         pending: seeds whose runs aren't done.
@@ -89,7 +89,7 @@ class RowResult:
         no_control: by seed, why a run that is done is held against no control.
     """
 
-    row: Row
+    variant: Variant
     runs: tuple[RunResult, ...] = ()
     errors: Mapping[int, str] = field(default_factory=dict)
     pending: tuple[int, ...] = ()
@@ -99,7 +99,7 @@ class RowResult:
     @property
     def label(self) -> str:
         """What the row is called in the table."""
-        return self.row.name
+        return self.variant.name
 
     @property
     def measured_on(self) -> str:
@@ -111,7 +111,7 @@ class RowResult:
         found = [getattr(run, name) for run in self.runs]
         return np.array([value for value in found if value is not None], dtype=np.float64)
 
-    def beyond(self, other: RowResult) -> np.ndarray:
+    def beyond(self, other: VariantResult) -> np.ndarray:
         """(S,) mm by which its mean error is above the other row's, for each seed that both have: below 0 is better."""
         theirs = {run.seed: run.mean_mm for run in other.runs}
         return np.array([run.mean_mm - theirs[run.seed] for run in self.runs if run.seed in theirs], dtype=np.float64)
@@ -155,17 +155,17 @@ def spread(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
-def collect(plan: Plan, published: Mapping[str, PublishedRow]) -> list[RowResult]:
+def collect(plan: Plan, published: Mapping[str, PublishedRow]) -> list[VariantResult]:
     """The table's rows, in the plan's order; whatever isn't there is said to be missing."""
-    rows = [_row(plan, row, published.get(row.name)) for row in plan.rows]
-    full = full_of(rows)
-    return [_with_control(plan, row, full) for row in rows]
+    variants = [_variant(plan, variant, published.get(variant.name)) for variant in plan.variants]
+    full = full_of(variants)
+    return [_with_control(plan, variant, full) for variant in variants]
 
 
-def _row(plan: Plan, row: Row, published: PublishedRow | None) -> RowResult:
+def _variant(plan: Plan, variant: Variant, published: PublishedRow | None) -> VariantResult:
     runs, errors, pending = [], {}, []
     for seed in plan.seeds:
-        job = Job(row, seed)
+        job = Job(variant, seed)
         reason = _failure(plan.failure(job))
         try:
             found = read_run(plan.run_folder(job), seed)
@@ -177,17 +177,17 @@ def _row(plan: Plan, row: Row, published: PublishedRow | None) -> RowResult:
             errors[seed] = reason
         else:
             pending.append(seed)
-    return RowResult(row, tuple(runs), errors, tuple(pending), published)
+    return VariantResult(variant, tuple(runs), errors, tuple(pending), published)
 
 
-def _with_control(plan: Plan, result: RowResult, full: RowResult | None) -> RowResult:
+def _with_control(plan: Plan, result: VariantResult, full: VariantResult | None) -> VariantResult:
     """A row whose runs that have no control of their own are held against that of `full`, where it is theirs, too."""
     runs, reasons = [], {}
     lenders = {} if full is None else {run.seed: run for run in full.runs}
     for run in result.runs:
         if run.control_mm is None:
             lender = None if result is full else lenders.get(run.seed)
-            reason = _why_not(plan, result.row, run, full, lender)
+            reason = _why_not(plan, result.variant, run, full, lender)
             if reason:
                 reasons[run.seed] = reason
             elif lender is not None:
@@ -196,13 +196,13 @@ def _with_control(plan: Plan, result: RowResult, full: RowResult | None) -> RowR
     return replace(result, runs=tuple(runs), no_control=reasons)
 
 
-def _why_not(plan: Plan, row: Row, run: RunResult, full: RowResult | None, lender: RunResult | None) -> str:
+def _why_not(plan: Plan, variant: Variant, run: RunResult, full: VariantResult | None, lender: RunResult | None) -> str:
     """Why a run without a control can't be held against that of `full`; empty where it can."""
-    folder = plan.run_folder(Job(row, run.seed))
+    folder = plan.run_folder(Job(variant, run.seed))
     if not controls.draws_real(folder, run.after):
         return f"{run.after} draws no real frames: there is nothing to control"
-    if full is None or row.name == FULL:
-        return "it has no control" + ("" if row.name == FULL else ", and there is no row full")
+    if full is None or variant.name == FULL:
+        return "it has no control" + ("" if variant.name == FULL else ", and there is no row full")
     if lender is None:
         return "it has no control of its own, and full isn't done"
     if lender.control_mm is None:
@@ -211,7 +211,7 @@ def _why_not(plan: Plan, row: Row, run: RunResult, full: RowResult | None, lende
         return f"full's control is of {lender.after}, but its last stage is {run.after}"
     if run.before_mm is None or lender.before_mm is None:
         return "what it started from wasn't measured, so that full's control may have had another start"
-    found = controls.differences(plan.run_folder(Job(full.row, run.seed)), folder, run.after)
+    found = controls.differences(plan.run_folder(Job(full.variant, run.seed)), folder, run.after)
     if found is None:
         return "it has no control of its own, and its recipe or that of full can't be read"
     if found:
@@ -266,11 +266,11 @@ def _failure(path: Path) -> str:
         return ""
 
 
-def simulated(results: Sequence[RowResult]) -> bool:
+def simulated(results: Sequence[VariantResult]) -> bool:
     """Whether any of it was measured on simulated data."""
     return any(run.evaluation.get("simulated") for result in results for run in result.runs)
 
 
-def full_of(results: Sequence[RowResult]) -> RowResult | None:
-    """The row that the others are held against."""
-    return next((result for result in results if result.row.name == FULL), None)
+def full_of(results: Sequence[VariantResult]) -> VariantResult | None:
+    """The variant that the others are compared with."""
+    return next((result for result in results if result.variant.name == FULL), None)

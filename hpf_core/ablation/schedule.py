@@ -14,17 +14,18 @@ from typing import Literal
 
 import torch
 
-from hpf_core.ablation import rows, shared
+from hpf_core.ablation import shared, variants
 from hpf_core.ablation.plan import Job, Plan
 from hpf_core.engine.run import Run
 from hpf_core.errors import HPFError, RunError
 from hpf_core.files.cache import content_key, write_atomic
-from hpf_core.files.claims import Claims, Taken
+from hpf_core.files.locks.leases import Leases, LeaseTaken
 from hpf_core.inference.build import build_parts
 from hpf_core.interfaces import Observer
 from hpf_core.plugins import PluginHost
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved
+from hpf_core.report import run_and_report
 from hpf_core.runs.folder import RunFolder
 
 WAIT_S = 2.0
@@ -70,7 +71,7 @@ class Schedule:
         Raises:
             KeyboardInterrupt: it was stopped; what was begun can be gone on with.
         """
-        claims = Claims(self.plan.claims)
+        leases = Leases(self.plan.claims)
         outcomes: dict[Job, Outcome] = {}
         left = list(self.jobs)
         told: set[str] = set()
@@ -78,8 +79,8 @@ class Schedule:
             waiting = []
             for job in left:
                 try:
-                    outcomes[job] = self._job(job, claims)
-                except Taken as taken:
+                    outcomes[job] = self._job(job, leases)
+                except LeaseTaken as taken:
                     waiting.append(job)
                     if (text := f"{job}: waits for {taken.owner}") not in told:
                         told.add(text)
@@ -89,15 +90,15 @@ class Schedule:
             left = waiting
         return outcomes
 
-    def _job(self, job: Job, claims: Claims) -> Outcome:
+    def _job(self, job: Job, leases: Leases) -> Outcome:
         plan = self.plan
         try:
-            resolved = rows.resolve(
-                job.row, plan.base, seed=job.seed, sets=plan.sets, scale=plan.scale, host=self.host
+            resolved = variants.resolve(
+                job.variant, plan.base, seed=job.seed, sets=plan.sets, scale=plan.scale, host=self.host
             )  # fmt: skip
-            with claims.hold(job.name):
-                was_done = self._run(job, resolved, claims)
-        except Taken:
+            with leases.hold(job.name):
+                was_done = self._run(job, resolved, leases)
+        except LeaseTaken:
             raise
         except HPFError as error:
             return self._note(job, str(error), "")
@@ -112,7 +113,7 @@ class Schedule:
             self.say(f"{job}: done")
         return "was done" if was_done else "done"
 
-    def _run(self, job: Job, resolved: Resolved, claims: Claims) -> bool:
+    def _run(self, job: Job, resolved: Resolved, leases: Leases) -> bool:
         """Make or end the run; whether it was done already."""
         out = self.plan.run_folder(job)
         if RunFolder(out).ended() is not None:
@@ -121,30 +122,30 @@ class Schedule:
             return True
         part = shared.pretraining(resolved, self.host)
         if part is not None and not shared.is_taken_over(part, out):
-            shared.take_over(resolved, part, self._pretrained(part, claims), out)
-        self._prepare(resolved, claims)
+            shared.take_over(resolved, part, self._pretrained(part, leases), out)
+        self._prepare(resolved, leases)
         self._execute(str(job), resolved, out)
         return False
 
-    def _prepare(self, resolved: Resolved, claims: Claims) -> None:
+    def _prepare(self, resolved: Resolved, leases: Leases) -> None:
         """Make the data's caches one process at a time: two that begin together would disturb or repeat each other.
         Rows may share a capture and differ in how they use it, hence one claim for all of them."""
         document = resolved.document()
         key = content_key({name: document[name] for name in ("hand", "renderer", "grid", "data")})
         if key in self._prepared:
             return
-        with claims.hold("data"), self.watch("data") as watcher:
+        with leases.hold("data"), self.watch("data") as watcher:
             # Without stages: terms have nothing to do with it.
             build_parts(replace(resolved, stages=()), self.cache).prepare_data(watcher.progress)
         self._prepared.add(key)
 
-    def _pretrained(self, part: shared.Shared, claims: Claims) -> Path:
+    def _pretrained(self, part: shared.Shared, leases: Leases) -> Path:
         """The folder of a pretraining, made now if no one has."""
         out = self.plan.shared / part.key
         if part.key in self._failed_pretraining:
             raise RunError(self._failed_pretraining[part.key])
         if not shared.is_done(out):
-            with claims.hold(part.key):
+            with leases.hold(part.key):
                 try:
                     self._execute(f"shared pretraining {part.key}", part.resolved, out)
                 except Exception as error:  # for all rows that need it, once
@@ -155,9 +156,16 @@ class Schedule:
     def _execute(self, what: str, resolved: Resolved, out: Path) -> None:
         begun = RunFolder(out).recipe.is_file()
         with self.watch(what) as watcher:
-            Run(
-                resolved, out, resume=begun, observers=watcher.observers, progress=watcher.progress, cache=self.cache
-            ).execute()
+            run_and_report(
+                Run(
+                    resolved,
+                    out,
+                    resume=begun,
+                    observers=watcher.observers,
+                    progress=watcher.progress,
+                    cache=self.cache,
+                )
+            )
 
     def _note(self, job: Job, reason: str, trace: str) -> Outcome:
         self.say(f"{job}: failed: {reason}")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from hpf_core.ablation.plan import Plan
-from hpf_core.ablation.results import RowResult, full_of, simulated, spread
-from hpf_core.ablation.rows import FULL
+from hpf_core.ablation.results import VariantResult, full_of, simulated, spread
+from hpf_core.ablation.variants import FULL
 from hpf_core.evaluation.metrics import CURVE_MM
 from hpf_core.files.cache import write_atomic
 
@@ -22,7 +22,7 @@ BORROWED = "*"
 """Beside a `fitted/control` whose control is another row's."""
 
 
-def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
+def caption(plan: Plan, results: Sequence[VariantResult]) -> list[str]:
     """What a reader must know of the figures, a sentence a line; first of all, what they are not."""
     said = []
     if simulated(results):
@@ -50,7 +50,7 @@ def caption(plan: Plan, results: Sequence[RowResult]) -> list[str]:
     return said
 
 
-def cells(result: RowResult) -> tuple[str, ...]:
+def cells(result: VariantResult) -> tuple[str, ...]:
     """A row's cells, below `HEADINGS`."""
     mean, success, gain, ratio = (result.values(name) for name in ("mean_mm", "success", "gain", "ratio"))
     paper = result.published
@@ -67,13 +67,13 @@ def cells(result: RowResult) -> tuple[str, ...]:
     )
 
 
-def notes(results: Sequence[RowResult]) -> list[str]:
+def notes(results: Sequence[VariantResult]) -> list[str]:
     """What is missing in the table and why, a line a row and matter."""
     said = [f"{result.label}: {result.state()}" for result in results if result.state()]
     return said + [f"{r.label}: no fitted/control: {r.without_control()}" for r in results if r.without_control()]
 
 
-def differences(results: Sequence[RowResult]) -> list[str]:
+def differences(results: Sequence[VariantResult]) -> list[str]:
     """By how much each row's mean error differs from that of `full`, a line a row.
 
     Rows that differ in their terms alone draw the same samples and frames from the same seed, so that the spread of
@@ -90,7 +90,7 @@ def differences(results: Sequence[RowResult]) -> list[str]:
     return said
 
 
-def document(plan: Plan, results: Sequence[RowResult]) -> dict[str, Any]:
+def document(plan: Plan, results: Sequence[VariantResult]) -> dict[str, Any]:
     """All of it as plain JSON values."""
     return {
         "base": str(plan.base),
@@ -104,7 +104,7 @@ def document(plan: Plan, results: Sequence[RowResult]) -> dict[str, Any]:
     }
 
 
-def write(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
+def write(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
     """Write table.json, .csv, .tex and .md, and curves.csv, into the ablation's folder; returns their paths.
 
     Raises:
@@ -122,7 +122,7 @@ def write(plan: Plan, results: Sequence[RowResult]) -> list[Path]:
     return [plan.out / name for name in texts]
 
 
-def markdown(plan: Plan, results: Sequence[RowResult]) -> str:
+def markdown(plan: Plan, results: Sequence[VariantResult]) -> str:
     """The table as a page."""
     lines = [*(f"{line}\n" for line in caption(plan, results))]
     lines += [_bar(HEADINGS), "| --- |" + " ---: |" * (len(HEADINGS) - 2) + " --- |"]
@@ -132,7 +132,7 @@ def markdown(plan: Plan, results: Sequence[RowResult]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def latex(plan: Plan, results: Sequence[RowResult]) -> str:
+def latex(plan: Plan, results: Sequence[VariantResult]) -> str:
     """The table for a paper: a tabular that needs no package."""
     says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *differences(results), *notes(results))]
     # A table that is pasted somewhere takes what it is along with it.
@@ -153,7 +153,7 @@ def latex(plan: Plan, results: Sequence[RowResult]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _beyond_full(result: RowResult, results: Sequence[RowResult]) -> np.ndarray:
+def _beyond_full(result: VariantResult, results: Sequence[VariantResult]) -> np.ndarray:
     """(S,) mm against `full`; empty for `full` itself, and where there is none that was measured on the same data."""
     full = full_of(results)
     if full is None or full is result or full.measured_on != result.measured_on:
@@ -161,13 +161,13 @@ def _beyond_full(result: RowResult, results: Sequence[RowResult]) -> np.ndarray:
     return result.beyond(full)
 
 
-def _entry(result: RowResult, results: Sequence[RowResult]) -> dict[str, Any]:
+def _entry(result: VariantResult, results: Sequence[VariantResult]) -> dict[str, Any]:
     mean, success, gain, ratio = (result.values(name) for name in ("mean_mm", "success", "gain", "ratio"))
     beyond = _beyond_full(result, results)
     paper = result.published
     return {
-        "row": result.row.name,
-        "path": None if result.row.path is None else str(result.row.path),
+        "row": result.variant.name,
+        "path": None if result.variant.path is None else str(result.variant.path),
         "label": paper.label if paper else None,
         "measured_on": result.measured_on or None,
         "simulated": simulated([result]) if result.runs else None,
@@ -197,7 +197,7 @@ def _entry(result: RowResult, results: Sequence[RowResult]) -> dict[str, Any]:
     }
 
 
-def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
+def _csv(plan: Plan, results: Sequence[VariantResult]) -> str:
     names = (
         *("mean_error_mm", "mean_error_spread_mm", "beyond_full_mm", "beyond_full_spread_mm"),
         *("success_20", "success_20_spread"),
@@ -242,20 +242,20 @@ def _csv(plan: Plan, results: Sequence[RowResult]) -> str:
     return out.getvalue()
 
 
-def _curves_csv(plan: Plan, results: Sequence[RowResult]) -> str:
+def _curves_csv(plan: Plan, results: Sequence[VariantResult]) -> str:
     """Share of frames whose worst joint is within each threshold, the mean over seeds; a column a row of the table."""
     drawn = [result for result in results if len(result.curves())]
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     marks = " (shortened)" if plan.scale != 1 else ""
-    titles = [f"{r.row.name}{' (simulated)' if simulated([r]) else ''}{marks}" for r in drawn]
+    titles = [f"{r.variant.name}{' (simulated)' if simulated([r]) else ''}{marks}" for r in drawn]
     rows.writerow(["within_mm", *titles])
     for k, threshold in enumerate(CURVE_MM):
         rows.writerow([f"{threshold:g}", *(f"{result.curves()[:, k].mean():.6f}" for result in drawn)])
     return out.getvalue()
 
 
-def _asked(result: RowResult) -> int:
+def _asked(result: VariantResult) -> int:
     return len(result.runs) + len(result.errors) + len(result.pending)
 
 

@@ -106,7 +106,7 @@ class Keeper:
 
         Returns the steps so far, and the clock.
         """
-        path = self._world.first(lambda: self._last(trainer))
+        path = self._world.on_rank_zero(lambda: self._last(trainer))
         if path is None:
             self._world.together(lambda: self.load(start))
             return 0, Clock()

@@ -74,7 +74,7 @@ class World:
             else [*numbers]
         )
 
-    def told(self, value: _T) -> _T:
+    def broadcast(self, value: _T) -> _T:
         """What rank 0 gives here; what the others give is ignored."""
         if self.alone:
             return value
@@ -84,12 +84,12 @@ class World:
 
     # ----------------------------------------------------------------------------------------------- one after another
 
-    def first(self, work: Callable[[], _T]) -> _T:
+    def on_rank_zero(self, work: Callable[[], _T]) -> _T:
         """What `work` gives on rank 0, once, while the others wait; where it fails, all end, and rank 0 says why."""
         if self.alone:
             return work()
         if self.rank:
-            done, result = self.told((False, None))
+            done, result = self.broadcast((False, None))
             if not done:
                 raise SaidElsewhere("rank 0 ended the run")
             return result  # type: ignore[return-value]
@@ -97,9 +97,9 @@ class World:
             made = work()
         except BaseException:
             with contextlib.suppress(RuntimeError):  # the others may be gone already
-                self.told((False, None))
+                self.broadcast((False, None))
             raise
-        self.told((True, made))
+        self.broadcast((True, made))
         return made
 
     def together(self, work: Callable[[], _T]) -> _T:
@@ -124,7 +124,7 @@ class World:
 
         Whoever comes later finds it in the cache, on a shared disk or on its machine's own.
         """
-        self.first(work)
+        self.on_rank_zero(work)
         if self.alone:
             return
         for now in (True, False):

@@ -1,9 +1,11 @@
-"""Ctrl-C in a run: the step in progress is finished and kept, a second one stops at once."""
+"""Ctrl-C and SIGTERM in a run: the step in progress is finished and kept; a second signal stops the run at once."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -41,3 +43,28 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """While in use, the first SIGTERM raises KeyboardInterrupt, as Ctrl-C does: files and locks are cleaned up.
+
+    A second SIGTERM acts as before. So does every one outside of the main thread, where no handler can be set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)
+        raise KeyboardInterrupt
+
+    if before is not signal.SIG_DFL:  # someone handles it already
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

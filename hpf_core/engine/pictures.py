@@ -42,7 +42,7 @@ class StagePictures:
     parts: Parts
     every: int
 
-    def look(self, report: StepReport) -> Path | None:
+    def draw_if_due(self, report: StepReport) -> Path | None:
         """Draw if it is time; returns the picture's place, if it was."""
         if report.step % self.every:
             return None

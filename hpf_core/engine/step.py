@@ -108,7 +108,7 @@ class Computation:
         batch: Batch,
         generator: torch.Generator | None = None,
         counts: Sequence[bool] | None = None,
-        look: bool = False,
+        measure_gradients: bool = False,
     ) -> StepValue:
         """The loss of a batch and what it was made from.
 
@@ -116,9 +116,9 @@ class Computation:
             batch: the images.
             generator: feeds the transforms; None for none of them.
             counts: see `Energy`.
-            look: whether gradients on the points will be asked for: those inside a compiled graph can't be had.
+            measure_gradients: whether gradients on the points will be asked for; a compiled graph has none.
         """
-        network, terms = (self._estimate, self._judge) if look else (self._network, self._terms)
+        network, terms = (self._estimate, self._judge) if measure_gradients else (self._network, self._terms)
         self._begin()
         parts = self.parts
         images, undo = _images(parts, batch, generator)

@@ -36,7 +36,7 @@ class StepReport:
         value: the computation.
         images: number of depth maps that went through this process' network.
         norm: scalar, of the loss' gradient on the weights, before it is clipped.
-        gradients: (T,) see `Energy.gradients`, in the steps that look at them.
+        gradients: (T,) see `Energy.gradients`, in the steps that measure them.
         counts: which terms counted; None where all did.
     """
 
@@ -156,15 +156,18 @@ class StageTrainer:
             found.append(now and not batch.stand_in and not needs & lacks)
         return tuple(found)
 
-    def step(self, step: int, look: bool = False) -> StepReport:
-        """Make step `step` (counted from 0); with `look`, also measure the gradient of each term on the points."""
+    def step(self, step: int, measure_gradients: bool = False) -> StepReport:
+        """Make step `step`, counted from 0.
+
+        With `measure_gradients`, the report has the gradient of each term on the points.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(step)
         batch = self.batch(step)
         counts = self.plan.counts(step)
         drawn = generator(self.device, self.seed, self.stream, "transform", step)
         self.optimiser.zero_grad(set_to_none=True)
-        value, gradients = self._backward(batch, drawn, counts, look)
+        value, gradients = self._backward(batch, drawn, counts, measure_gradients)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self.plan.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self._parameters, self.plan.clip_norm, norm)
@@ -177,14 +180,14 @@ class StageTrainer:
         return StepReport(step + 1, value, batch.images, norm.detach(), gradients, counts)
 
     def _backward(
-        self, batch: Batch, drawn: torch.Generator, counts: tuple[bool, ...] | None, look: bool
+        self, batch: Batch, drawn: torch.Generator, counts: tuple[bool, ...] | None, measure_gradients: bool
     ) -> tuple[StepValue, Tensor | None]:
         """The batch's loss, and its gradient on the weights; of all processes' shares together."""
         made: list[tuple[StepValue, Tensor | None]] = []
 
         def loss() -> Tensor:
-            value = self.computation(batch, drawn, self._counted(batch, counts), look)
-            made.append((value, self.energy.gradients(value.energy, value.fits[-1]) if look else None))
+            value = self.computation(batch, drawn, self._counted(batch, counts), measure_gradients)
+            made.append((value, self.energy.gradients(value.energy, value.fits[-1]) if measure_gradients else None))
             return value.energy.total
 
         if self.world.alone:
@@ -239,11 +242,11 @@ class StageTrainer:
         files.load_model(self.parts.backbone, checkpoint, path)
         files.load_optimiser(self.optimiser, checkpoint)
 
-    def steps(self, done: int, look_every: int) -> Iterator[StepReport]:
+    def steps(self, done: int, gradients_every: int) -> Iterator[StepReport]:
         """Make the steps that are left."""
         self.parts.backbone.train()
         for step in range(done, self.plan.steps):
-            yield self.step(step, look=step % look_every == 0)
+            yield self.step(step, measure_gradients=step % gradients_every == 0)
 
 
 def train_frames(parts: Parts, plan: StagePlan) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,6 +40,13 @@ def content_key(content: Mapping[str, Any]) -> str:
 def bytes_key(data: bytes) -> str:
     """SHA-256, 64 hexadecimal digits, of raw bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def temporary_files(folder: Path) -> list[Path]:
+    """Files in a folder and its subfolders that `write_atomic` left where its process was killed."""
+    # mkstemp's random part has eight characters.
+    pattern = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z0-9]+)?")
+    return [path for path in folder.rglob(".*") if pattern.fullmatch(path.name) and path.is_file()]
 
 
 def write_atomic(path: Path, writer: Callable[[Path], None]) -> None:

@@ -19,7 +19,8 @@ from ruamel.yaml.error import YAMLError
 
 import hpf_core
 from hpf_core.errors import InputError, RunError
-from hpf_core.files.cache import write_atomic
+from hpf_core.files.cache import temporary_files, write_atomic
+from hpf_core.files.locks.file_lock import FileLock
 from hpf_core.recipe import Resolved
 from hpf_core.recipe.pins import used_plugins
 
@@ -46,6 +47,7 @@ class RunFolder:
         self.summary = root / "summary.json"
         self.left_out = root / "left_out.json"
         self.report = root / "report.html"
+        self._lock = root / ".lock"
 
     def stage_weights(self, stage: str) -> Path:
         """Weights at the end of a stage; the stage is done when this file stands."""
@@ -84,6 +86,34 @@ class RunFolder:
         """The checkpoint after `step` steps of a stage."""
         return self.root / "checkpoints" / stage / f"{step:08d}.safetensors"
 
+    def lock(self) -> FileLock:
+        """Make the folder if there is none, and lock it for this process: release the lock that it returns.
+
+        Raises:
+            InputError: another process runs in the folder, or it can't be made.
+        """
+        lock = FileLock(self._lock)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if lock.try_take():
+                return lock
+        except OSError as error:
+            raise InputError(f"Can't use the folder {self.root}: {error.strerror or error}.") from error
+        raise InputError(
+            f"{self.root}: another run is at work in this folder: {lock.holder()}. Wait until it ends or stop it, or "
+            "give another --out"
+        )
+
+    def check_free(self) -> None:
+        """Raises InputError where another process runs in the folder; nothing is made."""
+        if self._lock.is_file():
+            self.lock().release()
+
+    def remove_temporary_files(self) -> None:
+        """Remove what a killed process was writing. Only for the process that has locked the folder."""
+        for path in temporary_files(self.root):
+            path.unlink(missing_ok=True)
+
     def check(self, resolved: Resolved, resume: bool) -> None:
         """Whether a run of this recipe can begin or resume here; nothing is written.
 
@@ -95,7 +125,7 @@ class RunFolder:
                 self._check_resumed(resolved)
             elif self.root.exists() and not self.root.is_dir():
                 raise InputError(f"{self.root} is a file; --out needs a folder")
-            elif self.root.exists() and any(self.root.iterdir()):
+            elif self.root.exists() and any(path != self._lock for path in self.root.iterdir()):
                 hint = "add --resume to continue the run in it, or " if self.recipe.is_file() else ""
                 raise InputError(f"{self.root} isn't empty: {hint}give another --out")
         except OSError as error:
@@ -138,7 +168,7 @@ class RunFolder:
 
     def forget(self) -> None:
         """Undo `begin`, where it turned out that nothing can be run: what else is in the folder stays."""
-        for path in (self.recipe, self.about):
+        for path in (self.recipe, self.about, self._lock):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.root.rmdir()

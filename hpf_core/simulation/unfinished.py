@@ -11,7 +11,7 @@ from typing import Any
 from hpf_core.data.sidecar import SIDECAR, Sidecar, read_sidecar
 from hpf_core.errors import HPFError, InputError, RunError
 from hpf_core.files.disk_space import need_room
-from hpf_core.files.turns import Turn
+from hpf_core.files.locks.file_lock import FileLock
 from hpf_core.progress import Progress, no_progress
 
 _LOCK = ".lock"
@@ -28,7 +28,7 @@ class Unfinished:
     def __init__(self, folder: Path, sidecar: Sidecar, progress: Progress = no_progress) -> None:
         self._folder, self._sidecar = folder.absolute(), sidecar
         self.path = partial_folder(folder)
-        self._turn = Turn(self.path / _LOCK, "the same capture", progress)
+        self._lock = FileLock(self.path / _LOCK, "the same capture", progress)
         self.finished = False
 
     def __enter__(self) -> Unfinished:
@@ -40,17 +40,17 @@ class Unfinished:
         try:
             self._open()
         except OSError as error:
-            self._turn.end()
+            self._lock.release()
             raise InputError(f"Can't write the capture to {self._folder}: {error.strerror or error}.") from error
         except BaseException:
-            self._turn.end()
+            self._lock.release()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turn.end()
+        self._lock.release()
         if isinstance(error, OSError):
             raise RunError(
                 f"Can't write the capture to {self._folder}: {error.strerror or error}. {how_to_go_on(self._folder)}"
@@ -82,11 +82,11 @@ class Unfinished:
     def _open(self) -> None:
         if not self._is_there():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._turn.take()
+            self._lock.wait()
             if not self._is_there():
                 self._claim()
                 return
-        self._turn.end()
+        self._lock.release()
         self.path = self._folder
 
     def _is_there(self) -> bool:

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from hpf_cli.ablate import _elsewhere, _table
 from hpf_cli.main import app
 from hpf_core.ablation.paper import PublishedRow
-from hpf_core.ablation.results import RowResult, RunResult
-from hpf_core.ablation.rows import Row
+from hpf_core.ablation.results import RunResult, VariantResult
 from hpf_core.ablation.schedule import Schedule
+from hpf_core.ablation.variants import Variant
 from hpf_core.engine.run import Run
 
 # Pretraining alone, measured on synthetic samples: no capture is needed.
@@ -34,7 +34,7 @@ runtime: {device: cpu, threads: 1}
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HPF_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)
-    monkeypatch.setattr("hpf_core.report.write_report", lambda *_: None)
+    monkeypatch.setattr("hpf_core.report.execute.write_report", lambda *_: None)
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "coordinates.yaml").write_text("terms: {supervised: {on: points}}\n")
     (tmp_path / "rows" / "views.yaml").write_text("stages: {pretrain: {draw: {real: 2}, terms: [m2d]}}\n")
@@ -79,12 +79,12 @@ def test_rows_run_fail_alone_and_end_in_a_table(base: Path, tmp_path: Path) -> N
 
 
 def test_columns_that_say_nothing_are_not_shown() -> None:
-    def row(name: str, control: float | None, paper: float | None) -> RowResult:
+    def row(name: str, control: float | None, paper: float | None) -> VariantResult:
         run = RunResult(0, "fit", 10.0, 0.5, None, control, None, {"data": "nyu", "split": "test"})
         theirs = PublishedRow(name=name, label=name, mean_error_mm=paper, source="W", where="T")
-        return RowResult(Row(name), (run,), published=None if paper is None else theirs)
+        return VariantResult(Variant(name), (run,), published=None if paper is None else theirs)
 
-    def shown(*rows: RowResult) -> list[str]:
+    def shown(*rows: VariantResult) -> list[str]:
         return [str(column.header) for column in _table(rows).columns]
 
     bare = ["row", "mean mm", "<= 20 mm", "seeds"]
@@ -97,9 +97,9 @@ def test_columns_that_say_nothing_are_not_shown() -> None:
 def test_a_narrow_terminal_shows_the_control_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     about = {"data": "nyu", "split": "test"}
     runs = tuple(RunResult(seed, "fit", 10.0 + seed, 0.5, 30.0, 20.0, None, about) for seed in range(2))
-    rows = [RowResult(Row("full"), runs), RowResult(Row("a_row_of_a_long_name"), runs)]
+    rows = [VariantResult(Variant("full"), runs), VariantResult(Variant("a_row_of_a_long_name"), runs)]
     other = RunResult(0, "pretrain", 5.0, 0.5, None, None, None, {"data": "synthetic", "split": "unseen"})
-    rows.append(RowResult(Row("elsewhere"), (other,)))
+    rows.append(VariantResult(Variant("elsewhere"), (other,)))
     for columns, extra in ((80, []), (100, ["after/before"])):
         monkeypatch.setenv("COLUMNS", str(columns))
         made = _table(rows)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from hpf_core import recipe as recipes
 from hpf_core.engine.run import Run
 from hpf_core.plugins import PluginHost
+from hpf_core.report import run_and_report
 
 TINY = """
 name: tiny
@@ -97,7 +98,7 @@ def whole(tmp_path_factory, cache, host):
     folder = tmp_path_factory.mktemp("whole")
     (folder / "tiny.yaml").write_text(TINY)
     out = folder / "run"
-    return out, Run(recipes.load(folder / "tiny.yaml", host=host), out, cache=cache).execute()
+    return out, run_and_report(Run(recipes.load(folder / "tiny.yaml", host=host), out, cache=cache))
 
 
 @pytest.fixture

@@ -93,5 +93,5 @@ def _end(rank, meeting):
         network = nn.Linear(2000, 50)
         for _ in range(2):
             world.shared(network)(lambda: network(torch.rand(2, 2000)).sum()).backward()
-        world.told(("x" * 3000, torch.rand(10)))
+        world.broadcast(("x" * 3000, torch.rand(10)))
     dist.destroy_process_group()

@@ -82,9 +82,9 @@ def test_a_fit_is_two_graphs_without_breaks(stage, aot_eager):
     # Every term of the recipe is in it, and steps that look at gradients make no other.
     assert compiled.energy.names == plain.energy.names
     assert len(compiled.energy.names) == 7
-    looked = compiled.step(3, look=True)
+    looked = compiled.step(3, measure_gradients=True)
     torch.testing.assert_close(
-        looked.gradients, plain.step(3, look=True).gradients, rtol=1e-4, atol=1e-4, equal_nan=True
+        looked.gradients, plain.step(3, measure_gradients=True).gradients, rtol=1e-4, atol=1e-4, equal_nan=True
     )
     assert counters["stats"]["unique_graphs"] == 2
 

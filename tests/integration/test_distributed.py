@@ -53,7 +53,7 @@ def test_chunks_hold_what_is_asked_for(first, count, total):
 
 def test_alone_nothing_is_asked_of_others():
     assert ALONE.count(3, 1) == [3, 1]
-    assert ALONE.told("x") == ALONE.first(lambda: "x") == ALONE.together(lambda: "x") == "x"
+    assert ALONE.broadcast("x") == ALONE.on_rank_zero(lambda: "x") == ALONE.together(lambda: "x") == "x"
     value = torch.ones(2, requires_grad=True)
     assert not ALONE.sum(value).requires_grad
 

@@ -17,7 +17,7 @@ def trained(load):
         parts.prepare()
         plan = next(s for s in resolved.stages if s.name == "fit")
         trainer = StageTrainer(parts, plan, 0, "cpu", **options)
-        reports = [trainer.step(0, look=True), trainer.step(1)]
+        reports = [trainer.step(0, measure_gradients=True), trainer.step(1)]
         return trainer, reports
 
     return made

@@ -105,11 +105,11 @@ def test_a_run_is_the_same_when_it_resumes(load, tmp_path, monkeypatch):
     Run(resolved, tmp_path / "whole").execute()
     step, seen = StageTrainer.step, []
 
-    def stops(self, number, look=False):
+    def stops(self, number, measure_gradients=False):
         seen.append(self.radius_scale.clone())
         if number == 4 and len(seen) < 6:
             raise KeyboardInterrupt
-        return step(self, number, look)
+        return step(self, number, measure_gradients)
 
     monkeypatch.setattr(StageTrainer, "step", stops)
     with pytest.raises(KeyboardInterrupt):

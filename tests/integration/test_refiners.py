@@ -18,7 +18,7 @@ REFINED = TINY.replace(
 @pytest.fixture(autouse=True)
 def _nothing_to_look_at(monkeypatch):
     monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)
-    monkeypatch.setattr("hpf_core.report.write_report", lambda *_: None)
+    monkeypatch.setattr("hpf_core.report.execute.write_report", lambda *_: None)
 
 
 @pytest.mark.parametrize("data", ["real", "synthetic"])

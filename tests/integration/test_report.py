@@ -20,7 +20,7 @@ from hpf_core.errors import InputError, ReportWarning
 from hpf_core.inference import unseen
 from hpf_core.inference.build import build_parts
 from hpf_core.inference.shown_frames import best_to_worst
-from hpf_core.report import write_report
+from hpf_core.report import run_and_report, write_report
 from hpf_core.runs.folder import RunFolder
 
 from .test_unseen import SYNTHETIC
@@ -243,7 +243,7 @@ def test_no_run_no_report(tmp_path):
         write_report(tmp_path)
 
 
-@pytest.mark.parametrize("place", ["hpf_core.report.write_report", "hpf_core.engine.run.seen.keep"])
+@pytest.mark.parametrize("place", ["hpf_core.report.execute.write_report", "hpf_core.engine.measure.shown_frames.keep"])
 def test_a_report_that_fails_is_a_warning(place, load, tmp_path, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("of the test")
@@ -251,14 +251,14 @@ def test_a_report_that_fails_is_a_warning(place, load, tmp_path, monkeypatch):
     monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)
     monkeypatch.setattr(place, broken)
     with pytest.warns(ReportWarning, match="report: ZeroDivisionError: of the test"):
-        summary = Run(load(stages=["pretrain"]), tmp_path / "run").execute()
+        summary = run_and_report(Run(load(stages=["pretrain"]), tmp_path / "run"))
     assert RunFolder(tmp_path / "run").ended() == summary
 
 
 def test_of_synthetic_samples_alone(tmp_path, host, cache):
     (tmp_path / "initial.yaml").write_text(SYNTHETIC)
     resolved = recipes.load(tmp_path / "initial.yaml", host=host)
-    summary = Run(resolved, tmp_path / "run", cache=cache).execute()
+    summary = run_and_report(Run(resolved, tmp_path / "run", cache=cache))
     page = page_of(tmp_path / "run")
     assert {"results", "space-section", "frames", "training"} <= page.ids
     words = "".join(page.words)

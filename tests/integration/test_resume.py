@@ -18,6 +18,7 @@ from hpf_core.engine.checkpointer import ResumeWarning
 from hpf_core.engine.run import Run
 from hpf_core.engine.train import StageTrainer
 from hpf_core.errors import InputError, RunError
+from hpf_core.inference import evaluate
 from hpf_core.inference.build import Parts
 from hpf_core.interfaces import Observer
 from hpf_core.runs.folder import RunFolder, last_folder, next_folder
@@ -75,7 +76,7 @@ def test_killed_in_a_step(whole, load, killed, after):
     ("where", "what"),
     [
         (Parts, "prepare_terms"),
-        (engine.measure, "predict"),
+        (evaluate, "predict"),
         (RunFolder, "write_json"),
         (engine, "run_figures"),
     ],

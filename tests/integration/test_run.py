@@ -94,11 +94,11 @@ def test_a_control_sees_the_same_start_and_the_same_synthetic_draw(load, monkeyp
     seen = {}
     step = StageTrainer.step
 
-    def spying(self, number, look=False):
+    def spying(self, number, measure_gradients=False):
         if number == 0:
             seen[self.plan.name, "start"] = [p.detach().clone() for p in self.parts.backbone.parameters()]
         seen[self.plan.name, number] = self.batch(number).synthetic.depth
-        return step(self, number, look)
+        return step(self, number, measure_gradients)
 
     monkeypatch.setattr(StageTrainer, "step", spying)
     Run(load(), tmp_path / "run").execute()

@@ -31,7 +31,7 @@ from hpf_core.data.prepared.store_writer import StoreWriter, WrittenChunk, kept_
 from hpf_core.data.sidecar import Segment
 from hpf_core.errors import DataError, RunError
 from hpf_core.files.cache import bytes_key, content_key, write_atomic
-from hpf_core.files.turns import Turn
+from hpf_core.files.locks.file_lock import FileLock
 from hpf_core.grid import Grid
 from hpf_core.progress import Progress
 
@@ -139,7 +139,7 @@ class CaptureCache:
         if store is None:
             try:
                 place.mkdir(parents=True, exist_ok=True)
-                with Turn(place / f".{made.name}.lock", "the same crops", progress):
+                with FileLock(place / f".{made.name}.lock", "the same crops", progress):
                     store = self._there(made, progress, False)  # another process may have made it meanwhile
                     if store is None:
                         self._make(split, folder, place, made, progress, jobs)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpf_core.ablation.plan import Plan
-from hpf_core.ablation.rows import choose
+from hpf_core.ablation.variants import choose
 from hpf_core.plugins import PluginHost
 
 TINY = """
@@ -45,7 +45,7 @@ def _quick(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPF_CACHE_DIR", str(cache))
     monkeypatch.delenv("HPF_PLUGINS", raising=False)
     monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)
-    monkeypatch.setattr("hpf_core.report.write_report", lambda *_: None)
+    monkeypatch.setattr("hpf_core.report.execute.write_report", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

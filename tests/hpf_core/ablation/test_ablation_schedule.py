@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from hpf_core.ablation import schedule as module
 from hpf_core.ablation.plan import Plan, shard
-from hpf_core.ablation.rows import resolve
 from hpf_core.ablation.schedule import Schedule, Watcher
+from hpf_core.ablation.variants import resolve
 from hpf_core.engine.run import Run
 from hpf_core.interfaces import Observer
 from hpf_core.plugins import PluginHost
@@ -90,7 +90,7 @@ def test_rows_share_their_pretraining_and_are_the_runs_that_they_would_be_alone(
     ]
     assert len(list(plan.shared.iterdir())) == 1
     for job in plan.jobs()[1:]:
-        resolved = resolve(job.row, plan.base, seed=0, sets=(), scale=1, host=host)
+        resolved = resolve(job.variant, plan.base, seed=0, sets=(), scale=1, host=host)
         alone, row = tmp_path / f"alone-{job.name}", plan.run_folder(job)
         summary = Run(resolved, alone).execute()
         for stage in resolved.stages:
@@ -184,11 +184,11 @@ CODE = """
 import sys
 from pathlib import Path
 import hpf_core.engine.run
-import hpf_core.report
+import hpf_core.report.execute
 from hpf_core.ablation.plan import read, shard
 from hpf_core.ablation.schedule import Schedule
 from hpf_core.plugins import PluginHost
-hpf_core.engine.run.run_figures = hpf_core.report.write_report = lambda *_: None
+hpf_core.engine.run.run_figures = hpf_core.report.execute.write_report = lambda *_: None
 plan = read(Path(sys.argv[1]))
 outcomes = Schedule(plan, shard(plan.jobs(), int(sys.argv[2]), 2), PluginHost.load(), say=print).execute()
 sys.exit("failed" in outcomes.values())

@@ -17,8 +17,8 @@ from PIL import Image
 from hpf_core.ablation import figures, table
 from hpf_core.ablation.paper import PublishedRow
 from hpf_core.ablation.plan import Job, Plan
-from hpf_core.ablation.results import RowResult, collect
-from hpf_core.ablation.rows import Row
+from hpf_core.ablation.results import VariantResult, collect
+from hpf_core.ablation.variants import Variant
 from hpf_core.runs import checkpoint as files
 
 PAPER = {
@@ -30,12 +30,12 @@ NAMES = ("full", "no_vae", "single_view", "mine")
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return Plan(tmp_path / "base.yaml", tuple(Row(name) for name in NAMES), (0, 1, 2), (), 1.0, tmp_path / "out")
+    return Plan(tmp_path / "base.yaml", tuple(Variant(name) for name in NAMES), (0, 1, 2), (), 1.0, tmp_path / "out")
 
 
 def finish(plan: Plan, row: str, seed: int, errors: dict[str, float], **about: Any) -> None:
     """A run that ended: after each stage, 4 frames of 2 joints with errors of 1/2 and 3/2 of its mean error."""
-    run = plan.run_folder(Job(Row(row), seed))
+    run = plan.run_folder(Job(Variant(row), seed))
     evaluations = []
     for stage, error in errors.items():
         truth = torch.zeros(4, 2, 3)
@@ -51,22 +51,22 @@ def finish(plan: Plan, row: str, seed: int, errors: dict[str, float], **about: A
 
 
 @pytest.fixture
-def results(plan: Plan) -> Callable[..., list[RowResult]]:
+def results(plan: Plan) -> Callable[..., list[VariantResult]]:
     """Rows as an ablation leaves them: one whole, one half done, one failed, one not begun."""
 
-    def made(**about: Any) -> list[RowResult]:
+    def made(**about: Any) -> list[VariantResult]:
         for seed, (fit, control) in enumerate([(10.0, 20.0), (12.0, 20.0), (14.0, 20.0)]):
             finish(plan, "full", seed, {"init": 30.0, "fit": fit, "control": control}, **about)
         finish(plan, "no_vae", 0, {"init": 30.0, "fit": 16.0}, **about)
-        plan.failure(Job(Row("single_view"), 1)).parent.mkdir(parents=True, exist_ok=True)
+        plan.failure(Job(Variant("single_view"), 1)).parent.mkdir(parents=True, exist_ok=True)
         for seed in (0, 1):
-            plan.failure(Job(Row("single_view"), seed)).write_text(json.dumps({"reason": "a | of & 50 %\nline_2"}))
+            plan.failure(Job(Variant("single_view"), seed)).write_text(json.dumps({"reason": "a | of & 50 %\nline_2"}))
         return collect(plan, PAPER)
 
     return made
 
 
-def test_means_and_spreads_over_seeds(results: Callable[..., list[RowResult]]) -> None:
+def test_means_and_spreads_over_seeds(results: Callable[..., list[VariantResult]]) -> None:
     whole, half, failed, absent = results()
     assert whole.values("mean_mm").tolist() == [10, 12, 14]
     assert table.cells(whole) == (
@@ -94,7 +94,9 @@ def test_means_and_spreads_over_seeds(results: Callable[..., list[RowResult]]) -
     assert absent.state() == "not run yet: seed 0, 1, 2"
 
 
-def test_rows_are_held_against_the_full_one_seed_by_seed(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+def test_rows_are_held_against_the_full_one_seed_by_seed(
+    plan: Plan, results: Callable[..., list[VariantResult]]
+) -> None:
     """Of seeds that both have: 10.5 - 10 and 15.5 - 14, whose spread isn't that of 10.5 and 15.5."""
     results()
     finish(plan, "mine", 0, {"init": 30.0, "fit": 10.5})
@@ -119,7 +121,7 @@ def test_rows_are_held_against_the_full_one_seed_by_seed(plan: Plan, results: Ca
 
 
 def test_a_run_that_measured_nothing_says_so(plan: Plan) -> None:
-    run = plan.run_folder(Job(Row("full"), 0))
+    run = plan.run_folder(Job(Variant("full"), 0))
     run.mkdir(parents=True)
     (run / "summary.json").write_text(
         json.dumps({"stages": [{"name": "fit", "control_of": None}], "evaluation": []})
@@ -127,7 +129,7 @@ def test_a_run_that_measured_nothing_says_so(plan: Plan) -> None:
     assert "`evaluate: null`" in collect(plan, PAPER)[0].errors[0]
 
 
-def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+def test_all_files_say_the_same(plan: Plan, results: Callable[..., list[VariantResult]]) -> None:
     table.write(plan, results())
     document = json.loads((plan.out / "table.json").read_text())
     first = document["rows"][0]
@@ -188,15 +190,15 @@ def change(text: str, old: str, new: str) -> str:
 
 
 @pytest.fixture
-def lent(plan: Plan, results: Callable[..., list[RowResult]]) -> Callable[..., list[RowResult]]:
+def lent(plan: Plan, results: Callable[..., list[VariantResult]]) -> Callable[..., list[VariantResult]]:
     """`full` has controls; `no_vae` is done with seed 0 alone, and its recipe is that of `full` with one change."""
 
-    def made(old: str = "", new: str = "", start: float = 30.0, recipe: str = RECIPE) -> list[RowResult]:
+    def made(old: str = "", new: str = "", start: float = 30.0, recipe: str = RECIPE) -> list[VariantResult]:
         results()
         finish(plan, "no_vae", 0, {"init": start, "fit": 16.0})
         text = change(recipe, old, new) if old else recipe
         for row, seed, document in [("full", 0, RECIPE), ("full", 1, RECIPE), ("no_vae", 0, text)]:
-            (plan.run_folder(Job(Row(row), seed)) / "recipe.yaml").write_text(document)
+            (plan.run_folder(Job(Variant(row), seed)) / "recipe.yaml").write_text(document)
         return collect(plan, PAPER)
 
     return made
@@ -215,7 +217,7 @@ def lent(plan: Plan, results: Callable[..., list[RowResult]]) -> Callable[..., l
     ],
 )
 def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_draw(
-    plan: Plan, lent: Callable[..., list[RowResult]], old: str, new: str
+    plan: Plan, lent: Callable[..., list[VariantResult]], old: str, new: str
 ) -> None:
     found = lent(old, new)
     assert table.cells(found[1])[6:8] == ("0.533", "0.800 *")
@@ -259,7 +261,7 @@ def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_d
     ],
 )
 def test_why_it_serves_another_row_not_is_told(
-    plan: Plan, lent: Callable[..., list[RowResult]], old: str, new: str, said: str
+    plan: Plan, lent: Callable[..., list[VariantResult]], old: str, new: str, said: str
 ) -> None:
     found = lent(old, new)
     assert table.cells(found[1])[7] == ""
@@ -274,13 +276,13 @@ def test_why_it_serves_another_row_not_is_told(
         assert list(csv.DictReader(file))[1]["no_control"].endswith(said)
 
 
-def test_a_start_that_was_measured_otherwise_lends_no_control(lent: Callable[..., list[RowResult]]) -> None:
+def test_a_start_that_was_measured_otherwise_lends_no_control(lent: Callable[..., list[VariantResult]]) -> None:
     (reason,) = lent(start=31.0)[1].no_control.values()
     assert reason == "its start was measured at 31.00 mm, that of full at 30.00 mm"
     assert lent(start=30.001)[1].control_of == "full", "rounding"
 
 
-def test_rows_on_other_data_are_not_held_against_full(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+def test_rows_on_other_data_are_not_held_against_full(plan: Plan, results: Callable[..., list[VariantResult]]) -> None:
     results()
     finish(plan, "mine", 0, {"init": 30.0, "fit": 5.0}, data="synthetic", split="unseen")
     found = collect(plan, PAPER)
@@ -291,14 +293,14 @@ def test_rows_on_other_data_are_not_held_against_full(plan: Plan, results: Calla
 @pytest.mark.parametrize(("scale", "simulated"), [(1.0, True), (0.01, False), (0.01, True)])
 def test_what_is_no_result_of_the_method_is_called_so_everywhere(
     plan: Plan,
-    results: Callable[..., list[RowResult]],
+    results: Callable[..., list[VariantResult]],
     scale: float,
     simulated: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     titles = []
     monkeypatch.setattr(figures, "heading", lambda axes, text: titles.append(text))
-    plan = Plan(plan.base, plan.rows, plan.seeds, plan.sets, scale, plan.out)
+    plan = Plan(plan.base, plan.variants, plan.seeds, plan.sets, scale, plan.out)
     found = results(**({"data": "simulated", "simulated": True} if simulated else {}))
     table.write(plan, found)
     figures.draw(plan, found)
@@ -316,7 +318,7 @@ def test_what_is_no_result_of_the_method_is_called_so_everywhere(
     assert len(titles) == 1
 
 
-def test_figures_are_drawn_of_what_is_there(plan: Plan, results: Callable[..., list[RowResult]]) -> None:
+def test_figures_are_drawn_of_what_is_there(plan: Plan, results: Callable[..., list[VariantResult]]) -> None:
     found = results()
     names = [path.name for path in figures.draw(plan, found)]
     assert names == ["figure7.png"], "the whole method alone is no comparison"
@@ -330,7 +332,7 @@ def test_figures_are_drawn_of_what_is_there(plan: Plan, results: Callable[..., l
 
 
 def test_figures_ring_the_papers_points_on_real_data_alone(
-    plan: Plan, results: Callable[..., list[RowResult]], monkeypatch: pytest.MonkeyPatch
+    plan: Plan, results: Callable[..., list[VariantResult]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[list[str]] = []
     kept = figures.write_figure

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpf_core.files.disk_space import amount
-from hpf_core.files.turns import Turn, fcntl
+from hpf_core.files.locks.file_lock import FileLock, fcntl
 
 
 @pytest.mark.parametrize(
@@ -31,20 +31,20 @@ def test_amounts_have_three_digits_in_the_unit_that_suits_them(count: int, said:
 @pytest.mark.skipif(fcntl is None, reason="no locks here")
 def test_who_waited_at_a_removed_lock_file_waits_at_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    first, next_one = Turn(path, "it"), Turn(path, "it")
+    first, next_one = FileLock(path, "it"), FileLock(path, "it")
     waits: list[int] = []
 
     def waiting(done: int, total: int, what: str) -> None:
         waits.append(len(waits))
         if len(waits) == 1:  # the first one is done, and another one is faster than who waits
-            first.end()
+            first.release()
             assert not path.exists()
-            next_one.take()
+            next_one.wait()
         if len(waits) == 3:
-            next_one.end()
+            next_one.release()
 
-    first.take()
-    with Turn(path, "it", waiting):
+    first.wait()
+    with FileLock(path, "it", waiting):
         assert path.exists()
     assert len(waits) == 3
     assert list(tmp_path.iterdir()) == []

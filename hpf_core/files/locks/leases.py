@@ -26,7 +26,7 @@ SILENT_S = 240.0
 """Seconds without one after which an owner on another machine counts as gone; well above what NFS keeps attributes."""
 
 
-class Taken(Exception):
+class LeaseTaken(Exception):
     """Someone else works on it; `owner` says who."""
 
     def __init__(self, owner: str) -> None:
@@ -34,7 +34,7 @@ class Taken(Exception):
         self.owner = owner
 
 
-class Claims:
+class Leases:
     """The claims in a folder, as one process sees them.
 
     Args:
@@ -53,7 +53,7 @@ class Claims:
         """Work on `name` alone within it.
 
         Raises:
-            Taken: someone else does.
+            LeaseTaken: someone else does.
             RunError: the folder can't be written.
         """
         path = self._take(name)
@@ -78,7 +78,7 @@ class Claims:
                 number, last = claims[-1]
                 owner = self._owner_alive(last)
                 if owner is not None:
-                    raise Taken(owner)
+                    raise LeaseTaken(owner)
                 number += 1
             path = self._folder / f"{name}.{number}"
             try:
@@ -99,7 +99,7 @@ class Claims:
                 owner = None if other == path else self._owner_alive(other)
                 if owner is not None:
                     path.unlink(missing_ok=True)
-                    raise Taken(owner)
+                    raise LeaseTaken(owner)
             return path
 
     def _claims(self, name: str) -> list[tuple[int, Path]]:

@@ -12,9 +12,9 @@ import pytest
 
 from hpf_core.ablation.paper import FIGURES, published_rows
 from hpf_core.ablation.plan import Job, Plan, read, shard
-from hpf_core.ablation.rows import Row, choose, resolve, rows_of
 from hpf_core.ablation.scale import scaled
 from hpf_core.ablation.shared import pretraining
+from hpf_core.ablation.variants import Variant, choose, resolve, variants_of
 from hpf_core.errors import InputError, RecipeError
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved
@@ -41,15 +41,18 @@ def terms(resolved: Resolved) -> list[list[str]]:
 def test_all_is_the_base_and_its_folder_those_of_the_paper_first(base: Path) -> None:
     assert [r.name for r in choose(base, ["all"])] == ["full", "misspelt", "no_m2d", "no_split", "synth_noise"]
     assert [r.name for r in choose(base, ["all"], ["synth_noise", "absent"])][:3] == ["full", "synth_noise", "misspelt"]
-    assert choose(base, ["no-m2d", "no_m2d", "full"]) == (Row("no_m2d", base.parent / "rows/no_m2d.yaml"), Row("full"))
+    assert choose(base, ["no-m2d", "no_m2d", "full"]) == (
+        Variant("no_m2d", base.parent / "rows/no_m2d.yaml"),
+        Variant("full"),
+    )
 
 
 def test_a_row_may_be_any_file_and_full_a_file_of_its_own(base: Path, tmp_path: Path) -> None:
     other = tmp_path / "my-row.yaml"
     other.write_text("terms: {m2d: {weight: 2}}\n")
-    assert choose(base, [str(other)]) == (Row("my_row", other),)
+    assert choose(base, [str(other)]) == (Variant("my_row", other),)
     (base.parent / "rows" / "full.yaml").write_text("name: full\n")
-    assert choose(base, ["full"]) == (Row("full", base.parent / "rows/full.yaml"),)
+    assert choose(base, ["full"]) == (Variant("full", base.parent / "rows/full.yaml"),)
     (tmp_path / "no_m2d.yaml").write_text("")
     with pytest.raises(InputError, match="two rows are called 'no_m2d'"):
         choose(base, ["no_m2d", str(tmp_path / "no_m2d.yaml")])
@@ -158,7 +161,7 @@ def test_a_folder_holds_one_ablation_that_may_grow(planned: Callable[..., Plan],
     plan = read(tmp_path / "out")
     assert plan == planned("full")
     assert plan.seeds == (0, 1)
-    assert plan.run_folder(Job(plan.rows[1], 1)) == tmp_path / "out/runs/without-m2d/seed-1"
+    assert plan.run_folder(Job(plan.variants[1], 1)) == tmp_path / "out/runs/without-m2d/seed-1"
     with pytest.raises(InputError, match="another scale"):
         planned("full", scale=0.5)
     (tmp_path / "mine").mkdir()
@@ -195,5 +198,5 @@ def test_the_rows_that_come_with_hpf_run_on_the_paper_and_are_in_its_figures(hos
         assert part is not None
         assert part.stages == ("pretrain",), chosen.name
     drawn = {name for figure in FIGURES for name in figure.rows}
-    assert drawn <= {"full", *rows_of(base)}
+    assert drawn <= {"full", *variants_of(base)}
     assert drawn <= published_rows().keys()

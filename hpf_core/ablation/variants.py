@@ -1,4 +1,4 @@
-"""The rows of an ablation: small recipes in the folder `rows/` beside the base, and terms left out or added."""
+"""The variants of an ablation (its rows): small recipes in `rows/` beside the base, and terms left out or added."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ON_THE_FLY = ("without", "with")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row: the base, and what it changes.
+class Variant:
+    """A variant: the base recipe and what it changes.
 
     Attributes:
         name: as it was asked for: a file's name without its ending, `full`, `without:TERM` or `with:TERM`.
@@ -41,13 +41,13 @@ class Row:
         return self.name.replace(":", "-")
 
 
-def rows_of(base: Path) -> dict[str, Path]:
+def variants_of(base: Path) -> dict[str, Path]:
     """The files of the folder `rows/` beside the base, by the names of their rows."""
     found = sorted(path for path in (base.parent / "rows").glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
     return {canonical(path.stem): path for path in found}
 
 
-def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple[Row, ...]:
+def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple[Variant, ...]:
     """The rows that are asked for, each once, in the order of asking.
 
     Args:
@@ -58,14 +58,16 @@ def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple
     Raises:
         InputError: there is no such row, or two files are called alike.
     """
-    known = rows_of(base)
-    chosen: dict[str, Row] = {}
+    known = variants_of(base)
+    chosen: dict[str, Variant] = {}
     for text in asked:
         listed = _all(known, first) if text == ALL else [text]
-        for row in (_row(name, known) for name in listed):
-            other = chosen.setdefault(row.name, row)
-            if other != row:
-                raise InputError(f"two rows are called '{row.name}': {other.path} and {row.path}; rename one of them")
+        for variant in (_variant(name, known) for name in listed):
+            other = chosen.setdefault(variant.name, variant)
+            if other != variant:
+                raise InputError(
+                    f"two rows are called '{variant.name}': {other.path} and {variant.path}; rename one of them"
+                )
     if not chosen:
         raise InputError("no row is asked for; give --rows NAME,NAME or leave it out for all of them")
     return tuple(chosen.values())
@@ -77,32 +79,34 @@ def _all(known: dict[str, Path], first: Iterable[str]) -> list[str]:
     return [*ahead, *sorted(names.difference(ahead))]
 
 
-def _row(text: str, known: dict[str, Path]) -> Row:
+def _variant(text: str, known: dict[str, Path]) -> Variant:
     kind, colon, term = text.partition(":")
     if colon and kind in _ON_THE_FLY:
         if not term:
             raise InputError(f"the row '{text}' names no term; write {kind}:vae, for example")
         term = canonical(term)
-        return Row(f"{kind}:{term}", **{f"{kind}_term": term})  # type: ignore[arg-type]
+        return Variant(f"{kind}:{term}", **{f"{kind}_term": term})  # type: ignore[arg-type]
     if "/" in text or text.endswith((".yaml", ".yml")):
         path = Path(text).expanduser()
         if not path.is_file():
             raise InputError(f"there is no row's file {path}. {nearest(canonical(path.stem), known)}")
-        return Row(canonical(path.stem), path)
+        return Variant(canonical(path.stem), path)
     name = canonical(text)
     if name in known:
-        return Row(name, known[name])
+        return Variant(name, known[name])
     if name == FULL:
-        return Row(FULL)
+        return Variant(FULL)
     hint = nearest(name, {FULL, *known})
     raise InputError(f"there is no row '{text}'. {hint} Or give a file, without:TERM or with:TERM.")
 
 
-def resolve(row: Row, base: Path, *, seed: int | None, sets: Sequence[str], scale: float, host: PluginHost) -> Resolved:
+def resolve(
+    variant: Variant, base: Path, *, seed: int | None, sets: Sequence[str], scale: float, host: PluginHost
+) -> Resolved:
     """A row's recipe: the base with the row over it, the command line's changes in it, shortened.
 
     Args:
-        row: the row.
+        variant: the variant.
         base: the base recipe.
         seed: of its run; None for the recipe's own.
         sets: `path=value` assignments; they hold in every row.
@@ -112,20 +116,20 @@ def resolve(row: Row, base: Path, *, seed: int | None, sets: Sequence[str], scal
     Raises:
         RecipeError: the row can't be run on this base.
     """
-    without = [row.without_term] if row.without_term else []
-    if without and _lacks(row.without_term, base, sets, host):
+    without = [variant.without_term] if variant.without_term else []
+    if without and _lacks(variant.without_term, base, sets, host):
         without = []
     loaded = recipes.load(
         base,
-        over=row.path,
+        over=variant.path,
         sets=sets,
-        with_terms=[row.with_term] if row.with_term else [],
+        with_terms=[variant.with_term] if variant.with_term else [],
         without_terms=without,
         seed=seed,
         host=host,
     )
-    document = scaled(loaded.document(), scale) | {"name": row.name}
-    made = recipes.from_document(document, row.name, host)
+    document = scaled(loaded.document(), scale) | {"name": variant.name}
+    made = recipes.from_document(document, variant.name, host)
     return replace(made, changes=loaded.changes, notes=loaded.notes, sources=loaded.sources)
 
 

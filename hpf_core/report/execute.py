@@ -1,0 +1,27 @@
+"""Execute a run and write its page: what the command line, `hpf.run` and ablations do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpf_core.engine.run import Run
+from hpf_core.errors import skip_on_failure
+from hpf_core.report.page import write_report
+from hpf_core.runs.folder import RunFolder
+
+
+def run_and_report(run: Run) -> dict[str, Any]:
+    """Execute a run and write its report; returns what summary.json holds.
+
+    A report that can't be made is a warning: the results of the run stand. A finished run gets the report that it
+    lacks.
+
+    Raises:
+        HPFError, KeyboardInterrupt: as `Run.execute`.
+    """
+    summary = run.execute()
+    assert run.out is not None
+    if run.writes and not (run.was_done and RunFolder(run.out).report.is_file()):
+        with skip_on_failure("report"):
+            write_report(run.out)
+    return summary
