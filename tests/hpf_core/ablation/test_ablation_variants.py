@@ -157,7 +157,7 @@ def test_shards_part_the_runs(planned: Callable[..., Plan]) -> None:
 
 def test_a_folder_holds_one_ablation_that_may_grow(planned: Callable[..., Plan], tmp_path: Path) -> None:
     planned("full", "without:m2d")
-    assert [r.name for r in planned("no_m2d", seeds=2).rows] == ["full", "without:m2d", "no_m2d"]
+    assert [r.name for r in planned("no_m2d", seeds=2).variants] == ["full", "without:m2d", "no_m2d"]
     plan = read(tmp_path / "out")
     assert plan == planned("full")
     assert plan.seeds == (0, 1)
