@@ -10,11 +10,13 @@ from torch import Tensor
 
 from hpf_core.bench.scenes import BATCH, RawFrame
 from hpf_core.data.crop import Crop, crop
-from hpf_core.data.hand_centre import mass_centre
 from hpf_core.data.layouts import nyu
-from hpf_core.errors import DataError
-from hpf_core.geometry.rigid import apply_rigid
 from hpf_core.inference.build import Parts
+from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.hand_network import HandNetwork
+from hpf_core.inference.hands import Hand
+from hpf_core.inference.predictor import HandPredictor
+from hpf_core.inference.search import Place
 
 
 class Prediction:
@@ -27,16 +29,15 @@ class Prediction:
     """
 
     def __init__(self, parts: Parts, frame: RawFrame, device: torch.device) -> None:
-        parts.to(device)
-        parts.backbone.eval()
         self._parts, self._frame, self._device = parts, frame, device
-        _, matrix = parts.hand.annotations["nyu14"]
-        self._joints = torch.as_tensor(matrix, device=device)
+        network = HandNetwork.of_parts(parts, device)
+        self._one_side, self._both_sides = HandPredictor(network, "right"), HandPredictor(network, "auto")
 
     @cached_property
     def _depth(self) -> np.ndarray:
-        """(480, 640) mm, as it comes from the sensor."""
-        return self.read()
+        """(480, 640) mm, as it comes from the sensor, 0 where nothing returned."""
+        depth = self.read()
+        return np.where(nyu.returned(depth), depth, 0).astype(np.uint16)
 
     @cached_property
     def _maps(self) -> Tensor:
@@ -51,16 +52,18 @@ class Prediction:
         """From the file to the crop around the palm, whose place is known."""
         return self._cut(self.read(), self._frame.centre)
 
-    def predict(self) -> Tensor:
-        """(K, 3) mm in the camera's frame, the joints, from the image alone: found, cut out, estimated, taken back."""
-        depth = self._depth
-        centre = mass_centre(depth, nyu.returned(depth), nyu.CAMERA, self._parts.grid.cube_mm)
-        if centre is None:
-            raise DataError(f"{self._frame.path} shows nothing.")
-        seen = self._cut(depth, centre)
-        points = self._network(torch.from_numpy(seen.depth)[None].to(self._device))[0].cpu()
-        joints = self._joints.cpu().to(points) @ points
-        return apply_rigid(torch.from_numpy(seen.to_camera), joints.double())
+    def predict(self) -> list[Hand]:
+        """The hand of the image, whose side is known: found, cut out, estimated, judged."""
+        return self._one_side(self._depth, nyu.CAMERA)
+
+    def predict_either(self) -> list[Hand]:
+        """The hand of the image, whose side is found as well."""
+        return self._both_sides(self._depth, nyu.CAMERA)
+
+    def track(self) -> list[Hand]:
+        """The hand of the image, which was seen near its place a moment ago."""
+        start = Place(self._frame.centre + 10.0)
+        return self._one_side(self._depth, nyu.CAMERA, starts=(start,), only="right")
 
     def network_alone(self) -> Tensor:
         """(1, J, 3) mm of one crop."""
@@ -81,4 +84,4 @@ class Prediction:
 
     @torch.inference_mode()
     def _network(self, maps: Tensor) -> Tensor:
-        return self._parts.backbone(maps)[-1].points
+        return last_estimate(self._parts.backbone, maps).points

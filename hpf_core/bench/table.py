@@ -208,6 +208,18 @@ def _predict_ms(bench: Bench, name: str) -> Row:
     return _row(name, what, bench.compare(made.network_alone, made.predict), more_is_better=False)
 
 
+def _predict_either_ms(bench: Bench, name: str) -> Row:
+    made = bench.prediction
+    what = "joints of one hand and its side; the network alone, from the depth image of 640 x 480 pixels"
+    return _row(name, what, bench.compare(made.network_alone, made.predict_either), more_is_better=False)
+
+
+def _track_ms(bench: Bench, name: str) -> Row:
+    made = bench.prediction
+    what = "joints of a hand that was seen a moment ago; the network alone, from the depth image of 640 x 480 pixels"
+    return _row(name, what, bench.compare(made.network_alone, made.track), more_is_better=False)
+
+
 def _predict_batched(bench: Bench, name: str) -> Row:
     """In maps a second, not in ms: quartiles change places."""
     made = bench.prediction
@@ -239,6 +251,8 @@ ROWS: Mapping[str, Callable[[Bench, str], Row]] = {
     "feeding_share": _feeding_share,
     "prepare_ms": _prepare_ms,
     "predict_ms": _predict_ms,
+    "predict_either_ms": _predict_either_ms,
+    "track_ms": _track_ms,
     "predict_batched": _predict_batched,
 }
 """What is measured, by name."""

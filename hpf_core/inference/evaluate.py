@@ -17,6 +17,7 @@ from hpf_core.frames import Labels
 from hpf_core.inference import centring
 from hpf_core.inference.build import Parts
 from hpf_core.inference.centring import Centres
+from hpf_core.inference.estimate import last_estimate
 from hpf_core.progress import Progress, no_progress
 
 NETWORK = "network"
@@ -171,7 +172,7 @@ def predict(
         for first in range(0, frames, batch):
             numbers = np.arange(first, min(first + batch, frames))
             seen = parts.real.frames(split, numbers)
-            points = parts.backbone(seen.depth[:, view].to(device))[-1].points
+            points = last_estimate(parts.backbone, seen.depth[:, view].to(device)).points
             found.append([each.float().cpu().numpy() for each in refine(parts, points)])
             to_rig.append(seen.to_rig[:, view].numpy())
             progress(first + len(numbers), frames, f"evaluating on {split}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from hpf_core.errors import InputError
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
 from hpf_core.inference.build import Parts
+from hpf_core.inference.estimate import last_estimate
 from hpf_core.objective.fit import Fit
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
@@ -62,7 +63,7 @@ def measure(parts: Parts, split: str, device: torch.device, progress: Progress =
 def _measured(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
     """(N,) what the renderer measures on each view, and its recording (N,)."""
     rows = frames.views.rows
-    points = parts.backbone(frames.depth.flatten(0, 1)[rows])[-1].points
+    points = last_estimate(parts.backbone, frames.depth.flatten(0, 1)[rows]).points
     fit = Fit(hand=parts.hand, renderer=parts.renderer, grid=parts.grid, frames=frames, real=Estimate(points))
     queries, valid = fit.surface_points()
     hand = valid & ~fit.forearm(False, queries, valid)

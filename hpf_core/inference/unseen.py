@@ -10,6 +10,7 @@ import torch
 from hpf_core.evaluation.metrics import Measured, measure
 from hpf_core.frames import SyntheticSamples
 from hpf_core.inference.build import Parts
+from hpf_core.inference.estimate import last_estimate
 from hpf_core.inference.evaluate import Evaluated, joined, refine, refined
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
@@ -45,7 +46,7 @@ def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress:
     truth = []
     with torch.no_grad():
         for batch in samples(parts, device, count):
-            found = parts.backbone(batch.depth)[-1].points
+            found = last_estimate(parts.backbone, batch.depth).points
             batches.append([each.float().cpu().numpy() for each in refine(parts, found)])
             truth.append(batch.points.float().cpu().numpy())
             progress(sum(map(len, truth)), count, "evaluating on unseen synthetic samples")

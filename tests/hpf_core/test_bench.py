@@ -11,11 +11,13 @@ import pytest
 import reference
 import torch
 
+import hpf_cli
 from hpf_core.bench import Bench, Measured, alternate, dense, prediction, scenes
 from hpf_core.bench.alternate import Work
 from hpf_core.errors import InputError
 from hpf_core.files.cache import cache_folder
 from hpf_core.grid import Grid
+from hpf_core.inference.build import build_parts, load_init
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import load
 
@@ -139,7 +141,7 @@ def test_every_row_is_measured(bench, small):
     rows = {row.name: row for row in bench.rows()}
     assert list(rows) == [
         "render_64", "render_128", "distance_64", "step_overhead", "synthesis_share", "feeding_share", "prepare_ms",
-        "predict_ms", "predict_batched",
+        "predict_ms", "predict_either_ms", "track_ms", "predict_batched",
     ]  # fmt: skip
     for name in ("render_64", "render_128", "distance_64"):
         row = rows.pop(name)
@@ -194,9 +196,13 @@ def test_a_recipe_without_its_stages_is_refused(bench, tmp_path: Path):
         Bench(bench._predict, bench._predict).rows(["step_overhead"])
 
 
-def test_predicted_joints_are_in_the_cameras_frame(bench):
-    """A network that knows nothing puts all points near the crop's centre, and the hand stands before the camera."""
-    joints = bench.prediction.predict()
+def test_the_shipped_network_finds_the_hand_that_is_timed(bench, tmp_path):
+    host = PluginHost.load()
+    parts = build_parts(load(Path(hpf_cli.__file__).with_name("bench_predict.yaml"), host=host))
+    load_init(load(Path(hpf_cli.__file__).with_name("bench_predict.yaml"), host=host), parts)
     frame = scenes.raw_frame(bench.fit.hand, cache_folder())
-    assert joints.shape == (14, 3)
-    assert (joints - torch.from_numpy(frame.centre)).norm(dim=-1).max() < 150
+    made = prediction.Prediction(parts, frame, CPU)
+    for found in (made.predict(), made.predict_either(), made.track()):
+        (hand,) = found
+        assert hand.side == "right"
+        assert np.linalg.norm(hand.centre - frame.centre) < 25

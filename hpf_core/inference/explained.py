@@ -1,0 +1,115 @@
+"""How well an estimate's spheres explain a crop: the confidence of a prediction, which needs no label.
+
+We render the estimate and compare it with the crop, pixel by pixel. A wrong place, a wrong side or another object leave
+surface unexplained and spheres in free space. Surface beyond the estimated wrist is the arm; surface far behind or
+before the hand is something else. Neither counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hpf_core.frames import State
+from hpf_core.grid import Grid
+from hpf_core.interfaces import HandModel, Renderer
+
+_BEHIND_MM = 25.0  # surface so far behind the farthest sphere, or before the nearest one, isn't the hand's
+_NEAR_MM = 20.0  # spheres and surface within so much of each other agree
+_MOST_MM = 40.0  # no pixel differs by more
+_WRIST_MM = 10.0  # so far beyond the wrist's points the arm begins
+_WEIGHTS = {"constant": -1.0, "agree": 12.0, "fit_mm": -0.1, "spread_mm": -0.15, "bones_mm": -0.3}
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What N estimates explain of their crops; each (N,) float32.
+
+    Attributes:
+        fit_mm: mean difference in depth where spheres and surface meet, each pixel 40 mm at most.
+        iou: pixels of both the spheres and the hand's surface, by the pixels of either.
+        agree: pixels where both are within 20 mm, by the pixels of either.
+        free: share of the spheres' pixels at which the sensor looks past them, farther than 20 mm.
+        spread_mm: root of the mean variance of the network's maps; 0 where it gives none.
+        bones_mm: how far bones are outside of the hand model's ranges, mean.
+        surface_cm2: how much surface the hand has in the crop.
+    """
+
+    fit_mm: Tensor
+    iou: Tensor
+    agree: Tensor
+    free: Tensor
+    spread_mm: Tensor
+    bones_mm: Tensor
+    surface_cm2: Tensor
+
+    def log_odds(self) -> Tensor:
+        """(N,) how much likelier each is a hand than none: above 0 it is taken for one."""
+        return (
+            _WEIGHTS["constant"]
+            + _WEIGHTS["agree"] * self.agree
+            + _WEIGHTS["fit_mm"] * self.fit_mm
+            + _WEIGHTS["spread_mm"] * self.spread_mm.clamp(max=_MOST_MM)
+            + _WEIGHTS["bones_mm"] * self.bones_mm.clamp(max=10)
+        )
+
+
+@torch.no_grad()
+def explain(
+    hand: HandModel,
+    renderer: Renderer,
+    grid: Grid,
+    depth: Tensor,
+    state: Tensor,
+    points: Tensor,
+    variance: Tensor | None = None,
+) -> Explained:
+    """Compare estimates with the crops that they were made from.
+
+    Args:
+        hand: the hand model.
+        renderer: of its surface.
+        grid: of the crops.
+        depth: (N, H, W) mm in the crop's frame.
+        state: (N, H, W) uint8, `State`.
+        points: (N, J, 3) mm in the crop's frame.
+        variance: (N, J) mm^2 of the network's maps, or None.
+    """
+    rendered = renderer.depth(points, grid)
+    known, seen = state != int(State.UNKNOWN), state == int(State.HIT)
+    arm = _beyond_wrist(hand, points, grid, depth)
+    z = points[..., 2]
+    low, high = z.amin(dim=1) - _BEHIND_MM - 15, z.amax(dim=1) + _BEHIND_MM
+    own = seen & ~arm & (depth > low[:, None, None]) & (depth < high[:, None, None])
+    spheres = rendered.hit & known & ~_beyond_wrist(hand, points, grid, rendered.depth)
+    apart = (rendered.depth - depth).abs()
+    both, either = spheres & own, spheres | own
+    pixels = either.sum(dim=(1, 2)).clamp(min=1)
+    met = both.sum(dim=(1, 2))
+    fit = torch.where(both, apart.clamp(max=_MOST_MM), 0.0).sum(dim=(1, 2)) / met.clamp(min=1)
+    past = spheres & (depth > rendered.depth + _NEAR_MM)
+    bones = hand.bones()
+    lengths = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
+    off = (bones.shortest - lengths).clamp(min=0) + (lengths - bones.longest).clamp(min=0)
+    spread = torch.zeros(len(points)) if variance is None else variance.clamp(min=0).mean(dim=1).sqrt()
+    return Explained(
+        fit_mm=torch.where(met > 0, fit, _MOST_MM),
+        iou=met / pixels,
+        agree=(both & (apart < _NEAR_MM)).sum(dim=(1, 2)) / pixels,
+        free=past.sum(dim=(1, 2)) / spheres.sum(dim=(1, 2)).clamp(min=1),
+        spread_mm=spread,
+        bones_mm=off.mean(dim=1),
+        surface_cm2=own.sum(dim=(1, 2)) * (grid.pixel_mm**2 / 100),
+    )
+
+
+def _beyond_wrist(hand: HandModel, points: Tensor, grid: Grid, depth: Tensor) -> Tensor:
+    """(N, H, W) bool, which pixels' surface lies beyond the plane through the estimated wrist."""
+    wrist = points[:, list(hand.wrist)].mean(dim=1)
+    outwards = torch.nn.functional.normalize(wrist - points[:, hand.palm_centre], dim=-1)
+    axis = grid.axis(points.device, points.dtype)
+    offset = (wrist * outwards).sum(dim=-1) + _WRIST_MM
+    plane = outwards[:, 0, None, None] * axis + outwards[:, 1, None, None] * axis[:, None]
+    return plane + outwards[:, 2, None, None] * depth > offset[:, None, None]

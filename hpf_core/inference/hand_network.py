@@ -1,0 +1,192 @@
+"""What predicts: a trained network with its hand model, its renderer, and the grid of its crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from hpf_core.errors import InputError, PluginError
+from hpf_core.files.cache import cache_folder
+from hpf_core.frames import Estimate
+from hpf_core.grid import Grid
+from hpf_core.inference.build import Parts, build_parts, choose_device
+from hpf_core.inference.estimate import last_estimate
+from hpf_core.interfaces import Backbone, Build, Config, HandModel, Kind, PluginSpec, Refiner, Renderer
+from hpf_core.plugins import PluginHost
+from hpf_core.recipe import load
+from hpf_core.recipe.models import DEFAULT_PLUGINS
+from hpf_core.runs import checkpoint
+
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True)
+class HandNetwork:
+    """A network that estimates hands in crops.
+
+    Attributes:
+        hand: the hand model, on the host.
+        renderer: of its surface, on the host.
+        grid: of the crops.
+        network: depth maps (N, H, W) mm on the host to an `Estimate` there, float32.
+        refiners: what improves points after the network.
+        ray_aligned: whether the crops' z runs along the ray through their centres.
+        source: where the weights come from, for people.
+        about: what was written beside the weights.
+        backbone: the network as a module; None where it is another program's.
+    """
+
+    hand: HandModel
+    renderer: Renderer
+    grid: Grid
+    network: Callable[[Tensor], Estimate]
+    refiners: tuple[Refiner, ...]
+    ray_aligned: bool
+    source: str
+    about: dict[str, Any]
+    backbone: Backbone | None = None
+
+    @staticmethod
+    def of_parts(
+        parts: Parts,
+        device: torch.device | str = "cpu",
+        *,
+        ray_aligned: bool = True,
+        source: str = "a recipe",
+        about: Mapping[str, Any] | None = None,
+        refiners: Sequence[Refiner] = (),
+    ) -> HandNetwork:
+        """What predicts with the parts of a recipe: their weights as they are, their refiners and these after them.
+
+        The backbone moves to the device, the hand and the renderer stay on the host.
+        """
+        backbone = parts.backbone.to(device).eval()
+
+        def network(depth: Tensor) -> Estimate:
+            found = last_estimate(backbone, depth.to(device))
+            variance = None if found.variance is None else found.variance.float().cpu()
+            return Estimate(points=found.points.float().cpu(), variance=variance)
+
+        every = (*parts.refiners, *refiners)
+        about = dict(about or {})
+        return HandNetwork(parts.hand, parts.renderer, parts.grid, network, every, ray_aligned, source, about, backbone)
+
+    @torch.inference_mode()
+    def estimate(self, depth: Tensor) -> Estimate:
+        """The estimate of depth maps (N, H, W) mm, refined: points (N, J, 3) mm and, if there is any, variance."""
+        found = self.network(depth)
+        points = found.points
+        for refiner in self.refiners:
+            points = refiner(points)
+        return Estimate(points=points, variance=found.variance)
+
+
+def load_network(
+    source: Path | str = SHIPPED,
+    *,
+    refiners: Sequence[str] = (),
+    device: str = "cpu",
+    host: PluginHost | None = None,
+) -> HandNetwork:
+    """Load what predicts.
+
+    Args:
+        source: "shipped", the folder of a run, a folder of weights, or a file of weights.
+        refiners: names of refiner plugins, in the order in which they are applied; beside those of a run's recipe.
+        device: where the network runs.
+        host: where plugins are found; by default all that are installed.
+
+    Raises:
+        InputError: there are no such weights, they are damaged, or of another network.
+    """
+    host = host or PluginHost.load()
+    where = choose_device(device)
+    path = _shipped(host) if str(source) == SHIPPED else Path(source)
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        return _of_run(path, refiners, where, host)
+    if path.is_dir():
+        if not (path / "weights.safetensors").is_file():
+            raise InputError(
+                f"{path} is neither the folder of a run (it has no recipe.yaml) nor a folder of weights (it has no "
+                "weights.safetensors)."
+            )
+        path = path / "weights.safetensors"
+    if not path.is_file():
+        raise InputError(f"{path} doesn't exist. Give 'shipped', the folder of a run, or a file weights.safetensors.")
+    return _of_file(path, refiners, where, host)
+
+
+def _shipped(host: PluginHost) -> Path:
+    spec = host.get("backbone", DEFAULT_PLUGINS["backbone"]).spec
+    if not spec.weights:
+        raise InputError(f"The backbone '{spec.name}' ships no weights: give a file of weights or the folder of a run.")
+    return spec.weights[0]
+
+
+def _of_run(folder: Path, refiners: Sequence[str], device: torch.device, host: PluginHost) -> HandNetwork:
+    weights = folder / "weights.safetensors"
+    if not weights.is_file():
+        raise InputError(f"{folder} is a run that hasn't finished: it has no weights.safetensors yet.")
+    resolved = load(folder / "recipe.yaml", host=host)
+    real = resolved.real
+    aligned = bool(getattr(real.config, "turned", True)) if real is not None else True
+    parts = build_parts(replace(resolved, real=None, synthetic=None, stages=(), transforms=(), observers=()))
+    kept = checkpoint.read(weights)
+    checkpoint.load_model(parts.backbone, kept, weights)
+    for refiner in parts.refiners:
+        refiner.prepare()
+    build = Build(grid=parts.grid, seed=0, cache=cache_folder(), hand=parts.hand, renderer=parts.renderer)
+    added = _refiners(refiners, build, host)
+    return HandNetwork.of_parts(
+        parts, device, ray_aligned=aligned, source=str(folder), about=kept.about, refiners=added
+    )
+
+
+def _of_file(path: Path, refiners: Sequence[str], device: torch.device, host: PluginHost) -> HandNetwork:
+    kept = checkpoint.read(path)
+    about = dict(kept.about)
+    options, grid = about.get("backbone"), about.get("grid")
+    if not isinstance(options, dict) or not isinstance(grid, dict) or "use" not in options:
+        raise InputError(
+            f"{path} doesn't say of which network its weights are. Give a weights.safetensors that HPF wrote at the "
+            "end of a run."
+        )
+    grid_made = Grid(int(grid["size"]), float(grid["cube_mm"]))
+    build = Build(grid=grid_made, seed=0, cache=cache_folder())
+    hand: HandModel = _made(host, "hand", str(about.get("hand", DEFAULT_PLUGINS["hand"])), {}, build)
+    build = replace(build, hand=hand)
+    renderer: Renderer = _made(host, "renderer", DEFAULT_PLUGINS["renderer"], {}, build)
+    build = replace(build, renderer=renderer)
+    network = {name: value for name, value in options.items() if name != "use"}
+    backbone: Backbone = _made(host, "backbone", str(options["use"]), network, build)
+    checkpoint.load_model(backbone, kept, path)
+    parts = Parts(
+        grid=grid_made, hand=hand, renderer=renderer, backbone=backbone, terms={}, real=None, synthetic=None,
+        transforms=(), refiners=_refiners(refiners, build, host), observers=(),
+    )  # fmt: skip
+    return HandNetwork.of_parts(
+        parts, device, ray_aligned=bool(about.get("ray_aligned", True)), source=str(path), about=about
+    )
+
+
+def _refiners(names: Sequence[str], build: Build, host: PluginHost) -> tuple[Refiner, ...]:
+    made = tuple(_made(host, "refiner", name, {}, build) for name in names)
+    for refiner in made:
+        refiner.prepare()
+    return made
+
+
+def _made(host: PluginHost, kind: Kind, name: str, options: dict[str, Any], build: Build) -> Any:
+    spec: PluginSpec = host.get(kind, name).spec
+    try:
+        config: Config = spec.config.model_validate(options)
+    except ValidationError as error:
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PluginError(f"The {kind} '{name}' refuses the options beside the weights: {reasons}.") from error
+    return spec.factory(config, build)

@@ -1,0 +1,166 @@
+"""From depth images to hands: the one path that users, commands and benchmarks take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from hpf_core.data.cameras import Camera, Rig
+from hpf_core.errors import InputError, nearest
+from hpf_core.inference.depth_input import as_image
+from hpf_core.inference.hand_network import SHIPPED, HandNetwork, load_network
+from hpf_core.inference.hands import Hand
+from hpf_core.inference.search import Answer, Found, Image, Place, Request, Search, Searcher
+from hpf_core.inference.views import together
+
+Side = Literal["auto", "right", "left", "both"]
+SIDES: tuple[Side, ...] = get_args(Side)
+
+_TRIED: dict[str, tuple[str, ...]] = {
+    "auto": ("right", "left"),
+    "both": ("right", "left"),
+    "right": ("right",),
+    "left": ("left",),
+}
+
+
+class HandPredictor:
+    """Finds hands in depth images.
+
+        predictor = HandPredictor.load("shipped")
+        camera = Camera(640, 480, fx=588.03, fy=587.07, cx=320, cy=240)
+        for hand in predictor(depth_mm, camera):
+            print(hand.side, hand.joints["F4_KNU3_A"], hand.fit_mm)
+
+    Args:
+        network: what estimates hands in crops.
+        side: "right" or "left", where it is known; "auto", the surest hand of either side; "both", a right and a left
+            hand, where there are both.
+    """
+
+    def __init__(self, network: HandNetwork, side: Side = "auto") -> None:
+        if side not in SIDES:
+            raise InputError(f"side is '{side}'. {nearest(str(side), SIDES)}")
+        self.network, self.side = network, side
+        self._searcher = Searcher(network, _TRIED[side], most=2 if side == "both" else 1)
+
+    @classmethod
+    def load(
+        cls,
+        source: Path | str = SHIPPED,
+        side: Side = "auto",
+        *,
+        refiners: Sequence[str] = (),
+        device: str = "cpu",
+    ) -> HandPredictor:
+        """A predictor with the weights that HPF ships, or others.
+
+        Args:
+            source: "shipped", the folder of a run, a folder of weights, or a file of weights.
+            side: as in `HandPredictor`.
+            refiners: names of refiner plugins that improve the points, such as "inverse_kinematics".
+            device: where the network runs.
+
+        Raises:
+            InputError: there are no such weights, or they are of another network.
+        """
+        return cls(load_network(source, refiners=refiners, device=device), side)
+
+    def __call__(
+        self,
+        depth: np.ndarray | Sequence[np.ndarray],
+        camera: Camera | Rig,
+        *,
+        starts: Sequence[Place] = (),
+        only: str | None = None,
+    ) -> list[Hand]:
+        """The hands of one depth image, or of one moment that several cameras see; the surest first.
+
+        Args:
+            depth: (H, W) mm of any integer or float type; 0, negative numbers, NaN and infinity are no return. With a
+                rig, one such image for each of its cameras.
+            camera: of the image, or the rig of the images.
+            starts: places in the camera's frame that are tried before any other; not with a rig.
+            only: "right" or "left", where it is known.
+
+        Returns:
+            At most one hand, or two where `side` is "both"; none where nothing is taken for a hand. Points are in the
+            camera's frame, of a rig in the rig's.
+
+        Raises:
+            InputError: the image is of another size than the camera, isn't a depth image, or can't be in mm.
+        """
+        if isinstance(camera, Rig):
+            images = _of_rig(depth, camera)
+            found = self._run([self._searcher.search(image, only=only) for image in images])
+            return together(found, camera, self._hand)
+        image = as_image(np.asarray(depth), camera)
+        (hands,) = self._run([self._searcher.search(image, starts, only)])
+        return [self._hand(one, camera) for one in hands]
+
+    def batch(self, depths: Iterable[np.ndarray], cameras: Camera | Sequence[Camera]) -> list[list[Hand]]:
+        """The hands of several images, (B, H, W) or a list; the network sees the crops of all of them together.
+
+        Raises:
+            InputError: as when called with one; or there isn't one camera for each image.
+        """
+        images = list(depths)
+        each = [cameras] * len(images) if isinstance(cameras, Camera) else list(cameras)
+        if len(each) != len(images):
+            raise InputError(f"There are {len(images)} depth images, but {len(each)} cameras.")
+        prepared = [as_image(np.asarray(depth), camera) for depth, camera in zip(images, each, strict=True)]
+        found = self._run([self._searcher.search(image) for image in prepared])
+        return [[self._hand(one, camera) for one in hands] for hands, camera in zip(found, each, strict=True)]
+
+    def _run(self, searches: Sequence[Search]) -> list[list[Found]]:
+        """Run searches to their ends; each round, the network sees what all of them ask for."""
+        results: list[list[Found]] = [[] for _ in searches]
+        waiting: dict[int, Request] = {}
+
+        def step(number: int, answer: Answer | None) -> None:
+            try:
+                search = searches[number]
+                waiting[number] = next(search) if answer is None else search.send(answer)
+            except StopIteration as end:
+                waiting.pop(number, None)
+                results[number] = end.value
+
+        for number in range(len(searches)):
+            step(number, None)
+        while waiting:
+            asked = list(waiting.items())
+            estimate = self.network.estimate(torch.cat([request.depth for _, request in asked]))
+            first = 0
+            for number, request in asked:
+                rows = slice(first, first + len(request.depth))
+                variance = None if estimate.variance is None else estimate.variance[rows]
+                first = rows.stop
+                step(number, Answer(estimate.points[rows], variance))
+        return results
+
+    def _hand(self, found: Found, camera: Camera) -> Hand:
+        model = self.network.hand
+        return Hand(
+            side=found.side,
+            names=tuple(model.names),
+            points=found.points,
+            pixels=camera.project(found.points)[:, :2],
+            spread_mm=found.spread_mm,
+            fit_mm=found.fit_mm,
+            iou=found.iou,
+            confidence=found.confidence,
+            centre=found.points[model.palm_centre].copy(),
+            crop=found.crop,
+            annotations=model.annotations,
+        )
+
+
+def _of_rig(depths: np.ndarray | Sequence[np.ndarray], rig: Rig) -> list[Image]:
+    images = list(depths)
+    if len(images) != len(rig.cameras):
+        raise InputError(f"The rig has {len(rig.cameras)} cameras, but {len(images)} depth images are given.")
+    return [as_image(np.asarray(depth), camera) for depth, camera in zip(images, rig.cameras, strict=True)]
