@@ -57,7 +57,7 @@ def run(
         hpf run recipes/quickstart.yaml
         hpf run recipes/quickstart.yaml --without vae --out runs/no-vae
         hpf run recipes/quickstart.yaml --out runs/no-vae --resume
-        torchrun --nproc-per-node 2 -m hpf_cli.main run recipes/quickstart.yaml
+        torchrun --nproc-per-node 2 -m hpf run recipes/quickstart.yaml
     """
     if "WORLD_SIZE" in os.environ:
         # Before torch is imported: each process would tell of its sockets, and DDP of what it needn't have looked for.

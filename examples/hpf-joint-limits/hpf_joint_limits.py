@@ -15,9 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.errors import PluginError
-from hpf_core.hookspecs import hookimpl
-from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Prior, TermValue
+from hpf.plugin import Build, Config, HandModel, PluginError, PluginSpec, Prior, TermValue, hookimpl
 
 _SHORT_MM2 = 1e-6  # squared lengths below this have no direction, and so no angle
 

@@ -7,10 +7,8 @@ import pytest
 import torch
 from hpf_joint_limits import SPEC, JointLimitsConfig, chain_of
 
-from hpf_core.grid import Grid
-from hpf_core.interfaces import Build
-from hpf_core.plugins import PluginHost
-from hpf_core.testing import contract
+from hpf.plugin import Build, Grid, PluginHost
+from hpf.testing import contract
 
 test_contract = contract(SPEC, {"samples": 128})
 

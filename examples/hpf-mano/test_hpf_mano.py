@@ -20,14 +20,9 @@ from hpf_mano.plugin import SPEC, ManoConfig
 from mano_files import little_hand, reference, rodrigues, write_pickle
 from safetensors.numpy import load_file, save_file
 
-from hpf_core import recipe as recipes
-from hpf_core.engine.run import Run
-from hpf_core.errors import DataError, PluginError
-from hpf_core.geometry.rotations import rotation_matrix
-from hpf_core.grid import Grid
-from hpf_core.interfaces import Build
-from hpf_core.plugins import PluginHost
-from hpf_core.testing import contract
+import hpf
+from hpf.plugin import Build, DataError, Grid, PluginError, PluginHost, rotation_matrix
+from hpf.testing import contract
 
 FOLDER = Path(tempfile.mkdtemp(prefix="hpf-mano-"))
 FILE = FOLDER / "right.safetensors"
@@ -342,12 +337,12 @@ log: {{every: 1, pictures_every: 100, checkpoint_every: 3, gradients_every: 1}}
 
 def test_a_run_from_synthesis_to_fitting(tmp_path, monkeypatch):
     monkeypatch.setenv("HPF_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("hpf_core.engine.run.run_figures", lambda *_: None)  # the slowest part, and nobody looks
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.format(path=converted()["path"]))
     host = PluginHost.load(only=[])
     host.add(hpf_mano.plugin)
-    summary = Run(recipes.load(path, host=host), tmp_path / "run", cache=tmp_path / "cache").execute()
+    recipe = hpf.load_recipe(path, host=host)
+    summary = hpf.run(recipe, tmp_path / "run", cache=tmp_path / "cache").summary
     assert [entry["after"] for entry in summary["evaluation"]] == ["pretrain", "fit"]
     assert all(entry["simulated"] and 0 < entry["mean_error_mm"] < 1000 for entry in summary["evaluation"])
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

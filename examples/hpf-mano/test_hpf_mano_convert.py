@@ -16,7 +16,7 @@ from mano_files import Ch, as_python2, little_hand, reference, write_pickle
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from hpf_core.errors import DataError, RunError
+from hpf.plugin import DataError, RunError
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpf_core.frames import Estimate
-from hpf_core.hookspecs import hookimpl
-from hpf_core.interfaces import Backbone, Build, Config, PluginSpec
+from hpf.plugin import Backbone, Build, Config, Estimate, PluginSpec, hookimpl
 
 _GROUPS = 8
 

@@ -6,10 +6,8 @@ import pytest
 import torch
 from hpf_regression import SPEC, Block, RegressionConfig
 
-from hpf_core.grid import Grid
-from hpf_core.interfaces import Build
-from hpf_core.plugins import PluginHost
-from hpf_core.testing import contract
+from hpf.plugin import Build, Grid, PluginHost
+from hpf.testing import contract
 
 SMALL = {"width": 8, "halvings": 3, "blocks": 2, "hidden": 32}
 test_contract = contract(SPEC, SMALL)

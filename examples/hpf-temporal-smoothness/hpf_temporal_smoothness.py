@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.hookspecs import hookimpl
-from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, TermValue
+from hpf.plugin import Build, Config, DataTerm, PluginSpec, StepData, TermValue, hookimpl
 
 
 class TemporalSmoothnessConfig(Config):

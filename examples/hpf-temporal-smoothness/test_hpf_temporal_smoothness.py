@@ -8,12 +8,8 @@ import pytest
 import torch
 from hpf_temporal_smoothness import SPEC, TemporalSmoothnessConfig, successor
 
-from hpf_core.frames import Estimate, RealFrames, ViewIndex
-from hpf_core.grid import Grid
-from hpf_core.interfaces import Build
-from hpf_core.objective.fit import Fit
-from hpf_core.plugins import PluginHost
-from hpf_core.testing import contract
+from hpf.plugin import Build, Estimate, Grid, PluginHost, RealFrames, ViewIndex
+from hpf.testing import Fit, contract
 
 test_contract = contract(SPEC)
 test_contract_with_a_free_way = contract(SPEC, {"free_mm": 4.0, "longest_gap": 0.05})

@@ -11,7 +11,11 @@ from hpf_core.hookspecs import GROUP
 from hpf_core.plugins.records import Origin, normalise
 
 BUNDLED = "hpf"
-"""The distribution whose plugins come first, and stay whatever a filter names."""
+"""The label of HPF's own plugins, whatever the distribution is called. They come first, and stay whatever a filter
+names."""
+
+_BUNDLE = "hpf_plugins.bundle"
+"""The module that HPF's own entry point names."""
 
 REASON_LENGTH = 300
 
@@ -46,11 +50,21 @@ def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
                 (Origin(package, version, "?"), _chained(f"its entry_points.txt is damaged: {said(error)}", error))
             )
             continue
-        found.extend((Origin(package, version, point.name), point) for point in points)
+        for point in points:
+            label = BUNDLED if point.value == _BUNDLE else package
+            found.append((Origin(label, version, point.name), point))
     found.sort(
         key=lambda item: (normalise(item[0].package) != BUNDLED, normalise(item[0].package), item[0].entry_point)
     )
-    return found
+    return _one_bundle(found)
+
+
+def _one_bundle(
+    found: list[tuple[Origin, EntryPoint | EntryPointError]],
+) -> list[tuple[Origin, EntryPoint | EntryPointError]]:
+    """HPF's own entry point once: an environment may know it by two names of the distribution."""
+    own = [item for item in found if item[0].package == BUNDLED]
+    return [*own[:1], *(item for item in found if item[0].package != BUNDLED)]
 
 
 def load(point: EntryPoint) -> object:

@@ -142,7 +142,7 @@ class PluginHost(pluggy.PluginManager):
         for name in sorted((blocked | (only or frozenset())) - known):
             self._unknown.append(f"No plugin package or entry point is called {name!r}. {nearest(name, known)}")
         if not any(normalise(origin.package) == BUNDLED for origin, _ in found):
-            reason = "HPF is not installed, so its own plugins were not found: pip install hpf (or pip install -e .)"
+            reason = "HPF is not installed, so its own plugins were not found: pip install . in a clone of HPF"
             self._fault(Origin(BUNDLED, "?", "bundled"), None, "broken", reason)
 
     def _load_one(self, origin: Origin, point: EntryPoint | EntryPointError) -> None:

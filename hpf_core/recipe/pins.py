@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+import hpf_core
 from hpf_core.documents.errors import Problem, problem_at
 from hpf_core.documents.tree import Node, shorten
 from hpf_core.errors import RecipeError
@@ -148,7 +149,8 @@ def used_plugins(resolved: Resolved) -> dict[str, dict[str, Any]]:
 def _how_installed(package: str) -> str:
     """From where, as the installer wrote it down (PEP 610); empty for a package index."""
     try:
-        text = importlib.metadata.distribution(package).read_text("direct_url.json")
+        name = hpf_core.DISTRIBUTION if package == "hpf" else package
+        text = importlib.metadata.distribution(name).read_text("direct_url.json")
         about = YAML(typ="safe").load(text) if text else {}  # JSON is YAML
         url, commit = about.get("url", ""), about.get("vcs_info", {}).get("commit_id", "")
         editable = about.get("dir_info", {}).get("editable", False)

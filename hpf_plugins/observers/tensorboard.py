@@ -49,7 +49,8 @@ class TensorBoard(Observer):
         except ImportError as error:
             raise PluginError(
                 "the observer 'tensorboard' needs the package tensorboard, which can't be imported "
-                f"({error}). Install it: pip install 'hpf[tensorboard]'; or take it out of the recipe's observers"
+                f"({error}). Install it with pip install 'hand-pose-fitting[tensorboard]', or take it out of the "
+                "recipe's observers"
             ) from error
         self._make = SummaryWriter
         self._pictures = pictures
@@ -148,6 +149,6 @@ SPEC = PluginSpec(
     name="tensorboard",
     config=TensorBoardConfig,
     factory=build,
-    summary="Scalars and pictures for TensorBoard in the run's folder; needs hpf[tensorboard].",
+    summary="Scalars and pictures for TensorBoard in the run's folder; needs the extra `tensorboard`.",
     source="own work",
 )

@@ -164,7 +164,7 @@ def worker_of(launcher, rank):
 def test_a_killed_worker_ends_the_run_and_one_process_goes_on(brief, host, torchrun, tmp_path):
     recipe, one = brief
     folder = tmp_path / "run"
-    launched = torchrun("--nproc-per-node", 2, "-m", "hpf_cli.main", "run", recipe, "--out", folder)
+    launched = torchrun("--nproc-per-node", 2, "-m", "hpf", "run", recipe, "--out", folder)
     checkpoints = RunFolder(folder).checkpoints
     while not checkpoints("pretrain"):
         assert launched.poll() is None, launched.communicate()
@@ -199,7 +199,7 @@ def test_what_one_process_began_three_on_two_machines_finish(brief, host, torchr
     both = [
         torchrun(
             "--nnodes", 2, "--nproc-per-node", processes, "--rdzv-backend", "c10d", "--rdzv-endpoint", meet,
-            "--rdzv-id", "brief", "-m", "hpf_cli.main", "run", recipe, "--out", folder, "--resume",
+            "--rdzv-id", "brief", "-m", "hpf", "run", recipe, "--out", folder, "--resume",
         )
         for processes in (2, 1)
     ]  # fmt: skip

@@ -197,7 +197,7 @@ def test_an_interrupt_is_heard(whole, load, tmp_path, stage, step):
 
 
 def hpf(*arguments):
-    return [sys.executable, "-m", "hpf_cli.main", *map(str, arguments)]
+    return [sys.executable, "-m", "hpf", *map(str, arguments)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

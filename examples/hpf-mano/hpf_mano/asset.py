@@ -12,8 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from hpf_core.errors import DataError, PluginError
-from hpf_core.files.cache import write_atomic
+from hpf.plugin import DataError, PluginError, write_atomic
 from hpf_mano import anatomy
 
 SHAPES, POSES = 10, 45

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.errors import DataError, HPFError, InputError
-from hpf_core.files.cache import bytes_key
+from hpf.plugin import DataError, HPFError, InputError, bytes_key
 from hpf_mano import anatomy
 from hpf_mano.asset import POSES, SHAPES, Asset, palm_axes, problem_of, write
 from hpf_mano.unpickle import arrays_of

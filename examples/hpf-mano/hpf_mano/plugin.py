@@ -11,8 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from hpf_core.hookspecs import hookimpl
-from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample
+from hpf.plugin import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample, hookimpl
 from hpf_mano import anatomy, surface
 from hpf_mano.asset import POSES, SHAPES, Asset, read
 from hpf_mano.skinning import Skinning

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpf_core.geometry.rotations import rotation_matrix
+from hpf.plugin import rotation_matrix
 from hpf_mano import anatomy, surface
 from hpf_mano.asset import Asset, palm_axes
 

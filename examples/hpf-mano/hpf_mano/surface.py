@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpf_core.errors import DataError
+from hpf.plugin import DataError
 from hpf_mano import anatomy
 from hpf_mano.asset import Asset, palm_axes
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hpf_core.errors import DataError, InputError
+from hpf.plugin import DataError, InputError
 
 _NUMBERS = re.compile(r"[<>=|]?[fiu][1248]")
 # What the unpickler raises, beside its own error, on files that are cut off, damaged, or made to confuse it.
