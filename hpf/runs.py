@@ -17,6 +17,7 @@ from hpf_core.interfaces import Observer
 from hpf_core.plugins import PluginHost
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved
+from hpf_core.report import run_and_report
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def run(
     made = Run(
         resolved, None if out is None else Path(out), resume=resume, observers=observers, progress=progress, cache=cache
     )
-    summary = made.execute()
+    summary = run_and_report(made)
     assert made.out is not None, "a run that ended has a folder"
     return FinishedRun(made.out, summary)
 
