@@ -17,6 +17,7 @@ import hpf_core
 from hpf_cli import data, plugins, recipe, show
 from hpf_cli.ablate import ablate
 from hpf_cli.bench import bench
+from hpf_cli.doctor import doctor
 from hpf_cli.evaluate import evaluate
 from hpf_cli.report import report
 from hpf_cli.run import run
@@ -80,6 +81,7 @@ app.command("eval")(evaluate)
 app.command("ablate", short_help="Run a recipe's rows, several seeds each; one table and the paper's figures.")(ablate)
 app.command("report", short_help="Make the report of a run again.")(report)
 app.command("bench", short_help="Measure this machine: the table of speeds.")(bench)
+app.command("doctor", short_help="Show what this machine has, and check HPF on its devices.")(doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(plugins.app, name="plugins")
