@@ -169,7 +169,7 @@ def run(subject: Subject, what: str, mode: Mode, work: Work) -> list[Check]:
             device,
             f.what,
             mode,
-            "right" if f.size <= f.tolerance else "wrong",  # NaN is wrong
+            "right" if f.size <= f.tolerance else "wrong",
             f.size,
             f.tolerance,
             f.unit,
@@ -205,9 +205,9 @@ def check_renderer(subject: Subject, mode: Mode) -> list[Difference]:
     exact_points = points.double().requires_grad_()
     with tensor_code():
         wanted = subject.reference.renderer.depth(exact_points, parts.grid)
-    hit, element = seen.hit.cpu(), seen.element.cpu()
+    hit, primitive = seen.hit.cpu(), seen.primitive.cpu()
     both = hit & wanted.hit
-    same = both & (element == wanted.element)
+    same = both & (primitive == wanted.primitive)
     depth = seen.depth
     (gradient,) = torch.autograd.grad((depth * (weights * same).to(depth)).sum(), ours)
     with tensor_code():
@@ -215,7 +215,7 @@ def check_renderer(subject: Subject, mode: Mode) -> list[Difference]:
     apart = (depth.detach().cpu().double() - wanted.depth.detach()).abs()
     return [
         Difference("renderer: silhouette", _share(hit != wanted.hit), allowed.silhouette, "share"),
-        Difference("renderer: primitive", _share((element != wanted.element) & both), allowed.silhouette, "share"),
+        Difference("renderer: primitive", _share((primitive != wanted.primitive) & both), allowed.silhouette, "share"),
         Difference("renderer: depth", _largest(apart[both]), allowed.depth_mm, "mm"),
         Difference("renderer: gradient", _relative(gradient, wanted_gradient), allowed.gradient, "relative"),
     ]
@@ -230,7 +230,7 @@ def check_distance(subject: Subject, mode: Mode) -> list[Difference]:
     found = measure(ours, queries.to(subject.device))
     with tensor_code():
         wanted = subject.reference.renderer.distance(exact_points, queries.double())
-        same = found.element.cpu() == wanted.element
+        same = found.primitive.cpu() == wanted.primitive
         (wanted_gradient,) = torch.autograd.grad((wanted.distance * same).sum(), exact_points)
     (gradient,) = torch.autograd.grad((found.distance * same.to(subject.device)).sum(), ours)
     apart = (found.distance.detach().cpu().double() - wanted.distance.detach()).abs()
@@ -390,12 +390,14 @@ def _share(wrong: Tensor) -> float:
 
 
 def _largest(apart: Tensor) -> float:
-    return float(apart.max()) if apart.numel() else math.nan
+    largest = float(apart.max()) if apart.numel() else math.inf
+    return largest if math.isfinite(largest) else math.inf
 
 
 def _relative(found: Tensor, wanted: Tensor) -> float:
-    """The norm of the difference by that of what is right."""
+    """The norm of the difference by that of what is right; infinite where a number isn't finite."""
     found, wanted = found.detach().cpu().double(), wanted.detach().cpu().double()
     if found.shape != wanted.shape:
-        return math.nan
-    return float(torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted).clamp_min(1e-12))
+        return math.inf
+    apart = float(torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted).clamp_min(1e-12))
+    return apart if math.isfinite(apart) else math.inf

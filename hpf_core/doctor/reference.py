@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ def exact_parts(resolved: Resolved, like: Parts) -> Parts:
 
 def exact(data: Data) -> Data:
     """The same data with all real numbers in float64."""
-    changed = {
+    changed: dict[str, Any] = {
         field.name: value.double()
         for field in dataclasses.fields(data)
         if isinstance(value := getattr(data, field.name), Tensor) and value.is_floating_point()
