@@ -166,9 +166,9 @@ def build_hand(name: str | None = None, blocked: Sequence[str] = ()) -> HandMode
     from hpf_core.grid import Grid
     from hpf_core.interfaces import Build, HandModel
     from hpf_core.plugins import PluginHost
-    from hpf_core.recipe.models import DEFAULT_PLUGINS
 
-    found = PluginHost.load(blocked=blocked).get("hand", name or DEFAULT_PLUGINS["hand"])
+    host = PluginHost.load(blocked=blocked)
+    found = host.get("hand", name) if name else host.default("hand")
     made = found.spec.factory(found.spec.config(**found.preset), Build(Grid(), 0, cache_folder()))
     if not isinstance(made, HandModel):
         raise PluginError(f"hand '{found.spec.name}' built a {type(made).__name__}, not a HandModel")

@@ -129,7 +129,7 @@ def schema(no_plugin: NoPlugin = None) -> None:
     Then begin a recipe with `# yaml-language-server: $schema=recipe.schema.json`.
     """
     from hpf_core.plugins import PluginHost
-    from hpf_core.recipe.schema import recipe_schema
+    from hpf_core.plugins.schema import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(PluginHost.load(blocked=no_plugin or [])), indent=2))
 
@@ -155,5 +155,5 @@ def _document(path: Path, problems: tuple[Problem, ...], notes: Any) -> dict[str
 
 
 def _in_short(resolved: Resolved) -> str:
-    """`right: pretrain (156250 steps), fit (218000 steps)`."""
-    return "right: " + ", ".join(f"{stage.name} ({stage.steps:,} steps)" for stage in resolved.stages)
+    """`valid: pretrain (156250 steps), fit (218000 steps)`."""
+    return "valid: " + ", ".join(f"{stage.name} ({stage.steps:,} steps)" for stage in resolved.stages)

@@ -68,7 +68,7 @@ def run(
     from hpf_core.engine.run import Run
     from hpf_core.errors import SaidElsewhere
     from hpf_core.plugins import PluginHost
-    from hpf_core.recipe.pins import check_resumed
+    from hpf_core.recipe import check_resumed
     from hpf_core.report import run_and_report
     from hpf_core.runs.folder import RunFolder, last_folder
 

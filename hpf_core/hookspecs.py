@@ -8,7 +8,7 @@ top of the module: then a failing import costs that one kind, and its reason is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -34,6 +34,14 @@ HOOKS: dict[str, Kind] = {
     "hpf_observers": "observer",
 }
 """Each hook, and the kind that its specifications must have."""
+
+
+@hookspec
+def hpf_defaults() -> Mapping[Kind, str]:  # type: ignore[empty-body]
+    """The plugin of each kind where a recipe names none; of datasets, the one that samples are drawn from.
+
+    Only HPF's own plugins may implement this hook: no package becomes a default by being installed.
+    """
 
 
 @hookspec

@@ -72,3 +72,22 @@ for name in {modules()!r}:
     assert len(modules()) > 90
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_core_names_no_plugin() -> None:
+    """No text in the core is the name of a bundled plugin. HPF's own plugins register the defaults."""
+    from hpf_core.plugins import PluginHost
+
+    host = PluginHost.load(only=[])
+    names = {name.replace("-", "_") for offer in host.registered() for name in (offer.spec.name, *offer.spec.aliases)}
+    # Words with a meaning of their own: kinds of images, a field of summary.json, a layout of files on disk.
+    names -= {"synthetic", "simulated", "nyu"}
+    assert {"hourglass", "spheres41", "spheres", "vae", "multiview_mean"} <= names
+    found = []
+    for path in (ROOT / "hpf_core").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value.replace("-", "_")
+                if text in names or text == "nyu14":
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}")
+    assert not found

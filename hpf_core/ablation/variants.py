@@ -11,8 +11,7 @@ from hpf_core.ablation.scale import scaled
 from hpf_core.documents.tree import canonical
 from hpf_core.errors import InputError, nearest
 from hpf_core.plugins import PluginHost
-from hpf_core.recipe import Resolved
-from hpf_core.recipe.parts import is_term
+from hpf_core.recipe import Resolved, is_term
 
 FULL = "full"
 """The base itself, where no file is called so."""

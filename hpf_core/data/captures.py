@@ -79,7 +79,9 @@ class Capture(RealDataset):
         self._make_capture = make
         scored = nyu.EVALUATED
         tips = tuple(k for k, joint in enumerate(scored) if nyu.JOINTS[joint].endswith("KNU3_A"))
-        self.protocol = EvaluationProtocol(annotation="nyu14", view=0, fingertips=tips, centre=options.centring)
+        self.protocol = EvaluationProtocol(
+            annotation=source.annotation, view=0, fingertips=tips, centre=options.centring
+        )
         self._cache = CaptureCache(source, options, cache / "captures")
         self._stores: dict[str, CropStore] = {}
         self._sets: dict[str, FrameSet] = {}

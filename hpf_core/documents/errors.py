@@ -1,4 +1,4 @@
-"""How errors in a written document read: file, line, column, the text, what was expected, the nearest names."""
+"""Errors in a written document: file, line, column, the text, what was expected, the nearest valid name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXCERPT = 100  # characters of a source line that are shown
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One error in a document.
 
     Attributes:
         message: what is wrong and what was expected.
@@ -46,7 +46,7 @@ class Problem:
 
 
 class InvalidRecipe(RecipeError):
-    """A recipe with all that is wrong in it."""
+    """A recipe with all of its errors."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(dict.fromkeys(problems), key=_order))
@@ -54,30 +54,23 @@ class InvalidRecipe(RecipeError):
         hidden = len(self.problems) - len(shown)
         if hidden:
             shown.append(f"... and {hidden} more of these.")
-        super().__init__("\n".join(shown))
+        # Names of files and texts of plugins may hold control characters, which must not reach a terminal.
+        super().__init__("".join(c if c.isprintable() or c == "\n" else " " for c in "\n".join(shown)))
 
 
 def problem_at(node: Node | None, path: Path_, message: str, hint: str = "", key: bool = False) -> Problem:
-    """A problem with a node, pointing to its key where the key is what is wrong."""
+    """A problem with a node; with `key` it points to the node's key."""
     at = None if node is None else (node.key_at or node.at) if key else node.at
     return Problem(message, path_text(path), at, hint)
 
 
 def fail(message: str, path: str = "", at: Origin | None = None, hint: str = "") -> NoReturn:
-    """Raise for one problem.
-
-    Raises:
-        InvalidRecipe: always.
-    """
+    """Raise `InvalidRecipe` for one problem."""
     raise InvalidRecipe([Problem(message, path, at, hint)])
 
 
 def raise_if(problems: Sequence[Problem]) -> None:
-    """Raise for what has been found wrong, if anything has.
-
-    Raises:
-        InvalidRecipe: there are problems.
-    """
+    """Raise `InvalidRecipe` if there are problems."""
     if problems:
         raise InvalidRecipe(problems)
 
@@ -87,7 +80,7 @@ def _order(problem: Problem) -> tuple[str, int, int]:
 
 
 def _excerpt(at: Origin | None) -> list[str]:
-    """The source line with a caret under the column, cut to the neighbourhood where it is long."""
+    """The source line with a caret under the column; a long line is cut around it."""
     if at is None or not at.source.is_file or not 1 <= at.line <= len(at.source.lines):
         return []
     line = "".join(c if c.isprintable() else " " for c in at.source.lines[at.line - 1])

@@ -1,4 +1,4 @@
-"""A recipe before it is checked: plain values that know where they were written."""
+"""Plain values that know where they were written, and how messages name them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 Scalar = str | int | float | bool | None
 Path_ = tuple[str | int, ...]
-"""Where a value stands in a recipe: keys and list indices from the top, e.g. ("stages", "fit", "terms", 2)."""
+"""Where a value is in a document: keys and list indices from the top, e.g. ("stages", "fit", "terms", 2)."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Source:
     Attributes:
         name: how people call it: a file as it was given, or an option such as "--set terms.m2d.weight=1".
         lines: its lines.
-        folder: what relative paths in it start from; the working directory for the command line.
+        folder: where relative paths in it start; the working directory for the command line.
         is_file: whether line and column mean something to a reader.
     """
 
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands.
+    """A value and where it was written.
 
     Attributes:
         value: a scalar, a dict of nodes or a tuple of nodes.
@@ -56,12 +56,12 @@ class Node:
 
     @property
     def entries(self) -> dict[str, Node]:
-        """Its entries where it is a mapping, else none."""
+        """Its entries if it is a mapping, else none."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def items(self) -> tuple[Node, ...]:
-        """Its items where it is a list, else none."""
+        """Its items if it is a list, else none."""
         return self.value if isinstance(self.value, tuple) else ()
 
     @property
@@ -69,7 +69,7 @@ class Node:
         return isinstance(self.value, dict)
 
     def get(self, name: str) -> Node | None:
-        """The entry with this key, `-` and `_` being the same."""
+        """The entry with this key; `-` and `_` are the same."""
         key = find_key(self.entries, name)
         return None if key is None else self.entries[key]
 
@@ -83,13 +83,21 @@ class Node:
             return self.items[token] if 0 <= token < len(self.items) else None
         return self.entries.get(token)
 
+    def at_path(self, path: Path_) -> Node:
+        """The node at a path, or the deepest one on the way to it."""
+        node = self
+        for token in path:
+            child = node.child(token)
+            if child is None:
+                break
+            node = child
+        return node
+
     def plain(self) -> Any:
         """The value as plain dicts, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, tuple):
-            return [node.plain() for node in self.value]
-        return self.value
+        return [node.plain() for node in self.value] if isinstance(self.value, tuple) else self.value
 
     def walk(self, path: Path_ = ()) -> Iterator[tuple[Path_, Node]]:
         """Every node below and including this one, with its path."""
@@ -98,6 +106,24 @@ class Node:
             yield from node.walk((*path, key))
         for index, node in enumerate(self.items):
             yield from node.walk((*path, index))
+
+
+def constant(value: Scalar, name: str) -> Node:
+    """The value of an option of the command line."""
+    return Node(value, Origin(Source(name, is_file=False)))
+
+
+def tree_of(document: Any, name: str) -> Node:
+    """The tree of plain data, such as `Resolved.document()`."""
+    at = Origin(Source(name, is_file=False))
+    if isinstance(document, Mapping):
+        return Node({str(key): tree_of(value, name) for key, value in document.items()}, at, at)
+    if isinstance(document, list | tuple):
+        return Node(tuple(tree_of(item, name) for item in document), at)
+    return Node(document, at)
+
+
+# --------------------------------------------------------------------------------------------------------------- words
 
 
 def canonical(name: str) -> str:

@@ -50,7 +50,7 @@ def decode(data: bytes, name: str) -> str:
         InvalidRecipe: it is not UTF-8, or too large.
     """
     if len(data) > MOST_BYTES:
-        fail(f"{name}: larger than {MOST_BYTES // 1000} kB, which is more than any file of this kind needs")
+        fail(f"{name}: larger than the limit of {MOST_BYTES // 1000} kB")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         fail(f"{name}: is UTF-16, but UTF-8 is expected")
     try:
@@ -76,7 +76,7 @@ def parse(text: str, source: Source) -> Node:
     if bad:
         before = _LINE_BREAK.split(text[: bad.start()])
         at = Origin(source, len(before), len(before[-1]) + 1)
-        fail(f"the character {bad.group()!a} may not stand in YAML", at=at)
+        fail(f"the character {bad.group()!a} is not allowed in YAML", at=at)
     builder = _Builder(text, source)
     try:
         return builder.document()
@@ -91,15 +91,15 @@ def parse(text: str, source: Source) -> Node:
 def _syntax_error(problem: str, at: Origin | None) -> NoReturn:
     hint = ""
     if "'\\t'" in problem or "tab" in problem.split():
-        problem, hint = "a tab, where YAML wants blanks", "Indent with blanks."
+        problem, hint = "a tab in the indentation", "Indent with spaces."
     elif "mapping values are not allowed" in problem:
-        problem, hint = "a ':' stands where none may", "Quote the text, or begin a new line."
+        problem, hint = "an unexpected ':'", "Quote the text, or start a new line."
     elif "<block end>" in problem:
-        problem, hint = "this line does not continue what stands above it", "Check its indentation."
+        problem, hint = "this line does not continue the lines above it", "Check its indentation."
     elif "cannot start any token" in problem:
         hint = "Quote the text."
     elif "<stream end>" in problem or "end of stream" in problem:
-        problem = "the text ends within a bracket or a quoted text"
+        problem = "the text ends inside brackets or quotes"
     fail(f"not YAML: {problem}", at=at, hint=hint)
 
 
@@ -135,7 +135,7 @@ class _Builder:
         node = self._node(self._next(), 1).node
         self._next()  # the document's end
         if isinstance(self._next(), DocumentStartEvent):
-            fail("a second document begins; a file holds one", at=self.last)
+            fail("a second document starts here, but a file holds one", at=self.last)
         return node
 
     def _next(self) -> Any:
@@ -176,7 +176,7 @@ class _Builder:
             fail(f"the alias *{shorten(name)} names no anchor before it", at=at)
         known = self._anchors[name]
         if known is None:
-            fail(f"the alias *{shorten(name)} stands inside of its own anchor &{shorten(name)}", at=at)
+            fail(f"the alias *{shorten(name)} is inside of its own anchor &{shorten(name)}", at=at)
         self._count_one(known.size, at)
         if depth + known.height - 1 > MOST_DEPTH:
             fail(f"nested more than {MOST_DEPTH} deep, the alias *{shorten(name)} expanded", at=at)
@@ -200,8 +200,8 @@ class _Builder:
             key = self._key(event, depth, key_at)
             if canonical(key) in seen:
                 other, first = seen[canonical(key)]
-                same = "stands" if other == key else f"is the same name as {other!r}, which stands"
-                fail(f"the key {shorten(repr(key))} {same} in line {first.line} already", at=key_at)
+                same = "is" if other == key else f"is the same name as {other!r}, which is"
+                fail(f"the key {shorten(repr(key))} {same} already in line {first.line}", at=key_at)
             seen[canonical(key)] = (key, key_at)
             value = self._node(self._next(), depth + 1)
             entries[key] = replace(value.node, key_at=key_at)
@@ -215,7 +215,7 @@ class _Builder:
             fail("a key is text", at=at, hint=f"Quote {shorten(event.value)} if it is a name." if scalar else "")
         if key == "<<":
             fail(
-                "'<<' is no part of YAML 1.2",
+                "'<<' is not part of YAML 1.2",
                 at=at,
                 hint="Write the keys out; a recipe has `extends: other.yaml`.",
             )
@@ -233,7 +233,7 @@ class _Builder:
             fail(f"half of a surrogate pair is no character: {shorten(ascii(text))}", at=at)
         if tag in ("!", _CORE + "str") or (tag is None and event.style):
             return text
-        value = _resolve(text, at)
+        value = resolve_scalar(text, at)
         kinds = {"null": type(None), "bool": bool, "int": int, "float": (int, float)}
         name = None if tag is None else tag.removeprefix(_CORE)
         if name is not None and (name not in kinds or not isinstance(value, kinds[name])):  # type: ignore[arg-type]
@@ -245,22 +245,18 @@ def _tag_text(tag: str) -> str:
     return shorten("!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag)
 
 
-def resolve_scalar(text: str) -> Scalar:
+def resolve_scalar(text: str, at: Origin | None = None) -> Scalar:
     """What a plain scalar is by YAML 1.2's core schema.
 
     Raises:
         InvalidRecipe: a number that is not finite or absurdly long.
     """
-    return _resolve(text, None)
-
-
-def _resolve(text: str, at: Origin | None) -> Scalar:
     if _NULL.match(text):
         return None
     if _BOOL.match(text):
         return text[0] in "tT"
     if _NOT_FINITE.match(text):
-        fail(f"{text} is no number that can be held: only finite ones are", at=at)
+        fail(f"{text} is no number here: only finite numbers are allowed", at=at)
     if not _FLOAT.match(text) and not _INT.match(text):
         return text
     if len(text) > _MOST_DIGITS:

@@ -20,7 +20,6 @@ from hpf_core.inference.estimate import last_estimate
 from hpf_core.interfaces import Backbone, Build, Config, HandModel, Kind, PluginSpec, Refiner, Renderer
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import load
-from hpf_core.recipe.models import DEFAULT_PLUGINS
 from hpf_core.runs import checkpoint
 
 SHIPPED = "shipped"
@@ -123,7 +122,7 @@ def load_network(
 
 
 def _shipped(host: PluginHost) -> Path:
-    spec = host.get("backbone", DEFAULT_PLUGINS["backbone"]).spec
+    spec = host.default("backbone").spec
     if not spec.weights:
         raise InputError(f"The backbone '{spec.name}' ships no weights: give a file of weights or the folder of a run.")
     return spec.weights[0]
@@ -159,9 +158,9 @@ def _of_file(path: Path, refiners: Sequence[str], device: torch.device, host: Pl
         )
     grid_made = Grid(int(grid["size"]), float(grid["cube_mm"]))
     build = Build(grid=grid_made, seed=0, cache=cache_folder())
-    hand: HandModel = _made(host, "hand", str(about.get("hand", DEFAULT_PLUGINS["hand"])), {}, build)
+    hand: HandModel = _made(host, "hand", str(about.get("hand", host.default("hand").spec.name)), {}, build)
     build = replace(build, hand=hand)
-    renderer: Renderer = _made(host, "renderer", DEFAULT_PLUGINS["renderer"], {}, build)
+    renderer: Renderer = _made(host, "renderer", host.default("renderer").spec.name, {}, build)
     build = replace(build, renderer=renderer)
     network = {name: value for name, value in options.items() if name != "use"}
     backbone: Backbone = _made(host, "backbone", str(options["use"]), network, build)

@@ -12,14 +12,14 @@ from hpf_core.files.cache import cache_folder
 from hpf_core.frames import SyntheticSamples
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Config, HandModel, Kind, PluginSpec, Renderer, SyntheticDataset
+from hpf_core.plugins import PluginHost
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
 from hpf_core.recipe import Part, Resolved
-from hpf_core.recipe.models import DEFAULT_PLUGINS, DEFAULT_SYNTHETIC, GridOptions
-from hpf_core.recipe.resolved import Host
+from hpf_core.recipe.models import GridOptions
 
 _BATCH = 64
-_FIRST: tuple[Kind, ...] = ("hand", "renderer")
+_KINDS: tuple[Kind, ...] = ("hand", "renderer", "dataset")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Source:
         return batches
 
 
-def source(host: Host, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> Source:
+def source(host: PluginHost, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> Source:
     """The hand and the synthetic dataset of a recipe, or the default ones.
 
     Raises:
@@ -57,11 +57,11 @@ def source(host: Host, resolved: Resolved | None = None, device: torch.device | 
     """
     if resolved is None:
         options, seed = GridOptions(), 0
-        hand_made, renderer_made = (_default(host, kind, DEFAULT_PLUGINS[kind]) for kind in _FIRST)
-        dataset_made = _default(host, "dataset", DEFAULT_SYNTHETIC)
+        hand_made, renderer_made, dataset_made = (_default(host, kind) for kind in _KINDS)
     elif resolved.synthetic is None:
         raise InputError(
-            f"the recipe has no data.synthetic to draw from; add `data: {{synthetic: {DEFAULT_SYNTHETIC}}}`"
+            "the recipe has no data.synthetic to draw from; add "
+            f"`data: {{synthetic: {host.default('dataset').spec.name}}}`"
         )
     else:
         options, seed = resolved.recipe.grid, resolved.recipe.seed
@@ -88,6 +88,6 @@ def _of(part: Part) -> tuple[PluginSpec, Config]:
     return part.spec, part.config
 
 
-def _default(host: Host, kind: Kind, name: str) -> tuple[PluginSpec, Config]:
-    spec = host.get(kind, name).spec
+def _default(host: PluginHost, kind: Kind) -> tuple[PluginSpec, Config]:
+    spec = host.default(kind).spec
     return spec, spec.config()

@@ -48,14 +48,14 @@ def options_of(sets: Sequence[str]) -> dict[str, Any]:
     from hpf_core.documents import yaml
     from hpf_core.documents.tree import Source
 
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for text in sets:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {text}: expected OPTION=VALUE, such as steps=10")
         source = Source(f"--set {text}", yaml.split_lines(value), Path())
-        found[name.strip()] = yaml.parse(value, source).plain()
-    return found
+        options[name.strip()] = yaml.parse(value, source).plain()
+    return options
 
 
 def _by_name(host: PluginHost, kind: Kind | None, name: str) -> Registered:

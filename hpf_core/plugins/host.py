@@ -43,6 +43,8 @@ class PluginHost(pluggy.PluginManager):
     def __init__(self) -> None:
         super().__init__(GROUP)
         self.add_hookspecs(hookspecs)
+        self.defaults: dict[Kind, str] = {}
+        """The plugin of each kind where a recipe names none: HPF's own, or what a program sets here."""
         self._offers: list[Registered] = []
         self._faults: list[PluginRow] = []
         self._unknown: list[str] = []
@@ -84,6 +86,10 @@ class PluginHost(pluggy.PluginManager):
         except RegistrationError as error:
             self._fault(origin, None, "broken", str(error), error.__cause__)
         else:
+            try:
+                self.defaults |= registration.defaults(self, plugin, normalise(package) == BUNDLED)
+            except RegistrationError as error:
+                self._fault(origin, None, "broken", str(error), error.__cause__)
             for hook, kind in HOOKS.items():
                 self._collect(plugin, origin, hook, kind)
         return [self._row(offer) for offer in self._offers[offers:]] + self._faults[faults:]
@@ -110,6 +116,17 @@ class PluginHost(pluggy.PluginManager):
         if not found:
             raise self._missing(kinds, name)
         return replace(found[0], preset=MappingProxyType(dict(_names_of(found[0].spec)[normalise(name)])))
+
+    def default(self, kind: Kind) -> Registered:
+        """The plugin of a kind where a recipe names none.
+
+        Raises:
+            PluginError: there is none, or it is broken.
+        """
+        if kind not in self.defaults:
+            name = kind_words(kind)
+            raise PluginError(f"No {name} is the default, because HPF's own plugins are not loaded: name the {name}.")
+        return self.get(kind, self.defaults[kind])
 
     def registered(self, kind: Kind | tuple[Kind, ...] | None = None) -> list[Registered]:
         """The plugins that can be used, in the order of `KINDS`, HPF's own before others."""

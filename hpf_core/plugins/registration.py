@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pluggy
 
 from hpf_core.errors import nearest
 from hpf_core.hookspecs import GROUP, HOOKS
-from hpf_core.interfaces import PluginSpec
+from hpf_core.interfaces import Kind, PluginSpec
 from hpf_core.plugins.discovery import said
 
 
@@ -74,6 +75,22 @@ def call(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[l
         except (Exception, SystemExit) as error:
             raise RegistrationError(f"calling {hook} failed: {said(error)}") from error
         yield specs
+
+
+def defaults(manager: pluggy.PluginManager, plugin: object, is_bundled: bool) -> Mapping[Kind, str]:
+    """The plugins that are used where a recipe names none, as one plugin's `hpf_defaults` gives them.
+
+    Raises:
+        RegistrationError: a guest implements it, or it fails.
+    """
+    implementations = [each for each in manager.hook.hpf_defaults.get_hookimpls() if each.plugin is plugin]
+    if implementations and not is_bundled:
+        raise RegistrationError("hpf_defaults is for HPF's own plugins; recipes name the plugins of other packages")
+    try:
+        given: list[Any] = [each.function() for each in implementations]
+        return {kind: name for each in given for kind, name in each.items()}
+    except Exception as error:
+        raise RegistrationError(f"calling hpf_defaults failed: {said(error)}") from error
 
 
 def _misspelt(manager: pluggy.PluginManager, plugin: object) -> str:

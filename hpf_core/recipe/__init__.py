@@ -1,11 +1,28 @@
-"""Recipes: strict YAML with places, `extends`, changes from the command line, plugins' options checked by their models.
+"""Recipes, from a file to all that a run needs to know. `docs/recipes.md` is the reference.
 
-`load` reads one; `docs/recipes.md` says what may stand in it.
+read (YAML into trees) -> merge (`extends`, variants, `--set`) -> models, validate (what a tree may hold) -> plugins
+(found, their options checked) -> stages (planned) -> resolved (every default filled in). Each takes a tree and gives a
+tree, or errors that point into the file (`hpf_core.documents`).
 """
 
 from hpf_core.documents.errors import InvalidRecipe, Problem
 from hpf_core.recipe.models import Recipe
-from hpf_core.recipe.resolve import from_document, load
-from hpf_core.recipe.resolved import Part, Resolved, StagePlan, TermPart
+from hpf_core.recipe.plugins import Host, Part, TermPart, check_resumed, is_term, used_plugins
+from hpf_core.recipe.resolved import Resolved, from_document, load
+from hpf_core.recipe.stages import StagePlan
 
-__all__ = ["InvalidRecipe", "Part", "Problem", "Recipe", "Resolved", "StagePlan", "TermPart", "from_document", "load"]
+__all__ = [
+    "Host",
+    "InvalidRecipe",
+    "Part",
+    "Problem",
+    "Recipe",
+    "Resolved",
+    "StagePlan",
+    "TermPart",
+    "check_resumed",
+    "from_document",
+    "is_term",
+    "load",
+    "used_plugins",
+]

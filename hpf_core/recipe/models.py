@@ -1,14 +1,10 @@
-"""What may stand in a recipe: the strict models. Each plugin's own options are checked by the plugin's model."""
+"""The strict models of everything in a recipe but plugins' options, which each plugin's own model checks."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-
-DEFAULT_PLUGINS = {"hand": "spheres41", "renderer": "spheres", "backbone": "hourglass"}
-DEFAULT_SYNTHETIC = "synthetic"
-"""The dataset that samples are drawn from where no recipe says which."""
 
 _TERM_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -18,7 +14,7 @@ PATTERNS = {
     _FOLDER_NAME: "a stage's name has letters, digits, '_', '-' and '.' only, and begins with a letter or digit",
     _FILE_NAME: "a name is one line without '/'",
 }
-"""What the patterns mean, for messages."""
+"""The patterns in words, for messages."""
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _TermName = Annotated[str, StringConstraints(pattern=_TERM_NAME, max_length=64)]
@@ -142,13 +138,13 @@ class Stage(_Strict):
     )
     warmup: _Count = Field(default=0, description="Steps over which the learning rate rises linearly from 0.")
     clip_norm: float | None = Field(
-        default=None, gt=0, description="Largest norm of the gradient, above which it is scaled."
+        default=None, gt=0, description="Largest norm of the gradient; a larger one is scaled down to it."
     )
-    cycle: int | None = Field(default=None, ge=2, description="Steps after which `during` begins anew.")
+    cycle: int | None = Field(default=None, ge=2, description="Steps after which `during` starts again.")
     during: dict[_TermName, tuple[_Count, _Count]] = Field(
         default={},
-        description="Terms that count in a part of each cycle alone: from one step of it, the first is 0, up to "
-        "another, which is left out.",
+        description="Terms that count only in a part of each cycle: from one of its steps, counted from 0, up to "
+        "another, which is excluded.",
     )
     control_of: str | None = Field(
         default=None,
@@ -165,7 +161,7 @@ class Stage(_Strict):
     @model_validator(mode="after")
     def _within_the_cycle(self) -> Stage:
         if self.during and self.cycle is None:
-            raise ValueError("`during` needs a `cycle`: the number of steps after which it begins anew")
+            raise ValueError("`during` needs a `cycle`: the number of steps after which it starts again")
         for name, (first, end) in self.during.items():
             if not first < end <= (self.cycle or 0):
                 asked = f"needs two steps in order, within the cycle of {self.cycle}"
@@ -190,7 +186,7 @@ class Evaluate(_Strict):
 
 
 class Log(_Strict):
-    """How often a run writes what it does."""
+    """How often a run writes its logs."""
 
     every: int = Field(default=50, ge=1, description="Steps between lines of metrics.")
     pictures_every: int = Field(default=500, ge=1, description="Steps between pictures.")
@@ -204,7 +200,7 @@ class Log(_Strict):
 
 
 class Runtime(_Strict):
-    """What a run computes on."""
+    """The hardware and precision of a run."""
 
     device: _Text = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, ...")
     threads: int | None = Field(
@@ -212,7 +208,7 @@ class Runtime(_Strict):
     )
     precision: Literal["float32", "bf16"] = Field(
         default="float32",
-        description="Of the network in training; soft-argmax, geometry, terms and evaluation are float32 always.",
+        description="Of the network in training; soft-argmax, geometry, terms and evaluation are always float32.",
     )
     compile: bool = Field(
         default=False,
@@ -231,9 +227,9 @@ class Recipe(_Strict):
         description="What the run is called; the file's name without its ending if not given.",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="All random numbers of a run follow from it.")
-    hand: Use = Field(default=Use(use=DEFAULT_PLUGINS["hand"]), description="Hand model.")
-    renderer: Use = Field(default=Use(use=DEFAULT_PLUGINS["renderer"]), description="Renderer of points as depth maps.")
-    backbone: Use = Field(default=Use(use=DEFAULT_PLUGINS["backbone"]), description="Network.")
+    hand: Use = Field(description="Hand model.")
+    renderer: Use = Field(description="Renderer of points as depth maps.")
+    backbone: Use = Field(description="Network.")
     grid: GridOptions = Field(default=GridOptions(), description="Grid of the depth maps.")
     init: _Text | None = Field(
         default=None,

@@ -1,141 +1,69 @@
-"""A recipe that is checked, with every plugin found and every default filled in."""
+"""From a recipe's file to a `Resolved`: the whole pipeline, and every default filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from hpf_core.interfaces import Config, Kind, PluginSpec
-from hpf_core.recipe.dump import to_yaml
-from hpf_core.recipe.models import Recipe
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
+from hpf_core.documents.tree import Node, Path_, canonical, path_text, shorten, tree_of
+from hpf_core.documents.yaml import resolve_scalar
+from hpf_core.recipe import merge
+from hpf_core.recipe.models import Recipe, Stage
+from hpf_core.recipe.plugins import (
+    PLACES,
+    Host,
+    Part,
+    Parts,
+    Terms,
+    assumed_plugin,
+    assumed_term,
+    deprecations,
+    find_parts,
+    find_terms,
+    pin_problems,
+    saved_problems,
+    version_notes,
+    versions_of,
+)
+from hpf_core.recipe.read import escape, read_chain
+from hpf_core.recipe.stages import Planner, Selection, StagePlan, selected
+from hpf_core.recipe.validate import validate, with_defaults
 
-class Offer(Protocol):
-    """What the plugin host knows of a plugin (`hpf_core.plugins.Registered`)."""
-
-    @property
-    def spec(self) -> PluginSpec: ...
-    @property
-    def package(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def preset(self) -> Mapping[str, Any]: ...
-
-
-class Host(Protocol):
-    """What a recipe needs of the plugin host (`hpf_core.plugins.PluginHost`)."""
-
-    def get(self, kind: Kind | tuple[Kind, ...], name: str) -> Offer:
-        """The plugin of a name or alias; raises `PluginError` where there is none."""
-        ...
-
-
-@dataclass(frozen=True)
-class Part:
-    """A plugin and its checked options.
-
-    Attributes:
-        name: the plugin's own name, also where the recipe uses an alias.
-        spec: its specification.
-        config: its options, an instance of `spec.config`.
-        package: the distribution that it comes from.
-        version: that distribution's version.
-    """
-
-    name: str
-    spec: PluginSpec
-    config: Config
-    package: str
-    version: str
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
+_NOT_SET = object()
 
 
 @dataclass(frozen=True)
-class TermPart:
-    """A term, its checked options and its weight.
-
-    Attributes:
-        name: what the recipe calls it, `_` for `-`: a plugin may be used as two terms.
-        spec: its plugin's specification, of a data term or a prior.
-        config: its options, an instance of `spec.config`.
-        weight: factor of its raw value in the total loss, 1 per unit of the term; > 0.
-        package: the distribution that it comes from.
-        version: that distribution's version.
-    """
-
-    name: str
-    spec: PluginSpec
-    config: Config
-    weight: float
-    package: str
-    version: str
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """A stage as it is run; what a control inherits is filled in. The fields mean what `models.Stage` says.
-
-    Attributes:
-        name: what the recipe calls it.
-        steps: optimiser steps.
-        draw_real: real frames in a step, over all processes.
-        draw_synthetic: synthetic samples in a step, over all processes.
-        draw_clip: how many real frames that follow each other are drawn together.
-        lr, weight_decay, schedule, warmup, clip_norm: the optimiser's.
-        control_of: the stage that this one is a control of, or None.
-        terms: the terms that are on, in the order of the recipe; at least one.
-        cycle, during: which terms count in a part of each cycle of steps alone.
-    """
-
-    name: str
-    steps: int
-    draw_real: int
-    draw_synthetic: int
-    lr: float
-    weight_decay: float
-    schedule: str
-    warmup: int
-    clip_norm: float | None
-    control_of: str | None
-    terms: tuple[TermPart, ...]
-    cycle: int | None = None
-    draw_clip: int = 1
-    during: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-
-    def counts(self, step: int) -> tuple[bool, ...] | None:
-        """Which of the terms count in a step, numbered from 0; None where all of them always do."""
-        if not self.during or self.cycle is None:
-            return None
-        spans = [self.during.get(term.name, (0, self.cycle)) for term in self.terms]
-        return tuple(first <= step % self.cycle < end for first, end in spans)
-
-
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Parts):
     """All that a run needs to know. Two are equal if they run the same.
 
     Attributes:
-        recipe: the whole recipe with the defaults of HPF and of all plugins filled in.
-        hand, renderer, backbone: the parts that are always there.
+        hand, renderer, backbone: the parts that every recipe has.
         real, synthetic: the datasets, or None.
         transforms, observers, refiners: in the recipe's order.
+        recipe: the whole recipe with the defaults of HPF and of all plugins filled in.
         stages: the stages to run, in order.
         changes: what the command line changed, in words.
-        notes: what a person should know and is no error, such as an environment variable that is not set.
+        notes: what a person should know but is no error, such as an environment variable that is not set.
         sources: the files read, the recipe itself first.
     """
 
-    recipe: Recipe
     hand: Part
     renderer: Part
     backbone: Part
-    real: Part | None
-    synthetic: Part | None
-    transforms: tuple[Part, ...]
-    observers: tuple[Part, ...]
-    refiners: tuple[Part, ...]
+    recipe: Recipe
     stages: tuple[StagePlan, ...]
     changes: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -152,3 +80,313 @@ class Resolved:
     def to_yaml(self) -> str:
         """The recipe as a file that can be run again, and then resolves to an equal one."""
         return to_yaml(self.document())
+
+
+def load(
+    path: Path | str,
+    *,
+    sets: Sequence[str] = (),
+    with_terms: Sequence[str] = (),
+    without_terms: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
+    seed: int | None = None,
+    over: Path | None = None,
+    host: Host,
+    allow_other_plugins: bool = True,
+) -> Resolved:
+    """Read a recipe and resolve it; nothing is built and nothing is started.
+
+    Args:
+        path: the recipe's file.
+        sets: `path=value` assignments, values in YAML.
+        with_terms: terms to add to every stage that fits; each item may list several, separated by commas.
+        without_terms: terms to switch off; likewise.
+        stages: the stages to run, all if None; likewise. A control needs the stage it is a control of.
+        seed: takes the place of the recipe's seed.
+        over: a variant of an ablation, merged into the recipe; the command line's changes hold in it, too.
+        host: where plugins are found.
+        allow_other_plugins: whether a saved recipe may use plugins of other versions than it was saved with.
+
+    Raises:
+        RecipeError: the recipe or the changes are wrong; it lists all errors that could be found in one go.
+    """
+    written, sources = _merged(Path(path), host)
+    selection = Selection(
+        with_terms=merge.split_names(with_terms, "--with"),
+        without_terms=merge.split_names(without_terms, "--without"),
+        stages=None if stages is None else merge.split_names(stages, "--stages"),
+    )
+    for name in selection.with_terms:
+        if name in selection.without_terms:
+            fail(f"--with {name} and --without {name}: choose one of them")
+    tree, paths = merge.apply_sets(written, sets, selection.with_terms)
+    if over is not None:
+        chain = read_chain(Path(over), same_folder=True)
+        variant = _merged_chain([each for _, each in chain])
+        written, sources = merge.merge_variant(written, variant), [*(each for each, _ in chain), *sources]
+        tree = merge.set_again(merge.merge_variant(tree, variant), sets, selection.with_terms)
+    if seed is not None:
+        tree = merge.set_seed(tree, seed)
+    stem = _name_of(Path(over or path))
+    resolved = _resolve(tree, selection, host, stem, allow_other_plugins)
+    changes: list[str] = []
+    if paths or seed is not None:
+        before, after = _assumed(written, host, stem), resolved.document()
+        changes += dict.fromkeys(_change(path, before, after, "--set") for path in paths)
+        changes += [_change(("seed",), before, after, "--seed")] if seed is not None else []
+    return replace(resolved, changes=(*changes, *resolved.changes), sources=tuple(sources))
+
+
+def from_document(document: Mapping[str, Any], name: str, host: Host) -> Resolved:
+    """The resolved recipe of plain data, such as a changed `Resolved.document()`.
+
+    Args:
+        document: the recipe; its paths are absolute.
+        name: how errors call it.
+        host: where plugins are found.
+
+    Raises:
+        RecipeError: it is wrong.
+    """
+    return _resolve(merge.with_defaults(tree_of(document, name), host.defaults), Selection(), host, name)
+
+
+def _merged(path: Path, host: Host) -> tuple[Node, list[Path]]:
+    """The merged tree of a recipe and what it extends, and the files read, the recipe first."""
+    chain = read_chain(path)
+    trees = [tree for _, tree in chain]
+    trees[-1] = merge.with_defaults(trees[-1], host.defaults)
+    return _merged_chain(trees), [each for each, _ in chain]
+
+
+def _merged_chain(trees: Sequence[Node]) -> Node:
+    merged = trees[-1]
+    for tree in reversed(trees[:-1]):
+        merged = merge.merge(merged, tree)
+    return merged
+
+
+def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_other_plugins: bool = True) -> Resolved:
+    """The resolved recipe of a merged tree; `changes` holds what the selection did."""
+    problems: list[Problem] = []
+    changes: list[str] = []
+    tree, inherited_real, resting = merge.complete(written)
+    tree, warmups = merge.shorten_warmups(tree)
+    recipe = validate(Recipe, tree.plain(), tree, (), problems, choices="Known here")
+    raise_if(problems)
+    assert recipe is not None
+    for path, old in warmups.items():
+        changes.append(f"{path_text(path)}: {old} -> {tree.at_path(path).value} (a tenth of the steps of --set)")
+    stages = selected(recipe, selection.stages)
+    if len(stages) < len(recipe.stages):
+        left = ", ".join(name for name in recipe.stages if name not in stages)
+        changes.append(f"stages: only {', '.join(stages)}, not {left} (--stages)")
+    parts = find_parts(recipe, tree, host, problems)
+    _check_measured(recipe, tree, problems)
+    init = _init(recipe, tree, problems)
+    terms = find_terms(tree, recipe, selection.with_terms, selection.without_terms, host, problems)
+    planner = Planner(tree, recipe, selection, terms, parts.backbone, inherited_real, problems, changes)
+    plans = planner.plan(stages)
+    raise_if(problems)
+    used = {term.name: term for plan in plans for term in plan.terms}
+    everything = [*parts.all(), *used.values()]
+    versions = versions_of(everything)
+    problems += pin_problems(recipe, tree, everything)
+    problems += [] if allow_other_plugins else saved_problems(recipe, tree, versions)
+    raise_if(problems)
+    return Resolved(
+        **vars(parts),
+        recipe=_filled(recipe, stem, init, parts, plans, terms, versions, host),
+        stages=plans,
+        changes=tuple(changes),
+        notes=(
+            *_unset_variables(tree),
+            *terms.idle(recipe, resting),
+            *version_notes(recipe, versions),
+            *deprecations(everything),
+        ),
+    )
+
+
+def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None:
+    """The datasets that are measured on must be given."""
+    if recipe.evaluate is not None and getattr(recipe.data, recipe.evaluate.data) is None:
+        without = f"the recipe has no data.{recipe.evaluate.data} to measure on"
+        problems.append(problem_at(tree.get("evaluate"), ("evaluate",), without))
+    if recipe.log.unseen_every is not None and recipe.data.synthetic is None:
+        without = "the recipe has no data.synthetic to measure on"
+        problems.append(problem_at(tree.get("log"), ("log", "unseen_every"), without))
+
+
+def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
+    """Where the weights come from, a file by its absolute path."""
+    if recipe.init is None or recipe.init == "shipped":
+        return recipe.init
+    node = tree.at_path(("init",))
+    path = os.path.abspath(node.at.source.folder / os.path.expanduser(recipe.init))
+    if not os.path.isfile(path):
+        hint = "A relative path starts from the recipe's folder; on the command line, from the working directory."
+        problems.append(problem_at(node, ("init",), f"there is no file {path}; or null, or shipped", hint))
+    return path
+
+
+def _name_of(path: Path) -> str:
+    """A recipe's name from its file's, without characters that names can't have."""
+    stem = path.stem.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() and c not in "/\\" else "_" for c in stem)[:200] or "recipe"
+
+
+def _unset_variables(tree: Node) -> list[str]:
+    return [
+        f"{path_text(path)}: the environment variable {name} is not set ({problem_at(node, path, '').where})"
+        for path, node in tree.walk()
+        for name in node.unset
+    ]
+
+
+# ------------------------------------------------------------------------------------------- every default is filled in
+
+
+def _filled(
+    recipe: Recipe,
+    stem: str,
+    init: str | None,
+    parts: Parts,
+    plans: Sequence[StagePlan],
+    terms: Terms,
+    versions: Mapping[str, str],
+    host: Host,
+) -> Recipe:
+    """The recipe that runs the same again, with the options of all plugins, as a run's folder keeps it."""
+    used = {term.name: {**(_dumped(term) or {}), "weight": term.weight} for plan in plans for term in plan.terms}
+    evaluate = recipe.evaluate and recipe.evaluate.model_dump() | {"refiners": [*map(_dumped, parts.refiners)]}
+    document = recipe.model_dump() | {
+        "extends": None,
+        "name": recipe.name or stem,
+        "hand": _dumped(parts.hand),
+        "renderer": _dumped(parts.renderer),
+        "backbone": _dumped(parts.backbone),
+        "init": init,
+        "data": {"real": _dumped(parts.real), "synthetic": _dumped(parts.synthetic)},
+        "transforms": [*map(_dumped, parts.transforms)],
+        "observers": [*map(_dumped, parts.observers)],
+        "stages": {plan.name: _dumped_stage(plan) for plan in plans},
+        "terms": used | terms.switched_off(host),
+        "evaluate": evaluate,
+        "versions": dict(versions),
+    }
+    return Recipe.model_validate_json(json.dumps(document), strict=True)
+
+
+def _dumped(part: Part | None) -> dict[str, Any] | None:
+    if part is None:
+        return None
+    # round_trip leaves out computed fields, which the model would not take back.
+    return {"use": part.spec.name, **part.config.model_dump(mode="json", by_alias=True, round_trip=True)}
+
+
+def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
+    fields = {field: getattr(plan, field) for field in Stage.model_fields if field not in ("draw", "terms")}
+    draw = {"real": plan.draw_real, "synthetic": plan.draw_synthetic, "clip": plan.draw_clip}
+    return {"draw": draw, **fields, "terms": [term.name for term in plan.terms]}
+
+
+# ----------------------------------------------------------------------------------------------------- what was changed
+
+
+def _assumed(written: Node, host: Host, stem: str) -> dict[str, Any]:
+    """The recipe without the command line's changes with defaults where nothing is written; unchecked."""
+    try:
+        tree = merge.complete(written).tree
+    except InvalidRecipe:
+        tree = written  # the changes may repair it
+    document = {**with_defaults(Recipe, tree.plain()), "name": tree.plain().get("name") or stem}
+    if isinstance(stages := document.get("stages"), dict):
+        document["stages"] = {name: with_defaults(Stage, stage) for name, stage in stages.items()}
+    terms = document["terms"] if isinstance(document["terms"], dict) else {}
+    document["terms"] = {name: assumed_term(name, terms.get(name, "on"), host) for name in merge.term_names(tree)}
+    for kind, path in PLACES:
+        *holders, last = path
+        holder = document
+        for token in holders:
+            holder = holder.get(token) or {}
+        value = holder.get(last) if isinstance(holder, dict) else None
+        if isinstance(value, list):
+            holder[last] = [assumed_plugin(kind, each, host) for each in value]
+        elif value is not None:
+            holder[last] = assumed_plugin(kind, value, host)
+    return document
+
+
+def _change(path: Path_, before: Any, after: Any, option: str) -> str:
+    """A line such as "terms.m2d.weight: 1.0 -> 0.5 (--set)"."""
+    if path[0] == "terms" and len(path) > 1:
+        path = ("terms", canonical(str(path[1])), *path[2:])
+    old, new = _value_at(path, before), _value_at(path, after)
+    if isinstance(new, float) and type(old) is int:
+        old = float(old)
+    was, now = _shown(path, old), _shown(path, new)
+    return f"{path_text(path)}: {f'stays {now}' if was == now else f'{was} -> {now}'} ({option})"
+
+
+def _value_at(path: Path_, document: Any) -> Any:
+    """The value at a path of a document; "off" below something that is off; `_NOT_SET` if there is none."""
+    value = document
+    for token in path:
+        try:
+            value = value[token]
+        except (KeyError, IndexError, TypeError):
+            return "off" if value == "off" else _NOT_SET
+    return value
+
+
+def _shown(path: Path_, value: Any) -> str:
+    if len(path) == 2 and path[0] == "stages":
+        return "off" if value is _NOT_SET else "on"
+    if value is _NOT_SET:
+        return "not set"
+    if isinstance(value, Mapping) and "use" in value:  # a plugin with all of its options
+        return f"on, weight {value['weight']:g}" if len(path) == 2 and path[0] == "terms" else str(value["use"])
+    return shorten(value) if isinstance(value, str) and value else shorten(json.dumps(value, ensure_ascii=False))
+
+
+# ----------------------------------------------------------------------------------------------------------------- YAML
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Plain data as YAML from which the loader reads exactly the same values; lists of scalars in one line."""
+    writer = YAML(pure=True)
+    writer.width = 1_000_000  # a long text stays in one line
+    writer.default_flow_style = False
+    writer.Representer = _Representer
+    writer.indent(mapping=2, sequence=4, offset=2)
+    out = io.StringIO()
+    writer.dump(_styled(document), out)
+    return out.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null` in full, where ruamel writes nothing."""
+
+    def represent_none(self, data: None) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
+
+
+def _styled(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return CommentedMap((_text(str(key)), _styled(child)) for key, child in value.items())
+    if isinstance(value, list | tuple):
+        items = CommentedSeq(_styled(child) for child in value)
+        if not any(isinstance(child, Mapping | list | tuple) for child in value):
+            items.fa.set_flow_style()
+        return items
+    return _text(escape(value)) if isinstance(value, str) else value
+
+
+def _text(text: str) -> str:
+    """Quoted unless it is a plain word that YAML 1.2 reads as text."""
+    plain = _PLAIN.match(text) and isinstance(resolve_scalar(text), str)
+    return text if plain else DoubleQuotedScalarString(text)

@@ -1,17 +1,16 @@
-"""Plans the stages: which terms each one has, and whether each has what it needs."""
+"""Plans the stages: which terms each one has, and whether it draws and builds what they need."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpf_core.documents.errors import Problem, fail, problem_at
-from hpf_core.documents.tree import Node, canonical
+from hpf_core.documents.tree import Node, Path_, canonical
 from hpf_core.errors import nearest
 from hpf_core.interfaces import PluginSpec
 from hpf_core.recipe.models import Recipe, Stage
-from hpf_core.recipe.parts import node_at
-from hpf_core.recipe.resolved import Part, StagePlan, TermPart
+from hpf_core.recipe.plugins import Part, TermPart, Terms
 
 _IMAGES = ("real", "synthetic")
 
@@ -29,6 +28,45 @@ class Selection:
     with_terms: tuple[str, ...] = ()
     without_terms: tuple[str, ...] = ()
     stages: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage as it is run; what a control inherits is filled in. The fields mean what `models.Stage` says.
+
+    Attributes:
+        name: what the recipe calls it.
+        steps: optimiser steps.
+        draw_real: real frames in a step, over all processes.
+        draw_synthetic: synthetic samples in a step, over all processes.
+        draw_clip: how many real frames that follow each other are drawn together.
+        lr, weight_decay, schedule, warmup, clip_norm: the optimiser's.
+        control_of: the stage that this one is a control of, or None.
+        terms: the terms that are on, in the order of the recipe; at least one.
+        cycle, during: which terms count in a part of each cycle of steps alone.
+    """
+
+    name: str
+    steps: int
+    draw_real: int
+    draw_synthetic: int
+    lr: float
+    weight_decay: float
+    schedule: str
+    warmup: int
+    clip_norm: float | None
+    control_of: str | None
+    terms: tuple[TermPart, ...]
+    cycle: int | None = None
+    draw_clip: int = 1
+    during: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def counts(self, step: int) -> tuple[bool, ...] | None:
+        """Which of the terms count in a step, numbered from 0; None if all of them always do."""
+        if not self.during or self.cycle is None:
+            return None
+        spans = [self.during.get(term.name, (0, self.cycle)) for term in self.terms]
+        return tuple(first <= step % self.cycle < end for first, end in spans)
 
 
 def selected(recipe: Recipe, names: tuple[str, ...] | None) -> dict[str, Stage]:
@@ -55,15 +93,14 @@ def selected(recipe: Recipe, names: tuple[str, ...] | None) -> dict[str, Stage]:
 
 @dataclass(frozen=True)
 class Planner:
-    """What all stages are planned with.
+    """The context in which all stages are planned.
 
     Attributes:
         tree: where everything is written.
         recipe: the checked recipe.
         selection: what the command line asks for.
-        terms: the terms that are on, by name.
-        off: the names that are switched off.
-        backbone: the network, or None where it has problems itself.
+        terms: the terms, on and off.
+        backbone: the network, or None if it has errors itself.
         inherited_real: controls that only inherit how many real frames they draw.
         problems: grows by what is wrong.
         changes: grows by what `--with` and `--without` did, in words.
@@ -72,8 +109,7 @@ class Planner:
     tree: Node
     recipe: Recipe
     selection: Selection
-    terms: Mapping[str, TermPart]
-    off: frozenset[str]
+    terms: Terms
     backbone: Part | None
     inherited_real: frozenset[str]
     problems: list[Problem]
@@ -90,20 +126,22 @@ class Planner:
             self.changes.append(f"{term}: off{_in_stages(where)} (--without)")
         return tuple(plan for plan in plans if plan is not None)
 
+    def _wrong(self, path: Path_, message: str, hint: str = "", key: bool = False) -> None:
+        self.problems.append(problem_at(self.tree.at_path(path), path, message, hint, key))
+
     def _listed(self, name: str, stage: Stage) -> list[str]:
-        """The terms of a stage's own list that are on, each held against what it needs."""
+        """The terms of a stage's own list that are on, each checked for what it needs."""
         kept: list[str] = []
         seen: set[str] = set()
         for index, written in enumerate(stage.terms):
             term = canonical(written)
-            path = ("stages", name, "terms", index)
+            path: Path_ = ("stages", name, "terms", index)
             if term in seen:
-                self.problems.append(problem_at(node_at(self.tree, path), path, f"{term} is listed twice"))
-            elif term in self.terms:
-                unmet = self._unmet(self.terms[term].spec, stage.draw.real, stage.draw.synthetic)
+                self._wrong(path, f"{term} is listed twice")
+            elif term in self.terms.on:
+                unmet = self._unmet(self.terms.on[term].spec, stage.draw.real, stage.draw.synthetic)
                 if unmet:
-                    message = f"{term} {unmet}"
-                    self.problems.append(problem_at(node_at(self.tree, path), path, message))
+                    self._wrong(path, f"{term} {unmet}")
                 kept.append(term)
             seen.add(term)
         return kept
@@ -125,15 +163,15 @@ class Planner:
 
     def _add(self, term: str, stages: Mapping[str, Stage], listed: dict[str, list[str]]) -> None:
         """`--with`: add a term to every stage that fits. A control keeps its terms: they are what is compared."""
-        if term not in self.terms:
-            return  # its plugin has a problem, which is told already
+        if term not in self.terms.on:
+            return  # the error of its plugin is reported already
         was_off = term in self.recipe.terms and self.recipe.terms[term].off
         added: list[str] = []
         reasons: list[str] = []
         for name, stage in stages.items():
             if stage.control_of is not None:
                 continue
-            unmet = self._unmet(self.terms[term].spec, stage.draw.real, stage.draw.synthetic)
+            unmet = self._unmet(self.terms.on[term].spec, stage.draw.real, stage.draw.synthetic)
             if term in listed[name] and not was_off:
                 reasons.append(f"{term}: in stage {name} already (--with)")
             elif unmet:
@@ -146,46 +184,37 @@ class Planner:
             lines = "; ".join(reason.removesuffix(" (--with)") for reason in reasons)
             self.problems.append(Problem(f"--with {term}: it fits in no stage: {lines}"))
         if added:
-            weight = self.terms[term].weight
+            weight = self.terms.on[term].weight
             self.changes.append(f"{term}: on{_in_stages(added)}, weight {weight:g} (--with)")
         self.changes.extend(reasons)
 
     def _stage(self, name: str, stage: Stage, terms: list[str]) -> StagePlan | None:
         path = ("stages", name)
-        node = node_at(self.tree, path)
         real, synthetic = stage.draw.real, stage.draw.synthetic
-        parts = tuple(self.terms[term] for term in terms)
+        parts = tuple(self.terms.on[term] for term in terms)
         if name in self.inherited_real and parts and all(_synthetic_only(part.spec) for part in parts):
-            real = 0  # a control whose terms look at synthetic images alone would draw real ones for nothing
+            real = 0  # the control's terms use synthetic images only: it would draw real ones for nothing
         for kind, count in (("real", real), ("synthetic", synthetic)):
             if count and getattr(self.recipe.data, kind) is None:
-                where = (*path, "draw", kind)
-                message = f"draws {count} {kind} {'frames' if kind == 'real' else 'samples'} a step, and the recipe"
-                message += f" has no data.{kind}"
-                self.problems.append(problem_at(node_at(self.tree, where), where, message))
+                what = f"{count} {kind} {'frames' if kind == 'real' else 'samples'}"
+                self._wrong((*path, "draw", kind), f"draws {what} a step, but the recipe has no data.{kind}")
         if not terms:
             named = [canonical(term) for term in stage.terms]
-            if all(term in self.off for term in named):
+            if all(term in self.terms.off for term in named):
                 gone = [term for term in named if term in self.selection.without_terms]
                 by = f" after --without {','.join(gone)}" if gone else ": all of its terms are off"
                 hint = f"Leave the stage out by --stages, or keep one of {', '.join(named)}."
-                self.problems.append(problem_at(node, path, f"no term is left{by}", hint, key=True))
+                self._wrong(path, f"no term is left{by}", hint, key=True)
             return None
+        same = {key: getattr(stage, key) for key in Stage.model_fields if key not in ("draw", "terms", "during")}
         return StagePlan(
             name=name,
-            steps=stage.steps,
             draw_real=real,
             draw_synthetic=synthetic,
-            lr=stage.lr,
-            weight_decay=stage.weight_decay,
-            schedule=stage.schedule,
-            warmup=stage.warmup,
-            clip_norm=stage.clip_norm,
-            control_of=stage.control_of,
-            terms=parts,
-            cycle=stage.cycle,
             draw_clip=stage.draw.clip,
+            terms=parts,
             during=self._during(name, stage, terms),
+            **same,
         )
 
     def _during(self, name: str, stage: Stage, terms: list[str]) -> dict[str, tuple[int, int]]:
@@ -194,10 +223,7 @@ class Planner:
         for written in stage.during:
             if canonical(written) not in named and stage.control_of is None:
                 path = ("stages", name, "during", written)
-                message = f"{written} isn't among the stage's terms"
-                self.problems.append(
-                    problem_at(node_at(self.tree, path), path, message, nearest(written, named), key=True)
-                )
+                self._wrong(path, f"{written} isn't among the stage's terms", nearest(written, named), key=True)
         spans = {canonical(term): span for term, span in stage.during.items() if canonical(term) in terms}
         if stage.cycle is not None and len(spans) == len(terms):
             last = 0
@@ -206,14 +232,12 @@ class Planner:
                     break
                 last = max(last, end)
             if last < stage.cycle:
-                whole = ("stages", name, "during")
-                message = f"no term counts in step {last} of each {stage.cycle}"
-                self.problems.append(problem_at(node_at(self.tree, whole), whole, message))
+                self._wrong(("stages", name, "during"), f"no term counts in step {last} of each {stage.cycle}")
         return spans
 
 
 def _needs(spec: PluginSpec) -> frozenset[str]:
-    """What a term needs; a prior judges the estimates of real images (`Energy`), whether it says so or not."""
+    """What a term needs; a prior judges the estimates of real images (`Energy`), even if it doesn't declare it."""
     return spec.needs | {"real"} if spec.kind == "prior" else spec.needs
 
 

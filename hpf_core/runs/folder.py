@@ -21,8 +21,7 @@ import hpf_core
 from hpf_core.errors import InputError, RunError
 from hpf_core.files.cache import temporary_files, write_atomic
 from hpf_core.files.locks.file_lock import FileLock
-from hpf_core.recipe import Resolved
-from hpf_core.recipe.pins import used_plugins
+from hpf_core.recipe import Resolved, used_plugins
 
 INIT = "init"
 """What the weights before the first stage are called, among the stages."""

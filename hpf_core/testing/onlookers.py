@@ -70,13 +70,13 @@ def whole_run(subject: Subject) -> None:
 
 def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
     """What an observer is told of a small run, in order; files that it hears of are there to be read."""
-    stage = {"draw": {"real": 2, "synthetic": 1}, "steps": 2, "terms": ["supervised", "m2d"], "control_of": None}
+    stage = {"draw": {"real": 2, "synthetic": 1}, "steps": 2, "terms": ["labels", "surface"], "control_of": None}
     recipe = {"name": "small", "seed": 0, "stages": {"fit": stage}, "log": {"every": 1}}
     picture = folder / "figures" / "steps" / "fit-0000002.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (6, 4), (200, 100, 50)).save(picture)
     first, second = (
-        _row(1) | {"gradient": {"supervised": None, "m2d": 0.3}, "peak": 0.02},
+        _row(1) | {"gradient": {"labels": None, "surface": 0.3}, "peak": 0.02},
         _row(2) | {"unseen_mm": 14.0},
     )
     rows = [first] if fails else [first, second]
@@ -122,9 +122,9 @@ def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
 
 
 def _row(step: int) -> dict[str, Any]:
-    """A step's metrics; the term m2d counts in the first step alone."""
-    raw = {"supervised": 2.0, "m2d": 15.0} if step == 1 else {"supervised": 1.5}
-    weighted = {name: value * {"supervised": 1.0, "m2d": 0.1}[name] for name, value in raw.items()}
+    """A step's metrics; the term `surface` counts in the first step alone."""
+    raw = {"labels": 2.0, "surface": 15.0} if step == 1 else {"labels": 1.5}
+    weighted = {name: value * {"labels": 1.0, "surface": 0.1}[name] for name, value in raw.items()}
     rates = {"gradient_norm": 40.0, "lr": 1e-4, "images_per_second": 100.0, "images": 3 * step}
     return {"stage": "fit", "step": step, "loss": sum(weighted.values()), "raw": raw, "weighted": weighted, **rates}
 

@@ -30,7 +30,6 @@ from hpf_core.interfaces import (
     Transform,
 )
 from hpf_core.plugins import PluginHost
-from hpf_core.recipe.models import DEFAULT_PLUGINS
 from hpf_core.testing import calls, scene
 from hpf_core.testing.clause import Broken
 from hpf_core.testing.inputs import degenerate, ordinary
@@ -193,4 +192,4 @@ class Subject:
 @functools.cache
 def _default(kind: Any) -> PluginSpec:
     """What a recipe has that names none; found without importing anyone else's plugins."""
-    return PluginHost.load(only=[]).get(kind, DEFAULT_PLUGINS[kind]).spec
+    return PluginHost.load(only=[]).default(kind).spec

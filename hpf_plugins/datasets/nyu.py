@@ -101,6 +101,7 @@ def _make(config: NyuConfig, build: Build) -> Capture:
             rate_hz=about.rate_hz,
             limit=config.limit,
             simulated=about.simulated,
+            annotation="nyu14",
         ),
         CropOptions(build.grid, config.centre, config.turned),
         build.cache,

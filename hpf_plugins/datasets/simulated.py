@@ -41,6 +41,7 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
             segments=sidecar.segments,
             subject_names=sidecar.subject_names,
             rate_hz=sidecar.rate_hz,
+            annotation="nyu14",
         ),
         CropOptions(build.grid, config.centre, config.turned),
         build.cache,

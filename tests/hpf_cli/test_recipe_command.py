@@ -63,6 +63,7 @@ def _spec(kind: Any, name: str, config: type[Config] = Config) -> PluginSpec:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a right and a wrong recipe."""
     host = PluginHost()
+    host.defaults |= {"hand": "spheres41", "renderer": "spheres", "backbone": "hourglass"}
     assert all(row.status == "ok" for row in host.add(Plugins()))
     monkeypatch.setattr(PluginHost, "load", classmethod(lambda cls, *args, **kwargs: host))
     monkeypatch.setenv("HPF_TEST_ROOT", "/x")
@@ -80,10 +81,10 @@ def hpf(*arguments: str) -> Any:
 
 def test_check_says_what_is_right_and_what_is_wrong(files: Path) -> None:
     done = hpf("check", "right.yaml")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "right.yaml: right: pre (1,000 steps)\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "right.yaml: valid: pre (1,000 steps)\n", "")
     done = hpf("check", "right.yaml", "wrong.yaml", "none.yaml")
     assert done.exit_code == 2
-    assert done.stdout == "right.yaml: right: pre (1,000 steps)\n"
+    assert done.stdout == "right.yaml: valid: pre (1,000 steps)\n"
     assert "wrong.yaml:1:7: seed: expected a whole number, got the text '[bold]x'" in done.stderr
     assert "wrong.yaml:3:38: stages.pre.step: unknown key" in done.stderr
     assert "Did you mean 'steps'?" in done.stderr

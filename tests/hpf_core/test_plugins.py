@@ -548,6 +548,28 @@ def test_the_papers_plugins_are_registered() -> None:
             assert option.meaning, f"{offer.spec.name}: option {option.name} has no description"
 
 
+def test_defaults_are_registered_by_hpfs_own_plugins_alone() -> None:
+    host = PluginHost.load(only=[])
+    assert host.default("hand").spec.name == host.defaults["hand"] == "spheres41"
+    before = dict(host.defaults)
+
+    class Usurper:
+        @hookimpl
+        def hpf_defaults(self) -> dict[str, str]:
+            return {"hand": "mine"}
+
+        @hookimpl
+        def hpf_observers(self) -> list[PluginSpec]:
+            return []
+
+    (row,) = host.add(Usurper(), package="hpf-guest", version="1")
+    assert row.status == "broken"
+    assert "hpf_defaults is for HPF's own plugins" in row.reason
+    assert host.defaults == before
+    with pytest.raises(PluginError, match="No hand is the default"):
+        PluginHost().default("hand")
+
+
 def test_every_kind_has_a_hook() -> None:
     assert tuple(HOOKS.values()) == KINDS
 

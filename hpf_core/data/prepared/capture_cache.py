@@ -58,6 +58,7 @@ class CaptureSource:
         rate_hz: frames a second, or None where it isn't known.
         limit: at most so many frames of each split, spread over it; None for all.
         simulated: whether software made it.
+        annotation: key of `HandModel.annotations` of the joints that are evaluated.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class CaptureSource:
     rate_hz: float | None = None
     limit: int | None = None
     simulated: bool = False
+    annotation: str = ""
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,7 @@ class Plugins:
 def host() -> PluginHost:
     made = PluginHost()
     rows = made.add(Plugins(), package="toys", version="1.2")
+    made.defaults |= {"hand": "spheres41", "renderer": "spheres", "backbone": "hourglass"}
     assert all(row.status == "ok" for row in rows), rows
     return made
 

@@ -52,7 +52,7 @@ def test_without_it_all_terms_always_count(resolve: Resolve, recipe: str) -> Non
             "during.bone_length: needs two steps in order, within the cycle of 10, but is 6 to 11",
         ),
         (("[0, 6]", "[6, 6]"), "during.silhouette: needs two steps in order, within the cycle of 10, but is 6 to 6"),
-        (("    cycle: 10\n", ""), "`during` needs a `cycle`: the number of steps after which it begins anew"),
+        (("    cycle: 10\n", ""), "`during` needs a `cycle`: the number of steps after which it starts again"),
         (("{silhouette:", "{silhuette:"), "stages.fit.during.silhuette: silhuette isn't among the stage's terms"),
         (("[0, 6]", "[0, 6.5]"), "expected a whole number"),
     ],

@@ -185,6 +185,20 @@ def test_files_that_cannot_be_read(tmp_path: Path, host: PluginHost, refusal: Re
     assert "Did you mean 'quickstart.yaml'?" in refusal("extends: quickstrt.yaml")
 
 
+def test_only_recipes_are_suggested_for_a_missing_file(tmp_path: Path, host: PluginHost) -> None:
+    (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\n")
+    (tmp_path / "mkdocs.yml").write_text("site_name: x\n")
+    with pytest.raises(InvalidRecipe) as caught:
+        load(tmp_path / "nope.yaml", host=host)
+    assert "there is no such file" in str(caught.value)
+    assert "pre-commit" not in str(caught.value)
+    assert "mkdocs" not in str(caught.value)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "quickstart.yaml").write_text(SMALL)
+    with pytest.raises(InvalidRecipe, match=r"Did you mean 'recipes/quickstart\.yaml'\?"):
+        load(tmp_path / "quickstrt.yaml", host=host)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -192,7 +206,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, host: PluginHost, refusal: Re
         ("# only words\n\n", "mine.yaml: is empty"),
         ("- 1", "a recipe is a mapping, and this is a list"),
         ("hello", "a recipe is a mapping, and this is the text 'hello'"),
-        ("#" * 1_000_001, "larger than 1000 kB"),
+        ("#" * 1_000_001, "larger than the limit of 1000 kB"),
         (b"name: \xe9", "not UTF-8"),
         ("extends: [a.yaml]", "expected the path of a recipe, got a list"),
         ("extends: ''", "expected the path of a recipe"),
@@ -296,7 +310,7 @@ def test_a_variable_stays_text_and_a_bad_reference_is_refused(
         ("root: /somewhere", "root: 5", "data.real.root: expected text, got the number 5"),
         ("use: cameras, ", "", "3:3: data.real.use: is missing"),
         ("synthetic: generator", "synthetc: generator", "4:3: data.synthetc: unknown key"),
-        ("synthetic: generator", "", "draws 128 synthetic samples a step, and the recipe has no data.synthetic"),
+        ("synthetic: generator", "", "draws 128 synthetic samples a step, but the recipe has no data.synthetic"),
         ("real: {use: cameras, root: /somewhere}", "", "8:18: stages.fit.draw.real: draws 25 real frames a step"),
         ("real: {use: cameras, root: /somewhere}", "", "evaluate: the recipe has no data.real to measure on"),
         ("evaluate: {}", "evaluate: {batch: 0}", "evaluate.batch: must be at least 1"),
@@ -378,7 +392,7 @@ def test_a_term_that_is_off_needs_no_working_plugin_but_a_misspelt_one_is_refuse
     assert "broken" not in got.document()["terms"]
     assert resolve(got.to_yaml()) == got
     message = refusal(recipe.replace("terms:\n", "terms:\n  silhouete: off\n"))
-    assert "14:3: terms.silhouete: 'silhouete' is switched off, and there is no such term" in message
+    assert "14:3: terms.silhouete: 'silhouete' is switched off, but there is no such term" in message
     assert "Did you mean 'silhouette'?" in message
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hpf_core.documents.tree import Node, Source
 from hpf_core.documents.yaml import parse
 from hpf_core.recipe import Resolved
-from hpf_core.recipe.dump import to_yaml
-from hpf_core.recipe.files import merge
+from hpf_core.recipe.merge import merge
+from hpf_core.recipe.resolved import to_yaml
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]
@@ -103,7 +103,7 @@ def test_an_option_does_not_switch_a_term_on_but_a_weight_does(resolve: Resolve,
         ("terms.silhouette.weight=-1", "terms.silhouette.weight: must be at least 0.0, got the number -1"),
         ("terms.silhouete.weight=1", "the recipe has no term 'silhouete'"),
         ("terms.silhouete.weight=1", "Did you mean 'silhouette'?"),
-        ("terms.sharpness.weight=1", "is added by --with"),
+        ("terms.sharpness.weight=1", "Add a term that the recipe lacks by --with."),
         ("trems.silhouette.weight=1", "a recipe has no 'trems' to set\n  Did you mean 'terms'?"),
         ("stages.fitt.steps=1", "the recipe has no stage 'fitt'\n  Did you mean 'fit'?"),
         ("stages.fit.step=1", "stages.fit.step: unknown key\n  Did you mean 'steps'?"),
@@ -213,7 +213,7 @@ def test_with_what_cannot_be(refusal: Refusal, recipe: str) -> None:
     message = refusal(recipe.replace("use: tower, stacks: 2", "use: mlp"), with_terms=["sharpness"])
     assert "--with sharpness: it fits in no stage" in message
     assert "which the backbone mlp does not provide" in message
-    assert "it can be one of them" in refusal(recipe, with_terms=["silhouette"], without_terms=["silhouette"])
+    assert "choose one of them" in refusal(recipe, with_terms=["silhouette"], without_terms=["silhouette"])
 
 
 # ---------------------------------------------------------------------------------------------------- stages and seed
@@ -303,3 +303,14 @@ def test_mappings_merge_and_all_else_replaces(base: object, over: object) -> Non
     assert merge(node(merged), node(over)).plain() == merged
     assert merge(node({}), node(over)).plain() == over
     assert merge(node(base), node({})).plain() == base
+
+
+def test_a_warmup_follows_the_steps_that_are_set(resolve: Resolve, refusal: Refusal, recipe: str) -> None:
+    text = recipe.replace("lr: 5e-4", "warmup: 50")
+    got = resolve(text, sets=["stages.fit.steps=20"])
+    assert [(stage.steps, stage.warmup) for stage in got.stages] == [(100, 0), (20, 2), (20, 2)]
+    assert got.changes[1] == "stages.fit.warmup: 50 -> 2 (a tenth of the steps of --set)"
+    assert resolve(got.to_yaml()) == got
+    assert resolve(text, sets=["stages.fit.steps=60"]).stages[1].warmup == 50
+    said = refusal(text, sets=["stages.fit.steps=20", "stages.fit.warmup=30"])
+    assert "warmup (30 steps) is longer than the stage (20 steps)" in said

@@ -16,9 +16,9 @@ from hpf_core.errors import RecipeError
 from hpf_core.hookspecs import hookimpl
 from hpf_core.interfaces import Config, PluginSpec
 from hpf_core.plugins import PluginHost, describe_options
+from hpf_core.plugins.schema import recipe_schema
 from hpf_core.recipe import Resolved, load
-from hpf_core.recipe.pins import check_resumed, used_plugins
-from hpf_core.recipe.schema import recipe_schema
+from hpf_core.recipe.plugins import check_resumed, used_plugins
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]
@@ -35,12 +35,12 @@ def test_a_pin_that_is_met(resolve: Resolve, recipe: str, pin: str) -> None:
 @pytest.mark.parametrize(
     ("pins", "said"),
     [
-        ("[toys==1.1]", "plugins[0]: toys 1.2 is installed, and the recipe needs ==1.1"),
+        ("[toys==1.1]", "plugins[0]: toys 1.2 is installed, but the recipe needs ==1.1"),
         ("[toys==1.2, no-such-package>=2]", "plugins[1]: the package no-such-package isn't installed"),
         ("[toys==1.2, no-such-package>=2]", "pip install 'no-such-package>=2'"),
-        ("[toys, pydantic<1]", "and the recipe needs <1"),
-        ("[]", "is of the package toys, which isn't listed here"),
-        ("[pydantic]", "Add toys==1.2, if its code is to be run."),
+        ("[toys, pydantic<1]", "but the recipe needs <1"),
+        ("[]", "is from the package toys, which isn't listed here"),
+        ("[pydantic]", "Add toys==1.2 to run its code."),
         ("[toys = 1]", "expected a package and its versions, got 'toys = 1'"),
         ("[toys, 3]", "plugins[1]"),
         ("toys", "plugins"),

@@ -12,8 +12,8 @@ import pytest
 from hpf_core.documents.tree import Source
 from hpf_core.documents.yaml import parse
 from hpf_core.plugins import PluginHost
+from hpf_core.plugins.schema import recipe_schema
 from hpf_core.recipe import Resolved
-from hpf_core.recipe.schema import recipe_schema
 
 _TYPES: dict[str, Any] = {
     "object": dict,

@@ -59,7 +59,7 @@ def test_the_command_line_switches_too(resolve: Resolve) -> None:
 
 def test_a_stage_that_nothing_has_cannot_be_switched_off(refusal: Refusal) -> None:
     said = refusal("extends: base.yaml\nstages: {fti: off}\n")
-    assert said.startswith("mine.yaml:2:10: stages.fti: 'fti' is switched off, and nothing that this recipe extends")
+    assert said.startswith("mine.yaml:2:10: stages.fti: 'fti' is switched off, but this recipe extends no recipe")
     assert "Did you mean 'fit'?" in said
 
 

@@ -14,7 +14,7 @@ from hpf_core.documents.tree import Source
 from hpf_core.documents.yaml import parse
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Config
-from hpf_core.recipe.validation import model_at, validate
+from hpf_core.recipe.validate import model_at, validate
 
 
 class Colour(Enum):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hpf_core.documents.errors import InvalidRecipe
 from hpf_core.documents.tree import Node, Source
 from hpf_core.documents.yaml import MOST_BYTES, decode, parse, split_lines
-from hpf_core.recipe.dump import to_yaml
-from hpf_core.recipe.environment import substitute
+from hpf_core.recipe.read import substitute
+from hpf_core.recipe.resolved import to_yaml
 
 
 def read(text: str) -> Node:
@@ -71,7 +71,7 @@ def test_values_know_their_place_also_behind_an_alias() -> None:
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [
-        ("a: 1\nb: 2\na: 3", "3:1", "the key 'a' stands in line 1 already"),
+        ("a: 1\nb: 2\na: 3", "3:1", "the key 'a' is already in line 1"),
         ("a-b: 1\na_b: 3", "2:1", "the key 'a_b' is the same name as 'a-b'"),
         ("a: .nan", "1:4", ".nan is no number"),
         ("a: [1, -.inf]", "1:8", "-.inf is no number"),
@@ -84,10 +84,10 @@ def test_values_know_their_place_also_behind_an_alias() -> None:
         ("%YAML 1.1\n---\na: 1", "2:1", "only YAML 1.2 is read"),
         ("a: 1\n---\nb: 2", "2:1", "a second document"),
         ("a:\n\t- b", "2:1", "a tab"),
-        ("a: b: c", "1:5", "a ':' stands where none may"),
+        ("a: b: c", "1:5", "an unexpected ':'"),
         ("- a\nb: 2", "2:1", "Check its indentation"),
-        ("a: {b: 1", "1:9", "ends within a bracket"),
-        ("a: 'x", "1:6", "ends within a bracket or a quoted text"),
+        ("a: {b: 1", "1:9", "the text ends inside brackets"),
+        ("a: 'x", "1:6", "the text ends inside brackets or quotes"),
         ("a: @x", "1:4", "Quote the text"),
         ("a: }", "1:4", "not YAML"),
         ("1: 2", "1:1", "Quote 1 if it is a name"),
@@ -97,7 +97,7 @@ def test_values_know_their_place_also_behind_an_alias() -> None:
         ("a: &a [*a]", "1:8", "inside of its own anchor"),
         ('a: "\\ud800"', "1:4", "surrogate"),
         ('a: "\\UFFFFFFFF"', "1:1", "not YAML"),
-        ("a: \x07b", "1:4", "may not stand in YAML"),
+        ("a: \x07b", "1:4", "is not allowed in YAML"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, place: str, said: str) -> None:
@@ -139,7 +139,7 @@ def test_a_large_but_modest_file_is_read_and_too_many_values_are_not() -> None:
     [
         (b"a: 1\nb: \xff\n", "f.yaml:2: byte 0xff is not UTF-8"),
         ("a: 1".encode("utf-16"), "is UTF-16"),
-        (b"#" * (MOST_BYTES + 1), "larger than 1000 kB"),
+        (b"#" * (MOST_BYTES + 1), "larger than the limit of 1000 kB"),
     ],
 )
 def test_only_utf_8_of_a_modest_size(data: bytes, said: str) -> None:

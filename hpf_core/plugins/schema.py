@@ -1,4 +1,4 @@
-"""The JSON schema of recipes, each plugin's options included: completion and squiggles for editors.
+"""The JSON schema of recipes, each plugin's options included: completion and error marks in editors.
 
 It accepts every recipe that `load` accepts, a part that only changes what it extends included, so it requires little:
 the loader is the judge.
@@ -6,29 +6,21 @@ the loader is the judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from hpf_core.documents.tree import canonical
 from hpf_core.interfaces import Kind
-from hpf_core.recipe.models import DEFAULT_PLUGINS, Recipe
-from hpf_core.recipe.parts import TERM_KINDS
-from hpf_core.recipe.resolved import Host, Offer
+from hpf_core.plugins.host import PluginHost
+from hpf_core.plugins.records import Registered
+from hpf_core.recipe.models import Recipe
+from hpf_core.recipe.plugins import TERM_KINDS
 
 _Schema = dict[str, Any]
 _SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On as it stands, or off."}
 _TEXT: _Schema = {"type": "string"}
 
 
-class ListingHost(Host, Protocol):
-    """What the schema needs of the plugin host."""
-
-    def registered(self, kind: Kind | tuple[Kind, ...] | None = None) -> Iterable[Offer]:
-        """The plugins of a kind, or of these kinds."""
-        ...
-
-
-def recipe_schema(host: ListingHost) -> _Schema:
+def recipe_schema(host: PluginHost) -> _Schema:
     """The schema of a recipe for the plugins that are installed (JSON Schema 2020-12).
 
     Args:
@@ -45,7 +37,7 @@ def recipe_schema(host: ListingHost) -> _Schema:
 
     def use(kind: Kind) -> _Schema:
         if kind not in definitions:
-            definitions[kind] = _use(list(host.registered(kind)), definitions, DEFAULT_PLUGINS.get(kind))
+            definitions[kind] = _use(list(host.registered(kind)), definitions, host.defaults.get(kind))
         return {"$ref": f"#/$defs/{kind}"}
 
     properties = schema["properties"]
@@ -66,7 +58,7 @@ def recipe_schema(host: ListingHost) -> _Schema:
     return schema
 
 
-def _use(offers: list[Offer], definitions: _Schema, default: str | None) -> _Schema:
+def _use(offers: list[Registered], definitions: _Schema, default: str | None) -> _Schema:
     """A plugin's name, its options with `use`, or options that change what is extended."""
     spellings = sorted({spelling for offer in offers for name in _names(offer) for spelling in _spellings(name)})
     choices: list[_Schema] = [{"enum": spellings}, *(_options(offer, definitions, True) for offer in offers)]
@@ -76,7 +68,7 @@ def _use(offers: list[Offer], definitions: _Schema, default: str | None) -> _Sch
     return {"anyOf": choices}
 
 
-def _terms(offers: list[Offer], definitions: _Schema) -> _Schema:
+def _terms(offers: list[Registered], definitions: _Schema) -> _Schema:
     """The mapping of terms: a key is a plugin's name, or any name with `use`."""
     names = sorted({spelling for offer in offers for name in _names(offer) for spelling in _spellings(name)})
     weight = Recipe.model_json_schema()["$defs"]["TermUse"]["properties"]["weight"]
@@ -96,7 +88,7 @@ def _terms(offers: list[Offer], definitions: _Schema) -> _Schema:
     }
 
 
-def _options(offer: Offer, definitions: _Schema, with_use: bool, weight: _Schema | None = None) -> _Schema:
+def _options(offer: Registered, definitions: _Schema, with_use: bool, weight: _Schema | None = None) -> _Schema:
     """A reference to a plugin's options, `use` (and a term's weight) beside them."""
     spec = offer.spec
     label = f"{spec.kind}.{canonical(spec.name)}"
@@ -117,7 +109,7 @@ def _options(offer: Offer, definitions: _Schema, with_use: bool, weight: _Schema
     return {"$ref": f"#/$defs/{key}"}
 
 
-def _names(offer: Offer) -> tuple[str, ...]:
+def _names(offer: Registered) -> tuple[str, ...]:
     return (offer.spec.name, *offer.spec.aliases)
 
 

@@ -1,13 +1,15 @@
-"""Holds part of a recipe's tree against a pydantic model and says what is wrong in people's words, at its place."""
+"""Checks part of a tree with a pydantic model, and phrases each error in plain words at its place."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from hpf_core.documents.errors import Problem, problem_at
 from hpf_core.documents.tree import Node, Path_, describe, path_text
@@ -17,24 +19,18 @@ from hpf_core.recipe.models import PATTERNS
 _M = TypeVar("_M", bound=BaseModel)
 
 _EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "path_type": "text, a path",
-    "none_required": "null",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "set_type": "a list",
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "dataclass_type": "a mapping",
+    kind: words
+    for words, kinds in {
+        "a whole number": "int_type int_parsing int_from_float",
+        "a number": "float_type float_parsing",
+        "true or false": "bool_type bool_parsing",
+        "text": "string_type",
+        "text, a path": "path_type",
+        "null": "none_required",
+        "a list": "list_type tuple_type set_type",
+        "a mapping": "dict_type mapping_type model_type model_attributes_type dataclass_type",
+    }.items()
+    for kind in kinds.split()
 }
 _CLASS_EXPECTED = {
     "Use": "the name of a plugin, or a mapping {use: name, option: value, ...}",
@@ -223,6 +219,22 @@ def model_at(model: type[BaseModel] | None, path: Path_) -> type[BaseModel] | No
             arguments = [a for a in _flatten(annotation) if get_args(a)]
             annotation = get_args(arguments[0])[-1] if arguments else None
     return _model_in(annotation)
+
+
+def with_defaults(model: type[BaseModel], written: Any) -> Any:
+    """Plain data with the model's defaults where nothing is written, also inside of nested models; unchecked."""
+    if not isinstance(written, dict):
+        return written
+    filled: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        key = info.alias or name
+        if key in written:
+            inner = model_at(model, (name,))
+            filled[key] = written[key] if inner is None else with_defaults(inner, written[key])
+        elif not info.is_required():
+            with contextlib.suppress(Exception):  # a plugin's factory of defaults may fail, or need the other options
+                filled[key] = to_jsonable_python(info.get_default(call_default_factory=True), fallback=repr)
+    return {**filled, **{key: value for key, value in written.items() if key not in filled}}
 
 
 def _flatten(annotation: Any) -> list[Any]:

@@ -1,0 +1,439 @@
+"""Finds the plugins of a checked recipe, checks their options by their own models, and which packages may be used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
+
+import hpf_core
+from hpf_core.documents.errors import Problem, fail, problem_at
+from hpf_core.documents.tree import Node, Path_, canonical, constant, shorten
+from hpf_core.documents.yaml import decode, parse
+from hpf_core.errors import PluginError, RecipeError, nearest
+from hpf_core.interfaces import Config, Kind, PluginSpec
+from hpf_core.recipe.merge import term_names
+from hpf_core.recipe.models import Recipe, TermUse, Use, is_off, is_on
+from hpf_core.recipe.validate import validate, with_defaults
+
+if TYPE_CHECKING:
+    from hpf_core.recipe.resolved import Resolved
+
+TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")
+ALLOW = "--allow-other-plugins"
+"""The option of `hpf run` that allows plugins of other versions."""
+
+_OURS = frozenset({"hpf", "torch"})  # no plugin's packages: other versions of these are noted, never refused
+_EXAMPLE = "Write for example: plugins: [hpf-my-prior==0.1.0, 'hpf-other>=1.2,<2']"
+
+
+class Offer(Protocol):
+    """What the plugin host knows of a plugin (`hpf_core.plugins.Registered`)."""
+
+    @property
+    def spec(self) -> PluginSpec: ...
+    @property
+    def package(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def preset(self) -> Mapping[str, Any]: ...
+
+
+class Host(Protocol):
+    """What a recipe needs of the plugin host (`hpf_core.plugins.PluginHost`)."""
+
+    @property
+    def defaults(self) -> Mapping[Kind, str]:
+        """The plugin of each kind where a recipe names none."""
+        ...
+
+    def get(self, kind: Kind | tuple[Kind, ...], name: str) -> Offer:
+        """The plugin of a name or alias; raises `PluginError` if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plugin and its checked options.
+
+    Attributes:
+        name: the plugin's own name, also where the recipe uses an alias.
+        spec: its specification.
+        config: its options, an instance of `spec.config`.
+        package: the distribution that it comes from.
+        version: that distribution's version.
+    """
+
+    name: str
+    spec: PluginSpec
+    config: Config
+    package: str
+    version: str
+
+
+@dataclass(frozen=True)
+class TermPart(Part):
+    """A data term or a prior with its options and weight.
+
+    Attributes:
+        name: what the recipe calls it, `_` for `-`: a plugin may be used as two terms.
+        weight: factor of its raw value in the total loss, 1 per unit of the term; > 0.
+    """
+
+    weight: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The plugins of a recipe other than its terms; `transforms`, `observers`, `refiners` in the recipe's order.
+
+    `hand`, `renderer` and `backbone` are None only while one of them has an error.
+    """
+
+    hand: Part | None
+    renderer: Part | None
+    backbone: Part | None
+    real: Part | None
+    synthetic: Part | None
+    transforms: tuple[Part, ...]
+    observers: tuple[Part, ...]
+    refiners: tuple[Part, ...]
+
+    def all(self) -> list[Part]:
+        """Those that are present."""
+        single = (self.hand, self.renderer, self.backbone, self.real, self.synthetic)
+        return [*(part for part in single if part is not None), *self.transforms, *self.refiners, *self.observers]
+
+
+PLACES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    ("hand", ("hand",)),
+    ("renderer", ("renderer",)),
+    ("backbone", ("backbone",)),
+    ("dataset", ("data", "real")),
+    ("dataset", ("data", "synthetic")),
+    ("transform", ("transforms",)),
+    ("observer", ("observers",)),
+    ("refiner", ("evaluate", "refiners")),
+)
+"""Where a recipe names plugins, or lists of them, other than terms."""
+
+
+def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> Parts:
+    """The plugins of a recipe other than its terms; `problems` grows by what is wrong."""
+
+    def one(kind: Kind, use: Use | None, path: Path_) -> Part | None:
+        if use is None:
+            return None
+        node = tree.at_path(path)
+        offer = _offer(kind, use.use, node, path, host, problems)
+        config = None if offer is None else _config(offer, use.options, node, path, problems)
+        if offer is None or config is None:
+            return None
+        return Part(offer.spec.name, offer.spec, config, offer.package, offer.version)
+
+    found: dict[str, Any] = {}
+    for kind, path in PLACES:
+        value: Any = recipe
+        for token in path:
+            value = getattr(value, token, ())
+        if isinstance(value, Use | None):
+            found[path[-1]] = one(kind, value, path)
+        else:
+            parts = [one(kind, use, (*path, index)) for index, use in enumerate(value)]
+            found[path[-1]] = tuple(part for part in parts if part is not None)
+    return Parts(**found)
+
+
+def is_term(name: str, host: Host) -> bool:
+    """Whether there is a working term of this name."""
+    try:
+        host.get(TERM_KINDS, name)
+    except PluginError:
+        return False
+    return True
+
+
+def _offer(
+    kind: Kind | tuple[Kind, ...], name: str, node: Node, path: Path_, host: Host, problems: list[Problem]
+) -> Offer | None:
+    try:
+        return host.get(kind, name)
+    except PluginError as error:
+        problems.append(problem_at(node.entries.get("use", node), path, str(error)))
+        return None
+
+
+def _config(
+    offer: Offer,
+    options: Mapping[str, Any],
+    node: Node,
+    path: Path_,
+    problems: list[Problem],
+    extra: tuple[str, ...] = ("use",),
+) -> Config | None:
+    owner = f"{offer.spec.name} (plugin of {offer.package} {offer.version})"
+    data = {**offer.preset, **options}
+    return validate(offer.spec.config, data, node, path, problems, owner, "Options", extra)
+
+
+def assumed_plugin(kind: Kind | tuple[Kind, ...], written: Any, host: Host) -> Any:
+    """A plugin's entry with the defaults of its options; unchecked, and as written if there is no such plugin."""
+    entry = {"use": written} if isinstance(written, str) else written
+    try:
+        offer = host.get(kind, entry["use"])
+    except (PluginError, KeyError, TypeError, AttributeError):
+        return written
+    options = with_defaults(offer.spec.config, {**offer.preset, **entry})
+    return {"weight": float(offer.spec.default_weight), **options, "use": offer.spec.name}
+
+
+def assumed_term(name: str, written: Any, host: Host) -> Any:
+    """A term's entry with its weight and the defaults of its options, or "off"; unchecked."""
+    if is_off(written) or (isinstance(written, dict) and written.get("weight") == 0):
+        return "off"
+    if is_on(written):
+        written = {}
+    return assumed_plugin(TERM_KINDS, {"use": name, **written} if isinstance(written, dict) else written, host)
+
+
+# --------------------------------------------------------------------------------------------------------------- terms
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a recipe by name.
+
+    Attributes:
+        on: those that are on and without errors.
+        off: the names of those that are switched off, by the recipe or by `--without`. Nobody looks for their plugins:
+            a broken term can be switched off.
+        uses: every term's entry.
+        places: where each term first is in a stage's list.
+    """
+
+    on: Mapping[str, TermPart]
+    off: frozenset[str]
+    uses: Mapping[str, TermUse]
+    places: Mapping[str, Path_]
+
+    def switched_off(self, host: Host) -> dict[str, Any]:
+        """What a saved recipe says of the terms that are off; nothing of those whose plugin cannot be found."""
+        uses = {name: self.uses[name].use for name in sorted(self.off)}
+        return {
+            name: "off" if plugin is None else {"use": plugin, "weight": 0.0}
+            for name, plugin in uses.items()
+            if is_term(plugin or name, host)
+        }
+
+    def idle(self, recipe: Recipe, resting: Collection[str]) -> list[str]:
+        """A note for each term that has options and is in no stage's list, nor `resting` in one that is off."""
+        idle = [name for name in recipe.terms if name in self.on and name not in {*self.places, *resting}]
+        return [f"terms.{name}: is in no stage's list and does nothing" for name in idle]
+
+
+def find_terms(
+    tree: Node,
+    recipe: Recipe,
+    added: Collection[str],
+    removed: Collection[str],
+    host: Host,
+    problems: list[Problem],
+) -> Terms:
+    """The terms of a checked recipe.
+
+    Args:
+        tree: where everything is written.
+        recipe: the checked recipe.
+        added, removed: the terms of `--with` and `--without`.
+        host: where plugins are found.
+        problems: grows by what is wrong.
+
+    Raises:
+        InvalidRecipe: `--without` names no term of this recipe.
+    """
+    names = term_names(tree)
+    for name in removed:
+        if name not in names:
+            fail(f"--without {name}: the recipe has no such term", hint=nearest(name, names))
+    uses = {name: recipe.terms.get(name, TermUse()) for name in names}
+    for name in added:
+        use = uses.get(name, TermUse())
+        uses[name] = use.model_copy(update={"weight": None}) if use.off else use
+    off = frozenset(name for name, use in uses.items() if use.off or name in removed)
+    places: dict[str, Path_] = {}
+    for stage_name, stage in recipe.stages.items():
+        for index, term in enumerate(stage.terms):
+            places.setdefault(canonical(term), ("stages", stage_name, "terms", index))
+    on: dict[str, TermPart] = {}
+    for name, use in uses.items():
+        path: Path_ = ("terms", name) if name in recipe.terms else places.get(name, ())
+        node = tree.at_path(path) if path else constant(name, f"--with {name}")
+        if name not in off:
+            offer = _offer(TERM_KINDS, use.use or name, node, path, host, problems)
+            config = offer and _config(offer, use.options, node, path, problems, extra=("use", "weight"))
+            if offer and isinstance(config, Config):
+                weight = float(offer.spec.default_weight if use.weight is None else use.weight)
+                on[name] = TermPart(name, offer.spec, config, offer.package, offer.version, weight)
+        elif name not in places and not is_term(use.use or name, host):
+            # Nothing says that this is a term at all: it may be a misspelt one that is still on.
+            message = f"{use.use or name!r} is switched off, but there is no such term"
+            problems.append(problem_at(node, path, message, nearest(name, places), key=True))
+    return Terms(on, off, uses, places)
+
+
+# ------------------------------------------------------------------------------------------------------------ packages
+
+
+def versions_of(parts: Iterable[Part]) -> dict[str, str]:
+    """The packages that a run uses: HPF, torch, and every plugin's."""
+    versions = {"hpf": hpf_core.__version__, "torch": importlib.metadata.version("torch")}
+    for part in parts:
+        versions.setdefault(part.package, part.version)
+    return versions
+
+
+def pin_problems(recipe: Recipe, tree: Node, parts: Iterable[Part]) -> list[Problem]:
+    """What is wrong with the recipe's `plugins`: a package is missing, has another version, or isn't listed."""
+    if recipe.plugins is None:
+        return []
+    problems: list[Problem] = []
+    used = {canonicalize_name(part.package): part for part in parts if part.package not in _OURS}
+    listed = set()
+    for index, text in enumerate(recipe.plugins):
+        path: Path_ = ("plugins", index)
+        message, hint = "", ""
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            message, hint = f"expected a package and its versions, got {shorten(repr(text))}", _EXAMPLE
+        else:
+            name = canonicalize_name(wanted.name)
+            listed.add(name)
+            version = used[name].version if name in used else _installed(wanted.name)
+            if version is None:
+                message, hint = f"the package {wanted.name} isn't installed", f"pip install '{text}'"
+            elif not _satisfies(wanted, version):
+                message = f"{wanted.name} {version} is installed, but the recipe needs {wanted.specifier}"
+        if message:
+            problems.append(problem_at(tree.at_path(path), path, message, hint))
+    for name, part in used.items():
+        if name not in listed:
+            kind = part.spec.kind.replace("_", " ")
+            message = f"the {kind} {part.spec.name!r} is from the package {part.package}, which isn't listed here"
+            hint = f"Add {part.package}=={part.version} to run its code."
+            problems.append(problem_at(tree.at_path(("plugins",)), ("plugins",), message, hint))
+    return problems
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def _satisfies(wanted: Requirement, version: str) -> bool:
+    try:
+        return wanted.specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        return not wanted.specifier
+
+
+def saved_problems(recipe: Recipe, tree: Node, used: Mapping[str, str]) -> list[Problem]:
+    """An error for each plugin whose package differs from the one that a saved recipe was resolved with."""
+    node = tree.at_path(("versions",))
+    hint = f"Install the versions that it was saved with, or add {ALLOW}: the results may then differ."
+    return [problem_at(node, ("versions",), text, hint) for text in _other_plugins(recipe.versions, used)]
+
+
+def version_notes(recipe: Recipe, versions: Mapping[str, str]) -> list[str]:
+    """A note for each package of a saved recipe that now has another version."""
+    return [
+        f"versions.{package}: the recipe was saved with {shorten(saved)}, and this is {versions[package]}"
+        for package, saved in recipe.versions.items()
+        if package in versions and versions[package] != saved
+    ]
+
+
+def check_resumed(saved: Path, resolved: Resolved) -> None:
+    """Check that the run of a saved recipe can be resumed with the packages that `resolved` uses.
+
+    Raises:
+        RecipeError: plugins have other versions. A recipe that can't be read is reported by the resume itself.
+    """
+    try:
+        versions = parse(decode(saved.read_bytes(), str(saved)), constant(None, str(saved)).at.source).get("versions")
+    except (OSError, RecipeError):
+        return
+    if versions is not None and versions.is_mapping:
+        differences = _other_plugins({k: str(v) for k, v in versions.plain().items()}, resolved.recipe.versions)
+        if differences:
+            raise RecipeError(
+                f"{saved.parent} can't be resumed with other plugins: {'; '.join(differences)}. Install the versions "
+                f"that it was started with, or add {ALLOW}: the result then belongs to neither of them."
+            )
+
+
+def _other_plugins(saved: Mapping[str, str], used: Mapping[str, str]) -> list[str]:
+    """In words, the plugins' packages with another version than the saved one, or that replace other packages."""
+    differences = [
+        f"it was saved with {package} {shorten(version)}, and this is {used[package]}"
+        for package, version in saved.items()
+        if package not in _OURS and package in used and used[package] != version
+    ]
+    gone = sorted(saved.keys() - used.keys() - _OURS)
+    new = sorted(used.keys() - saved.keys() - _OURS)
+    if saved and gone and new:
+        differences.append(f"it was saved with plugins of {', '.join(gone)}, and these are of {', '.join(new)}")
+    return differences
+
+
+def deprecations(parts: Iterable[Part]) -> list[str]:
+    """What recipes should no longer write, and what to write instead."""
+    notes = []
+    for part in parts:
+        what = f"the {part.spec.kind.replace('_', ' ')} {part.spec.name!r} ({part.package} {part.version})"
+        if part.spec.deprecated:
+            notes.append(f"{what} is deprecated: {part.spec.deprecated}")
+        for name, info in type(part.config).model_fields.items():
+            if info.deprecated and name in part.config.model_fields_set:
+                value = part.config.model_dump(include={name})[name]
+                if info.is_required() or value != info.get_default(call_default_factory=True):
+                    instead = info.deprecated if isinstance(info.deprecated, str) else "leave it out"
+                    notes.append(f"option {name!r} of {what} is deprecated: {instead}")
+    return list(dict.fromkeys(notes))
+
+
+def used_plugins(resolved: Resolved) -> dict[str, dict[str, Any]]:
+    """Whose code a run executes: for each plugin, "kind:name", its package, version and source, and how the package
+    was installed where that says more (an editable folder, a repository with its commit)."""
+    return {
+        f"{part.spec.kind}:{part.spec.name}": {
+            "package": part.package,
+            "version": part.version,
+            "source": part.spec.source,
+            "installed": _how_installed(part.package),
+        }
+        for part in [*resolved.all(), *(term for stage in resolved.stages for term in stage.terms)]
+    }
+
+
+def _how_installed(package: str) -> str:
+    """From where, as the installer recorded it (PEP 610); empty for a package index."""
+    try:
+        name = hpf_core.DISTRIBUTION if package == "hpf" else package
+        text = importlib.metadata.distribution(name).read_text("direct_url.json")
+        about = json.loads(text) if text else {}
+        url, commit = about.get("url", ""), about.get("vcs_info", {}).get("commit_id", "")
+        editable = about.get("dir_info", {}).get("editable", False)
+    except (importlib.metadata.PackageNotFoundError, AttributeError, OSError, ValueError, RecursionError):
+        return ""
+    return f"editable {url}" if editable else f"{url}@{commit}" if commit else str(url)

@@ -1,0 +1,199 @@
+"""Reads a recipe and all recipes that it extends into trees, with the environment's `${NAME}` filled in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from hpf_core.documents import yaml
+from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
+from hpf_core.documents.tree import Node, Path_, Source, describe
+from hpf_core.errors import nearest
+
+_MOST_FILES = 20
+_MOST_CHARACTERS = 100_000  # of a text with its variables filled in
+
+
+def read_chain(
+    path: Path, environment: Mapping[str, str] = os.environ, same_folder: bool = False
+) -> list[tuple[Path, Node]]:
+    """The real path and the tree of a recipe and of each recipe that it extends, the recipe's own first.
+
+    With `same_folder`, what is extended in another folder isn't read: a variant of an ablation is merged into any base.
+
+    Raises:
+        InvalidRecipe: a file is missing or bad, or the chain of `extends` is a circle or too long.
+    """
+    chain: list[tuple[Path, Node]] = []
+    asked: Node | None = None
+    while True:
+        if "\0" in str(path):
+            _fail_reading("a path cannot hold the character NUL", asked)
+        real = Path(os.path.realpath(path))
+        known = [each for each, _ in chain]
+        if same_folder and known and real.parent != known[0].parent:
+            return chain
+        if real in known:
+            circle = " -> ".join(each.name for each in [*known[known.index(real) :], real])
+            raise_if([problem_at(asked, ("extends",), f"the recipe extends itself: {circle}")])
+        if len(chain) == _MOST_FILES:
+            raise_if([problem_at(asked, ("extends",), f"a chain of more than {_MOST_FILES} recipes")])
+        tree, above = _read_one(path, asked, environment)
+        chain.append((real, tree))
+        if above is None:
+            return chain
+        asked, path = above, path.parent / str(above.value)
+
+
+def _read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) -> tuple[Node, Node | None]:
+    """One file's tree without its `extends`, and its `extends`; `asked` is the `extends` that led here."""
+    name = _shown(path)
+    text = yaml.decode(_bytes(path, name, asked), name)
+    tree = yaml.parse(text, Source(name, yaml.split_lines(text), path.parent))
+    if tree.value is None:
+        fail(f"{name}: is empty; a recipe has at least `extends: other.yaml`, or `stages:`")
+    if not tree.is_mapping:
+        fail(f"a recipe is a mapping, and this is {describe(tree.plain())}", at=tree.at)
+    tree = substitute(tree, environment)
+    above = tree.entries.get("extends")
+    if above is not None and above.value is not None and not (isinstance(above.value, str) and above.value):
+        raise_if([problem_at(above, ("extends",), f"expected the path of a recipe, got {describe(above.plain())}")])
+    own = tree.with_entries({key: node for key, node in tree.entries.items() if key != "extends"})
+    return own, None if above is None or above.value is None else above
+
+
+def _bytes(path: Path, name: str, asked: Node | None) -> bytes:
+    """At most one byte more than a recipe may have."""
+    try:
+        if not path.exists():
+            _fail_reading(f"{name}: there is no such file", asked, _recipes_near(path))
+        if not path.is_file():
+            _fail_reading(f"{name}: is {'a folder' if path.is_dir() else 'no regular file'}, not a recipe", asked)
+        with path.open("rb") as file:
+            return file.read(yaml.MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        _fail_reading(f"{name}: cannot be read: {reason}", asked)
+
+
+def _recipes_near(path: Path) -> str:
+    """The recipes beside a missing file and in the folder `recipes` beside it, the most similar names first."""
+    found = [
+        each.relative_to(path.parent)
+        for folder in (path.parent, path.parent / "recipes")
+        if folder.is_dir()
+        for each in folder.iterdir()
+        if each.suffix in (".yaml", ".yml") and not each.name.startswith(".") and _looks_like_a_recipe(each)
+    ]
+    names = {each.name: str(each) for each in reversed(found)}
+    hint = nearest(path.name, names).replace("Known:", "Recipes there:") if names else ""
+    for name, shown in names.items():
+        hint = re.sub(rf"(?<![\w./-]){re.escape(name)}(?![\w/-])", lambda _, shown=shown: shown, hint)  # type: ignore[misc]
+    return hint
+
+
+def _looks_like_a_recipe(path: Path) -> bool:
+    """Whether a file has the key `stages` or `extends`: other programs keep YAML files, too."""
+    try:
+        with path.open("rb") as file:
+            return re.search(rb"^(stages|extends)\s*:", file.read(yaml.MOST_BYTES), re.MULTILINE) is not None
+    except OSError:
+        return False
+
+
+def _fail_reading(message: str, asked: Node | None, hint: str = "") -> NoReturn:
+    raise InvalidRecipe(
+        [Problem(message, hint=hint) if asked is None else problem_at(asked, ("extends",), message, hint)]
+    )
+
+
+def _shown(path: Path) -> str:
+    """The path relative to the working directory if it is inside of it."""
+    try:
+        return str(Path(os.path.abspath(path)).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # OSError: the working directory was deleted
+        return os.path.normpath(path)
+
+
+def literal(text: str, name: str) -> Node:
+    """The tree of a value that the command line gives.
+
+    Raises:
+        InvalidRecipe: it is no YAML.
+    """
+    return yaml.parse(text, Source(name, is_file=False))
+
+
+# ---------------------------------------------------------------------------------------------------------- environment
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
+
+
+def substitute(tree: Node, environment: Mapping[str, str]) -> Node:
+    """The tree with variables replaced by their values, always as text; `$${` stands for `${` itself.
+
+    A variable that is not set, or empty, takes its default. Without a default it becomes the empty text, and the
+    node's `unset` names it: the dataset without its folder can best say what is missing.
+
+    Raises:
+        InvalidRecipe: a reference that does not end, or a value that is not UTF-8 or enormous.
+    """
+    problems: list[Problem] = []
+    result = _substitute(tree, (), environment, problems)
+    raise_if(problems)
+    return result
+
+
+def escape(text: str) -> str:
+    """A text that `substitute` turns back into this one."""
+    return text.replace("${", "$${")
+
+
+def _substitute(node: Node, path: Path_, environment: Mapping[str, str], problems: list[Problem]) -> Node:
+    if isinstance(node.value, dict):
+        return node.with_entries(
+            {key: _substitute(child, (*path, key), environment, problems) for key, child in node.value.items()}
+        )
+    if isinstance(node.value, tuple):
+        items = [_substitute(item, (*path, i), environment, problems) for i, item in enumerate(node.value)]
+        return replace(node, value=tuple(items))
+    if not isinstance(node.value, str) or "${" not in node.value:
+        return node
+    unset: list[str] = []
+    grown = 0
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal grown
+        if match.group() == "$${":
+            return "${"
+        name = match["name"]
+        if name is None:
+            expected = "expected ${NAME} or ${NAME:-default}, and $${ for the characters themselves"
+            problems.append(problem_at(node, path, f"'${{' without an end or a name: {expected}"))
+            return ""
+        text = environment.get(name, "") or match["default"]
+        if text is None:
+            unset.append(name)
+            return ""
+        grown += len(text)
+        if not _is_utf8(text) or grown > _MOST_CHARACTERS:
+            fault = "makes the text enormous" if _is_utf8(text) else "is not UTF-8"
+            problems.append(problem_at(node, path, f"the value of the environment variable {name} {fault}"))
+            return ""
+        return text
+
+    # Once the text is enormous, nothing more is put in.
+    text = _REFERENCE.sub(lambda match: "" if grown > _MOST_CHARACTERS else value(match), node.value)
+    return replace(node, value=text, unset=tuple(unset))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of the environment that Python could not decode
+        return False
+    return True
