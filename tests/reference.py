@@ -26,19 +26,19 @@ def render(points, radii, size, cube_mm=300.0, floor_mm2=1.0, far_mm=None):
     for v, u in itertools.product(range(size), range(size)):
         x, y = pixel_centre(u, v, size, cube_mm)
         for j, ((cx, cy, cz), r) in enumerate(zip(points, radii, strict=True)):
-            d2 = (cx - x) ** 2 + (cy - y) ** 2
+            d2 = (cx - x) ** 2 + (cy - y) ** 2  # Eq. 7
             if d2 > r * r:
                 continue
-            front = cz - math.sqrt(max(r * r - d2, floor_mm2))
-            if front < depth[v, u]:
+            front = cz - math.sqrt(max(r * r - d2, floor_mm2))  # Eq. 6
+            if front < depth[v, u]:  # Eq. 8
                 depth[v, u], hit[v, u], primitive[v, u] = front, True, j
     return depth, hit, primitive
 
 
 def surface_distance(query, points, radii):
     """Eq. 10-11: distance and the index of the sphere."""
-    distances = [abs(math.dist(query, c) - r) for c, r in zip(points, radii, strict=True)]
-    return min(distances), int(np.argmin(distances))
+    distances = [abs(math.dist(query, c) - r) for c, r in zip(points, radii, strict=True)]  # Eq. 10
+    return min(distances), int(np.argmin(distances))  # Eq. 11
 
 
 def across(points, to_rig_source, to_rig_target):
@@ -67,7 +67,7 @@ def m2d(
     for v, u in itertools.product(range(size), range(size)):
         if unknown == "ignore" and state[v, u] == UNKNOWN:
             continue
-        residual = abs(min(rendered[v, u], far) - min(depth[v, u], far))
+        residual = abs(min(rendered[v, u], far) - min(depth[v, u], far))  # Eq. 5
         if background == "silhouette" and hit[v, u] and state[v, u] != HIT:
             nearest = nearest_surface_pixel(state == HIT, u, v)
             residual = math.dist((u, v), nearest) * cube_mm / size
@@ -107,7 +107,7 @@ def d2m(
     distances = [surface_distance(q, points, radii)[0] for q in queries]
     if clamp_mm is not None:
         distances = [min(d, clamp_mm) for d in distances]
-    return sum(distances) / len(distances)
+    return sum(distances) / len(distances)  # Eq. 9
 
 
 def multiview(points, to_rig, variance=None, average="median"):
@@ -125,7 +125,7 @@ def multiview(points, to_rig, variance=None, average="median"):
         else:
             goal = rig[min(range(views), key=lambda i: variance[i, j]), j]
         for i in range(views):
-            values[i] += math.dist(rig[i, j], goal) ** 2 / count
+            values[i] += math.dist(rig[i, j], goal) ** 2 / count  # Eq. 12
     return list(values)
 
 
@@ -142,7 +142,7 @@ def supervised_maps(heatmaps, depth, points, label_heatmaps, label_floor, half_c
     for j, v, u in itertools.product(*map(range, heatmaps.shape)):
         heat_errors.append((heatmaps[j, v, u] - label_heatmaps[j, v, u]) ** 2)
         inside = label_heatmaps[j, v, u] > label_floor
-        wanted = points[j][2] if inside else 0.0
+        wanted = points[j][2] if inside else 0.0  # Eq. 3
         error = ((depth[j, v, u] - wanted) / half_cube_mm) ** 2
         depth_errors.append(error if inside or outside == "zero" else 0.0)
     return sum(heat_errors) / len(heat_errors), sum(depth_errors) / len(depth_errors)

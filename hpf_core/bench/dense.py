@@ -20,15 +20,15 @@ def depth(points: Tensor, radii: Tensor, grid: Grid) -> Tensor:
     """(N, H, W) mm of spheres at points (N, J, 3) mm with radii (J,) mm; the cube's far side where nothing is hit."""
     axis = grid.axis(points.device, points.dtype)
     x, y, z = (points[:, :, None, None, k] for k in range(3))
-    gap = radii.square()[:, None, None] - (x - axis).square() - (y - axis[:, None]).square()
-    front = torch.where(gap >= 0, z - gap.clamp_min(RIM_FLOOR_MM2).sqrt(), grid.far_mm)
-    return front.amin(dim=1).clamp_max(grid.far_mm)
+    gap = radii.square()[:, None, None] - (x - axis).square() - (y - axis[:, None]).square()  # Eq. 7
+    front = torch.where(gap >= 0, z - gap.clamp_min(RIM_FLOOR_MM2).sqrt(), grid.far_mm)  # Eq. 6
+    return front.amin(dim=1).clamp_max(grid.far_mm)  # Eq. 8
 
 
 def distance(points: Tensor, radii: Tensor, queries: Tensor) -> Tensor:
     """(N, Q) mm of queries (N, Q, 3) mm to the nearest surface of spheres at points (N, J, 3) mm."""
-    apart = torch.linalg.vector_norm(queries[:, :, None] - points[:, None], dim=-1)
-    return (apart - radii).abs().amin(dim=-1)
+    apart = torch.linalg.vector_norm(queries[:, :, None] - points[:, None], dim=-1)  # Eq. 10
+    return (apart - radii).abs().amin(dim=-1)  # Eq. 11
 
 
 def kept_mib(work: Callable[[], Tensor]) -> float:

@@ -135,7 +135,7 @@ class Energy(nn.Module):
         else:
             all_above, all_below = self.over_all(torch.stack([above.detach(), below])).unbind()
             raw = _Whole.apply(_share(above, all_below).mean(0), _share(all_above, all_below).mean(0))
-        total = (raw * self.weight.to(raw.dtype)).sum()
+        total = (raw * self.weight.to(raw.dtype)).sum()  # Eq. 4
         return EnergyValue(total, raw, sums.values)
 
     @staticmethod

@@ -101,9 +101,9 @@ class SoftArgmax:
         axis = self.axis(weights)
         columns, rows = weights.sum(-2), weights.sum(-1)
         # Sums of products, not matrix products: autocast would turn those into bfloat16.
-        x, y = (columns * axis).sum(-1), (rows * axis).sum(-1)
+        x, y = (columns * axis).sum(-1), (rows * axis).sum(-1)  # Eq. 1
         depth_mm = latent_depth * (self.cube_mm / 2)
-        z = (self._depth_weights(heatmaps, weights) * depth_mm).flatten(-2).sum(-1)
+        z = (self._depth_weights(heatmaps, weights) * depth_mm).flatten(-2).sum(-1)  # Eq. 2
         square = axis.square()
         variance = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
         # Rounding can take the variance of a sharp map just below 0.
@@ -126,7 +126,7 @@ class SoftArgmax:
         across = (scale * (axis - points[..., 0:1]).square()).exp()
         down = (scale * (axis - points[..., 1:2]).square()).exp()
         heatmaps = down[..., :, None] * across[..., None, :]
-        depth_mm = torch.where(heatmaps > LABEL_FLOOR, points[..., 2, None, None], torch.zeros_like(heatmaps))
+        depth_mm = torch.where(heatmaps > LABEL_FLOOR, points[..., 2, None, None], torch.zeros_like(heatmaps))  # Eq. 3
         return Estimate(points, heatmaps, depth_mm)
 
     def error_mm(self) -> float:

@@ -74,7 +74,7 @@ class DataToModel(DataTerm):
             counts = counts & ~step.forearm(cross, queries, valid, self.config.margin_mm)
         share = counts.to(distance.dtype)
         total = share.sum(dim=1)
-        values = (distance * share).sum(dim=1) / total.clamp_min(1)
+        values = (distance * share).sum(dim=1) / total.clamp_min(1)  # Eq. 9
         return TermValue(values, (total > 0).to(values.dtype), step.pair_frame(cross))
 
 

@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void residuals_of(const residual_t 
         for (int k = 0; k < count; ++k) {
             const int64_t i = start + k;
             const REAL shown = hit[i] ? depth[i] : background;
-            REAL found = fabs((shown > far ? far : shown) - (map[i] > far ? far : map[i]));
+            REAL found = fabs((shown > far ? far : shown) - (map[i] > far ? far : map[i]));  /* # Eq. 5 */
             if (silhouette) {
                 const REAL x = anchor[2 * i] - nearest[2 * i], y = anchor[2 * i + 1] - nearest[2 * i + 1];
                 const REAL aside = sqrt(x * x + y * y);

@@ -117,7 +117,7 @@ class ModelToData(DataTerm):
         """(P, H, W) mm, in tensor operations: on a GPU, and where there is no compiler."""
         # The renderer may show another value where nothing is hit; here both maps show the same.
         depth = torch.where(rendered.hit, rendered.depth, step.grid.far_mm).clamp_max(far)
-        residual = (depth - step.depth_maps.clamp_max(far)[target]).abs()
+        residual = (depth - step.depth_maps.clamp_max(far)[target]).abs()  # Eq. 5
         if nearest is None:
             return residual
         sideways = torch.linalg.vector_norm(rendered.anchor - nearest[target], dim=-1)

@@ -62,7 +62,7 @@ class Multiview(DataTerm):
         average = self._average(step, points, present)
         if self.config.detach:
             average = average.detach()
-        values = (step.rig_rows - average[views.frame]).square().sum(dim=-1).mean(dim=-1)
+        values = (step.rig_rows - average[views.frame]).square().sum(dim=-1).mean(dim=-1)  # Eq. 12
         enough = present.sum(dim=1) >= self.least_views
         return TermValue(values, enough[views.frame].to(values.dtype), views.frame)
 

@@ -64,10 +64,10 @@ class BoneLength(Prior):
 
     def forward(self, points: Tensor) -> TermValue:
         """(N,) mm^2 of points (N, J, 3) mm."""
-        length = distance(points, self.first, self.second)
+        length = distance(points, self.first, self.second)  # Eq. 15
         beyond = (length - self.longest.to(points)).clamp(min=0)
         short = (self.shortest.to(points) - length).clamp(min=0)
-        values = (beyond.square() + short.square()).sum(-1)
+        values = (beyond.square() + short.square()).sum(-1)  # Eq. 14
         return TermValue(values, torch.ones_like(values))
 
 

@@ -51,7 +51,7 @@ class SquaredCollision(Prior):
 
     def forward(self, points: Tensor) -> TermValue:
         """(N,) mm^2 of points (N, J, 3) mm."""
-        excess = self.threshold.to(points) - squared_distance(points, self.first, self.second)
+        excess = self.threshold.to(points) - squared_distance(points, self.first, self.second)  # Eq. 16
         values = excess.clamp(min=0).sum(-1)
         return TermValue(values, torch.ones_like(values))
 

@@ -140,7 +140,7 @@ class VAE(Prior):
             misfit = (self._misfit(points, posterior.mean + offset) + self._misfit(points, posterior.mean - offset)) / 2
         else:
             misfit = self._misfit(points, posterior.mean)
-        values = misfit + self.config.divergence_weight * posterior.divergence()
+        values = misfit + self.config.divergence_weight * posterior.divergence()  # Eq. 13
         return TermValue(values, torch.ones_like(values))
 
     def _misfit(self, points: Tensor, code: Tensor) -> Tensor:

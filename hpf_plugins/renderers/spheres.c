@@ -54,13 +54,13 @@ static void depth_of(const void *given, int64_t map) {
             REAL *front = depth + v * size;
             int64_t *who = primitive + v * size;
             for (int64_t u = u0; u <= u1; ++u) {
-                const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);
-                const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);
+                const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);  /* # Eq. 7 */
+                const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);  /* # Eq. 6 */
                 const REAL shown = gap >= 0 ? surface : far;
                 /* Of two at the same depth the first stays. Bits in place of a choice, which becomes a branch that is
                  * often foretold wrong. */
                 const int64_t nearer = -(int64_t)(shown < front[u]);
-                front[u] = shown < front[u] ? shown : front[u];
+                front[u] = shown < front[u] ? shown : front[u];  /* # Eq. 8 */
                 who[u] ^= (who[u] ^ (j + 1)) & nearer;
             }
         }
@@ -163,9 +163,9 @@ static void nearest_of(int64_t spheres, const REAL *restrict points, const REAL 
         const REAL px = points[3 * j], py = points[3 * j + 1], pz = points[3 * j + 2], r = radii[j];
         for (int q = 0; q < BLOCK; ++q) {
             const REAL dx = x[q] - px, dy = y[q] - py, dz = z[q] - pz;
-            const REAL apart = fabs(sqrt(dx * dx + dy * dy + dz * dz) - r);
+            const REAL apart = fabs(sqrt(dx * dx + dy * dy + dz * dz) - r);  /* # Eq. 10 */
             const int32_t nearer = -(int32_t)(apart < least[q]);
-            least[q] = apart < least[q] ? apart : least[q];
+            least[q] = apart < least[q] ? apart : least[q];  /* # Eq. 11 */
             who[q] ^= (who[q] ^ (int32_t)j) & nearer;
         }
     }

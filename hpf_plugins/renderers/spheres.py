@@ -94,9 +94,9 @@ class Spheres(Renderer):
         with torch.no_grad():
             # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
-            primitive = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # over J of (N, J, Q)
+            primitive = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # Eq. 11; over J of (N, J, Q)
         offset = torch.stack([queries[..., i] - points[..., i].gather(1, primitive) for i in range(3)], dim=-1)
-        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, primitive)).abs()
+        distance = (torch.linalg.vector_norm(offset, dim=-1) - radii.gather(1, primitive)).abs()  # Eq. 10
         return SurfaceDistance(distance, primitive)
 
     @torch.no_grad()
@@ -127,20 +127,20 @@ class Spheres(Renderer):
         first = torch.ceil(points[..., :2] / grid.pixel_mm + (grid.size / 2 - 0.5) - reach).long()
         pixel = first[..., None] + window  # (N, J, 2, K)
         ray = (pixel.to(points.dtype) + (0.5 - grid.size / 2)) * grid.pixel_mm
-        aside = (ray - points[..., :2, None]).square()
+        aside = (ray - points[..., :2, None]).square()  # Eq. 7
         aside = aside.masked_fill((pixel < 0) | (pixel >= grid.size), torch.inf)
         pixel = pixel.clamp(0, grid.size - 1)
 
         gap = (radii.square()[:, :, None] - aside[:, :, 1])[..., :, None] - aside[
             :, :, 0, None, :
         ]  # (N, J, K, K), r^2 - d^2
-        depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()
+        depth = points[..., 2, None, None] - gap.clamp_min(self.config.rim_floor_mm2).sqrt()  # Eq. 6
         seen = (gap >= 0) & points.isfinite().all(dim=-1)[..., None, None]
         depth = torch.where(seen, depth, far).view(count, -1)
         where = (pixel[:, :, 1, :, None] * grid.size + pixel[:, :, 0, None, :]).view(count, -1)
 
         # First the depth in front, then the first of the spheres that have it: minima, so the order never matters.
-        buffer = depth.new_full((count, grid.size**2), far).scatter_reduce(1, where, depth, "amin")
+        buffer = depth.new_full((count, grid.size**2), far).scatter_reduce(1, where, depth, "amin")  # Eq. 8
         in_front = (depth < far) & (depth == buffer.gather(1, where))
         number = torch.arange(spheres, device=points.device).repeat_interleave(window.shape[0] ** 2)
         number = torch.where(in_front, number, spheres)

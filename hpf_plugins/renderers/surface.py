@@ -61,10 +61,10 @@ def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor
     """
     axis = grid.axis(x.device, x.dtype)
     pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
-    gap = radii.square() - (x - pixel_x).square() - (y - pixel_y).square()
+    gap = radii.square() - (x - pixel_x).square() - (y - pixel_y).square()  # Eq. 7
     # The anchor's value is the pixel's own ray, its gradient the sphere's: a loss on it slides the sphere sideways.
     anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
-    return z - gap.clamp_min(floor_mm2).sqrt(), anchor
+    return z - gap.clamp_min(floor_mm2).sqrt(), anchor  # Eq. 6
 
 
 def median_share(queries: Tensor, centres: Tensor, radii: Tensor, valid: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def test_total_raw_and_stacks():
     one, two = torch.full((2, 3, 3), 1.0), torch.full((2, 3, 3), 2.0)
     value = energy([FakeFit(one), FakeFit(two)])
     assert value.raw.tolist() == [(9 + 36) / 2, (9 + 18) / 2]
-    assert value.total.item() == pytest.approx(0.5 * 22.5 + 2.0 * 13.5)
+    assert value.total.item() == pytest.approx(0.5 * 22.5 + 2.0 * 13.5)  # Eq. 4
     assert value.values[1].frame.tolist() == [0, 1]
 
 

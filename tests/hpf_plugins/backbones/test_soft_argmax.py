@@ -29,9 +29,9 @@ def reference(h, d, *, size, margin, alpha, cube, subtract, corner=False, relu=F
             if subtract:
                 w = max(w - base, 0.0) + 1e-4 * w
             total += w
-            x += w * (u + half - side / 2) * pixel
+            x += w * (u + half - side / 2) * pixel  # Eq. 1
             y += w * (v + half - side / 2) * pixel
-            z += w * d[v][u] * cube / 2
+            z += w * d[v][u] * cube / 2  # Eq. 2
     if relu:
         above = sum(max(h[v][u], 0.0) for v in range(side) for u in range(side))
         share = sum(max(h[v][u], 0.0) * d[v][u] for v in range(side) for u in range(side)) * cube / 2

@@ -51,8 +51,8 @@ def clouds(count: int, spread_mm: float, seed: int = 0) -> Tensor:
 def reference_bone_length(points: np.ndarray, hand: Spheres41) -> float:
     total = 0.0
     for j, k, low, high in zip(*(values.tolist() for values in hand.bones()), strict=True):
-        d = np.sqrt(((points[j] - points[k]) ** 2).sum())
-        total += max(d - high, 0) ** 2 + max(low - d, 0) ** 2
+        d = np.sqrt(((points[j] - points[k]) ** 2).sum())  # Eq. 15
+        total += max(d - high, 0) ** 2 + max(low - d, 0) ** 2  # Eq. 14
     return total
 
 
@@ -65,7 +65,7 @@ def reference_collision(points: np.ndarray, hand: Spheres41, mode: str) -> float
             if hand.parts[j] == hand.parts[k]:
                 continue
             d2 = ((points[j] - points[k]) ** 2).sum()
-            total += max((radii[j] + radii[k] if mode == "printed" else 36.0) - d2, 0)
+            total += max((radii[j] + radii[k] if mode == "printed" else 36.0) - d2, 0)  # Eq. 16
     return total
 
 

@@ -72,7 +72,7 @@ def reference(vae: VAE, points: np.ndarray, root: int | None) -> np.ndarray:
             misfit /= 100**2 * x.size
         else:
             misfit /= 2 * vae.config.sigma_mm**2
-        losses.append(misfit + vae.config.divergence_weight * divergence)
+        losses.append(misfit + vae.config.divergence_weight * divergence)  # Eq. 13
     return np.array(losses)
 
 
