@@ -89,9 +89,9 @@ EQUATIONS = {
 HEAD = """\
 # The paper's equations
 
-`tools/equations.py` writes this page; a test compares it with the code. A comment `# Eq. N` marks each executable line
-that computes Eq. N of Wan et al., CVPR 2019: tensor code, C, the dense formulas of `hpf bench`, and the float64 references
-of the tests. The gradients in C have no marks.
+`tools/equations.py` writes this page, and a test compares it with the code. A comment `# Eq. N` marks each executable
+line that computes Eq. N of Wan et al., CVPR 2019: tensor code, C, the dense formulas of `hpf bench`, and the float64
+references of the tests. The gradients in C have no marks.
 
 | equation | computes | our default changes | as printed | lines |
 | --- | --- | --- | --- | --- |
