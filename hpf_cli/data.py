@@ -17,7 +17,7 @@ from hpf_cli.options import NoPlugin
 from hpf_cli.outputs import check_picture
 from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
-from hpf_core.errors import InputError
+from hpf_core.errors import InputError, skip_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,13 +132,16 @@ def check(
     """
     from hpf_cli.progress import Live
     from hpf_core.data.checks.capture import check_capture
-    from hpf_core.data.checks.contact_sheet import capture_sheet
 
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
     with Live(show.console) as live:
         report = check_capture(folder, None if everything else frames, live.progress)
-        drawn = capture_sheet(report, target)
+        drawn = 0
+        with skip_on_failure("contact sheet"):
+            from hpf_core.figures.capture_sheet import capture_sheet
+
+            drawn = capture_sheet(report, target)
     if as_json:
         show.emit_json(_report_document(report, target if drawn else None))
     else:

@@ -44,7 +44,8 @@ def sample(
     from hpf_cli import progress, show
     from hpf_core.figures.contact_sheet import contact_sheet
     from hpf_core.figures.coverage import coverage_figure
-    from hpf_core.figures.fit_sheet import to_pixels
+    from hpf_core.figures.drawing import to_pixels
+    from hpf_core.figures.style import write_figure
     from hpf_core.inference.samples import source
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import load
@@ -60,14 +61,19 @@ def sample(
     depth = torch.cat([batch.depth for batch in batches])[:count].numpy()
     points = torch.cat([batch.points for batch in batches])[:count].numpy()
     pixels = to_pixels(points, made.grid.size, made.grid.cube_mm)
-    title = f"{count} synthetic samples, seed {seed}, {made.grid.size} x {made.grid.size} pixels, "
-    title += f"{made.grid.cube_mm:g} mm; every second column with the hand's points"
+    size, cube = made.grid.size, f"{made.grid.cube_mm:g} mm"
+    about = f"simulated data: seed {seed}, of crops of {size} x {size} pixels and {cube} the part around the hand"
     document: dict[str, Any] = {"recipe": recipe, "seed": seed, "count": count, "sheet": out}
     if stats:
         pose, shape = (torch.cat([getattr(batch, name) for batch in batches])[:stats] for name in ("pose", "shape"))
         document["coverage"] = coverage(made.hand, pose, shape, seed)
-        document["figure"] = coverage_figure(out.with_name(f"{out.stem}-coverage.png"), document["coverage"])
-    contact_sheet(out, depth, pixels, links=made.hand.links, far_mm=made.grid.far_mm, title=title)
+        document["figure"] = write_figure(
+            out.with_name(f"{out.stem}-coverage.png"),
+            coverage_figure(document["coverage"], f"simulated data, seed {seed}"),
+        )
+    title = f"{count:,} synthetic samples"
+    sheet = contact_sheet(depth, pixels, links=made.hand.links, far_mm=made.grid.far_mm, title=title, about=about)
+    write_figure(out, sheet)
     if json_:
         show.emit_json(document)
         return

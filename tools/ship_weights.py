@@ -15,7 +15,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from hpf_core.figures.style import axis_labels, heading, new_figure, write_figure
+from hpf_core.figures.colours import FIT
+from hpf_core.figures.style import house_style, new_axes, titles, write_figure
 from hpf_core.runs import checkpoint
 from hpf_core.runs.folder import RunFolder
 
@@ -41,14 +42,15 @@ def main() -> None:
 
 
 def _curve(path: Path, rows: list[dict[str, Any]]) -> None:
-    figure = new_figure(5.2, 3.2)
-    axes = figure.subplots()
-    axes.plot([r["images"] / 1e6 for r in rows], [r["unseen_mm"] for r in rows], linewidth=1.4)
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    heading(axes, "1,000 unseen synthetic samples")
-    axis_labels(axes, "images seen, million", "mean error over 14 joints, mm")
-    write_figure(path, figure)
+    with house_style():
+        figure, axes = new_axes(5.2, 3.4)
+        axes.plot([r["images"] / 1e6 for r in rows], [r["unseen_mm"] for r in rows], color=FIT, linewidth=1.4)
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("images seen (million)")
+        axes.set_ylabel("mean error over 14 joints (mm)")
+        titles(figure, "Error of the initial network", "simulated data: 1,000 unseen synthetic samples")
+        write_figure(path, figure)
 
 
 def _card(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.ticker import PercentFormatter
-
 from hpf_core.ablation.paper import FIGURES
 from hpf_core.ablation.plan import Plan
-from hpf_core.ablation.results import SUCCESS_MM, VariantResult, full_of, simulated
+from hpf_core.ablation.results import VariantResult, full_of
+from hpf_core.ablation.variants import FULL
+from hpf_core.errors import skip_on_failure
 from hpf_core.evaluation.metrics import CURVE_MM
-from hpf_core.figures.style import QUIET, axis_labels, heading, legend, line_style, new_panels, write_figure
+from hpf_core.evaluation.published import comparable
+from hpf_core.figures.colours import FIT, LineLook, other_looks
+from hpf_core.figures.style import write_figure
+from hpf_core.figures.success import Curve, success_figure
 
 _MOST_LINES = 8
 
@@ -19,8 +22,8 @@ _MOST_LINES = 8
 def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
     """Draw what there is something to show of; returns the files.
 
-    Raises:
-        RunError: one can't be written.
+    Warns:
+        ReportWarning: for each that can't be made.
     """
     folder = plan.out / "figures"
     by_name = {result.variant.name: result for result in results if len(result.curves())}
@@ -31,7 +34,8 @@ def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
         path = folder / f"figure{figure.number}.png"
         # The whole method by itself is no comparison.
         if any(result is not full_of(results) for result, _ in found):
-            drawn.append(_curves(path, found, f"{figure.title} (the paper's Figure {figure.number}, redrawn)", plan))
+            title = f"{figure.title} (the paper's Figure {figure.number}, redrawn)"
+            drawn += _curves(path, found, title, plan)
         else:
             path.unlink(missing_ok=True)
     others = [result for name, result in by_name.items() if name not in shown]
@@ -40,41 +44,32 @@ def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
     for start in range(0, len(others), most):
         page = [*([full] if full is not None else []), *others[start : start + most]]
         path = folder / (f"others-{start // most + 1}.png" if len(others) > most else "others.png")
-        drawn.append(
-            _curves(
-                path, [(result, result.variant.name) for result in page], "Rows that no figure of the paper shows", plan
-            )
-        )
+        several = [(result, result.variant.name) for result in page]
+        drawn += _curves(path, several, "Rows that no figure of the paper shows", plan)
     return drawn
 
 
-def _curves(path: Path, rows: Sequence[tuple[VariantResult, str]], title: str, plan: Plan) -> Path:
-    """Success curves: the mean over seeds, with the range of the seeds as a band."""
-    figure, (axes,) = new_panels(1, 1, width=6.8, height=5.0)
-    ringed = False
-    for number, (result, label) in enumerate(rows):
-        curves = result.curves()
-        style = line_style(number)
-        error = result.values("mean_mm").mean()
-        axes.plot(CURVE_MM, curves.mean(axis=0), linewidth=2.0, label=f"{label}: mean {error:.1f} mm", **style)
-        if len(curves) > 1:
-            axes.fill_between(
-                CURVE_MM, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.15, linewidth=0
+def _curves(path: Path, rows: Sequence[tuple[VariantResult, str]], title: str, plan: Plan) -> list[Path]:
+    """Success curves: the mean over seeds, with the range of the seeds as a band. None, where they can't be drawn."""
+    looks = other_looks(label for result, label in rows if result.variant.name != FULL)
+    curves = []
+    for result, label in rows:
+        shares, several = result.curves(), len(result.curves()) > 1
+        paper = result.published if all(comparable(run.evaluation) for run in result.runs) else None
+        curves.append(
+            Curve(
+                f"{label}: mean {result.values('mean_mm').mean():.1f} mm",
+                shares.mean(axis=0),
+                looks.get(label, LineLook(FIT)),
+                low=shares.min(axis=0) if several else None,
+                high=shares.max(axis=0) if several else None,
+                published=None if paper is None else paper.success_20,
             )
-        paper = result.published
-        if paper is not None and paper.success_20 is not None and not simulated([result]):
-            ringed = True
-            axes.plot(SUCCESS_MM, paper.success_20, "o", markersize=7, fillstyle="none", color=style["color"], zorder=4)
-    if ringed:
-        axes.plot([], [], "o", markersize=7, fillstyle="none", color=QUIET, label="the paper's text, at 20 mm")
-    axes.set_xlim(0, float(CURVE_MM[-1]))
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    heading(axes, f"{title}\n{_about([result for result, _ in rows], plan)}")
-    axis_labels(axes, "largest error of a frame's joints, at most (mm)", "frames")
-    # On short trainings all curves stay low, on long ones all of them rise early: where there is room differs.
-    legend(axes, loc="best")
-    return write_figure(path, figure)
+        )
+    about = _about([result for result, _ in rows], plan)
+    with skip_on_failure(f"figure {path.name}"):
+        return [write_figure(path, success_figure(curves, CURVE_MM, title, about, size=(6.8, 5.0)))]
+    return []
 
 
 def _about(rows: Sequence[VariantResult], plan: Plan) -> str:

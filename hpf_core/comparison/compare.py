@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpf_core.comparison.table import latex, markdown
+from hpf_core.errors import skip_on_failure
 from hpf_core.evaluation import published
 from hpf_core.evaluation.joint_txt import LabelSet, read_labels
 from hpf_core.evaluation.labels import read_pair
@@ -18,7 +19,6 @@ from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure
 from hpf_core.evaluation.protocols import TextProtocol
 from hpf_core.evaluation.published import PublishedMethod
 from hpf_core.evaluation.result import Evaluation, distinct_names, write_curves_csv, write_frames_csv
-from hpf_core.figures.evaluation import per_joint_bars, success_curves
 from hpf_core.files.cache import write_atomic
 from hpf_core.runs.predictions import RunPredictions, fitting, read_run
 
@@ -98,21 +98,7 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
     """
     measured, methods = found.measured, found.methods
     title = f"{found.title}: {len(found.labels.xyz):,} frames"
-    success_curves(
-        out / "success_curve.png",
-        {name: each.curve_max for name, each in measured.items()},
-        CURVE_MM,
-        title,
-        points={f"{m.name}, published": m.success for m in methods if m.success and not _is_given(m, measured)},
-    )
-    success_curves(
-        out / "success_curve_mean.png",
-        {name: each.curve_mean for name, each in measured.items()},
-        CURVE_MM,
-        title,
-        error="mean error of a frame's joints",
-    )
-    per_joint_bars(out / "per_joint.png", {name: each.per_joint for name, each in measured.items()}, found.joints)
+    figures = _write_figures(out, found, title)
     write_frames_csv(out / "frames.csv", measured, found.labels.subject, found.labels.subject_names)
     write_curves_csv(out / "curves.csv", measured)
     texts = {
@@ -122,7 +108,37 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
     }
     for name, text in texts.items():
         _write(out / name, text)
-    return ["success_curve.png", "success_curve_mean.png", "per_joint.png", "frames.csv", "curves.csv", *texts]
+    return [*figures, "frames.csv", "curves.csv", *texts]
+
+
+def _write_figures(out: Path, found: Comparison, title: str) -> list[str]:
+    """Write the figures, and return the names of those that could be made."""
+    written = []
+    with skip_on_failure("figures"):
+        # Here, for an evaluation needs no matplotlib.
+        from hpf_core.figures.errors import joint_errors_figure
+        from hpf_core.figures.style import write_figure
+        from hpf_core.figures.success import LARGEST, MEAN, Curve, success_figure
+
+        measured = found.measured
+        points = {f"{m.name}, published": m.success for m in found.methods if m.success and not _is_given(m, measured)}
+        largest = [Curve(name, each.curve_max) for name, each in measured.items()]
+        mean = [Curve(name, each.curve_mean) for name, each in measured.items()]
+        per_joint = {name: each.per_joint for name, each in measured.items()}
+        draw = {
+            "success_curve.png": lambda: success_figure(
+                largest, CURVE_MM, "Success", title, points=points, error=LARGEST
+            ),
+            "success_curve_mean.png": lambda: success_figure(
+                mean, CURVE_MM, "Success by mean error", title, error=MEAN
+            ),
+            "per_joint.png": lambda: joint_errors_figure(per_joint, found.joints, "Error by joint", title),
+        }
+        for name, figure in draw.items():
+            with skip_on_failure(f"figure {name}"):
+                write_figure(out / name, figure())
+                written.append(name)
+    return written
 
 
 def _is_given(method: PublishedMethod, measured: dict[str, Measured]) -> bool:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
 from hpf_core.errors import InputError, nearest
+from hpf_core.evaluation.protocols import NYU
 
 
 class _Record(BaseModel):
@@ -90,6 +91,20 @@ class PublishedMethod(_Record):
 def rows() -> dict[str, PublishedRow]:
     """The paper's experiments by name, in the order in which tables show them."""
     return dict(_read()[0])
+
+
+def comparable(document: Mapping[str, Any]) -> bool:
+    """Whether an evaluation, as `summary.json` lists it, can be compared with the paper's figures.
+
+    Those are of 14 joints on all real test frames of NYU, without exception.
+    """
+    return (
+        document.get("data") == NYU.name
+        and document.get("split") == "test"
+        and not document.get("simulated")
+        and document.get("joints") == len(NYU.joints)
+        and document.get("frames") == NYU.frames
+    )
 
 
 def methods(dataset: str) -> list[PublishedMethod]:

@@ -1,44 +1,46 @@
-"""The contact sheet: many depth maps at a glance, with the hand's points drawn over every other column."""
+"""The contact sheet of synthetic samples: many depth maps at a glance, half of them with the hand's points."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hpf_core.errors import DataError
-from hpf_core.figures.fit_sheet import _BACKGROUND, _depth_map
-from hpf_core.figures.style import GRID, INK, PALETTE, new_figure, write_figure
+from hpf_core.figures import drawing
+from hpf_core.figures.colours import QUIET, TRUTH
+from hpf_core.figures.style import house_style, new_figure
 
-_CELL, _GAP, _HEAD = 1.2, 0.05, 0.36  # inches
+_CELL, _GAP, _HEAD, _FOOT = 1.2, 0.05, 0.5, 0.55  # inches
+_LEAST_WIDTH = 6.2
 
 
+@house_style()
 def contact_sheet(
-    path: Path,
     depth: np.ndarray,
     points: np.ndarray,
     *,
     links: Sequence[tuple[int, int]] = (),
     far_mm: float = 150.0,
     title: str = "",
-) -> Path:
-    """Write a PNG of N maps in rows as long as there are rows; every second column has the points over it.
+    about: str = "",
+) -> Figure:
+    """N maps in rows as long as there are rows, cut out around the hand; every second column has the points over it.
 
     Args:
         depth: (N, H, W) mm; the far value or more where nothing is hit.
         points: (N, J, 2) pixels, u and v, pixel centres at + 0.5.
         links: pairs of point indices that a line joins.
-        far_mm: depth from which on a pixel is background; near is light, far is dark.
-        title: a line above.
+        far_mm: depth from which on a pixel is ground; near is light, far is dark.
+        title, about: what is shown, and of what data.
 
     Raises:
         DataError: there are no maps, or not as many points.
-        RunError: the file can't be written.
     """
     if not len(depth) or depth.ndim != 3 or points.shape[:1] + points.shape[2:] != (len(depth), 2):
         raise DataError(
@@ -46,35 +48,30 @@ def contact_sheet(
         )
     columns = math.ceil(math.sqrt(len(depth)))
     rows = math.ceil(len(depth) / columns)
-    width = columns * (_CELL + _GAP) + _GAP
-    height = rows * (_CELL + _GAP) + _GAP + _HEAD
+    width = max(columns * (_CELL + _GAP) + _GAP, _LEAST_WIDTH)
+    height = rows * (_CELL + _GAP) + _GAP + _HEAD + _FOOT
     figure = new_figure(width, height, layout=None)
-    figure.text(_GAP / width, 1 - _HEAD / 2 / height, title, fontsize=10, color=INK, ha="left", va="center")
+    figure.text(_GAP / width, 1 - 0.15 / height, title, fontsize=10.5, ha="left", va="center")
+    figure.text(_GAP / width, 1 - 0.35 / height, about, fontsize=8.5, color=QUIET, ha="left", va="center")
+    scale = Normalize(-0.6 * far_mm, 0.6 * far_mm)
     for number, (shown, drawn) in enumerate(zip(depth, points, strict=True)):
         row, column = divmod(number, columns)
         left, bottom = _GAP + column * (_CELL + _GAP), height - _HEAD - (row + 1) * (_CELL + _GAP)
         axes = figure.add_axes((left / width, bottom / height, _CELL / width, _CELL / height))
-        _cell(axes, shown, far_mm)
+        drawing.tile(axes)
+        picture = drawing.map_picture(shown, drawing.depth_colours(), scale, shown >= far_mm)
+        drawing.show_map(axes, picture, drawing.window(shown.shape, [], [drawn]))
         if column % 2:
-            lines = LineCollection([drawn[list(link)] for link in links], colors=PALETTE[0], linewidths=0.5)
-            axes.add_collection(lines)
-            axes.plot(drawn[:, 0], drawn[:, 1], ".", color=PALETTE[1], markersize=1.6, markeredgewidth=0)
-    return write_figure(path, figure)
-
-
-def _cell(axes: Axes, depth: np.ndarray, far_mm: float) -> None:
-    height, width = depth.shape
-    axes.imshow(
-        np.ma.masked_where(depth >= far_mm, depth),
-        cmap=_depth_map(),
-        norm=Normalize(-0.6 * far_mm, 0.6 * far_mm),
-        extent=(0, width, height, 0),
-        interpolation="nearest",
+            drawing.skeleton(axes, drawn, links, TRUTH, width=0.6)
+    bar_axes = figure.add_axes((0.15 / width, 0.36 / height, 2.2 / width, 0.07 / height))
+    bar = figure.colorbar(
+        ScalarMappable(scale, drawing.depth_colours()), cax=bar_axes, orientation="horizontal", extend="both"
     )
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.set_facecolor(_BACKGROUND)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color(GRID)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, length=2, pad=1.5)
+    bar.set_label("depth from the crop's centre (mm)", fontsize=7.5, labelpad=1)
+    mark = Line2D([], [], color=TRUTH, marker="o", markersize=2.5, linewidth=0.9, label="the hand's points (truth)")
+    figure.legend(
+        handles=[mark], loc="center left", bbox_to_anchor=(2.6 / width, 0.34 / height), frameon=False, fontsize=8
+    )
+    return figure

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from hpf_core.errors import DataError
-from hpf_core.figures.style import GRID, INK, PALETTE, QUIET, new_figure, write_figure
+from hpf_core.figures import drawing
+from hpf_core.figures.colours import FIT, IGNORED, INIT, INK, QUIET, TRUTH
+from hpf_core.figures.style import house_style, new_figure
 
-_BACKGROUND = "#F4F1EA"
-_DIFFERENCE_MM = 30.0
 # Inches.
-_WIDTH, _LARGEST_PANEL = 10.0, 1.7
-_GAP, _VIEW_GAP, _EDGE = 0.04, 0.2, 0.08
-_HEAD, _ROW_TITLE, _FOOT = 0.5, 0.24, 0.52
+_WIDTH, _LARGEST_PANEL = 12.6, 1.7
+_OWN_PANEL = 1.25
+_GAP, _VIEW_GAP, _EDGE = 0.04, 0.16, 0.08
+_TITLE, _LINE, _ROW_TITLE, _FOOT = 0.3, 0.2, 0.24, 0.55
+_BAR = 2.2
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class FitRow:
     """One frame of a fit sheet.
 
     Attributes:
-        title: a line over the row, e.g. "frame 812: 21.3 mm before, 9.8 mm after".
+        title: a line over the row, e.g. "frame 812: 21.3 mm after init, 9.8 mm after fit".
         depth: (V, H, W) mm, the input; the far value or more where nothing is hit.
         rendered: (V, H, W) mm, the estimate's depth maps, likewise.
         points: (V, J, 2) pixels, u and v of the estimate in each view, pixel centres at + 0.5.
         before: (V, J, 2) pixels, an earlier estimate to compare with, or None.
+        truth: (V, K, 2) pixels, the true or annotated joints, or None.
+        ignored: (V, H, W) bool, pixels of the input that the loss ignores, or None.
         present: (V,) bool, which views there are; None means all.
     """
 
@@ -43,76 +46,132 @@ class FitRow:
     rendered: np.ndarray
     points: np.ndarray
     before: np.ndarray | None = None
+    truth: np.ndarray | None = None
+    ignored: np.ndarray | None = None
     present: np.ndarray | None = None
 
 
-def to_pixels(points: np.ndarray, size: int, cube_mm: float) -> np.ndarray:
-    """(..., 2) pixels of points (..., 3) mm in the crop's frame, on its orthographic grid of size x size."""
-    return np.asarray(points, dtype=np.float64)[..., :2] * (size / cube_mm) + size / 2
+@dataclass(frozen=True)
+class SheetLook:
+    """What is the same in all rows of a sheet.
+
+    Attributes:
+        links: pairs of point indices that are joined by a line.
+        far_mm: depth from which on a pixel is ground.
+        names: of the earlier estimate and of the estimate, e.g. ("init", "fit").
+        view_names: V names; "view 1", ... when None.
+        truth_name: what `FitRow.truth` is.
+        scale: of depths, to share it between sheets; None for what the rows need.
+    """
+
+    links: Sequence[tuple[int, int]] = ()
+    far_mm: float = 150.0
+    names: tuple[str, str] = ("before", "after")
+    view_names: Sequence[str] | None = None
+    truth_name: str = "annotated joints"
+    scale: Normalize | None = None
 
 
-def fit_sheet(
-    path: Path,
-    rows: Sequence[FitRow],
-    *,
-    links: Sequence[tuple[int, int]] = (),
-    far_mm: float = 150.0,
-    view_names: Sequence[str] | None = None,
-    names: tuple[str, str] = ("before", "after"),
-) -> Path:
+@dataclass(frozen=True)
+class _Layout:
+    """Places in inches from the left and from the top."""
+
+    views: int
+    kinds: Sequence[str]
+    width: float
+    panel: float
+    head: float
+    height: float
+
+    def left(self, view: int, place: int) -> float:
+        group = len(self.kinds) * (self.panel + _GAP) - _GAP
+        return _EDGE + view * (group + _VIEW_GAP) + place * (self.panel + _GAP)
+
+
+@house_style()
+def fit_sheet(rows: Sequence[FitRow], look: SheetLook, title: str = "", about: str = "") -> Figure:
     """A row for each frame, a group of panels for each view.
 
-    A group is input with points, render, and difference (blue: the render is nearer to the camera); where the rows
-    have an earlier estimate it is input with the earlier points, input with the points, and render. All maps share one
-    scale and one cut-out, the square around all that is seen, rendered or estimated.
+    A group is the input with the earlier estimate where there is one, the input with the estimate, the render, and the
+    difference of depth (blue: the render is nearer to the camera). All maps share one scale; each view of a frame is
+    cut out so that the hand fills the panels.
 
     Args:
         rows: all with the same number of views and the same map size.
-        links: pairs of point indices that are joined by a line.
-        far_mm: depth from which on a pixel is background.
-        view_names: V names; "view 1", ... when None.
-        names: of the earlier estimate and of the estimate.
+        look: what is the same in all rows.
+        title, about: what is shown, and of what data; without a title, the heads stand at the top.
 
     Raises:
         DataError: there are no rows, or they don't match.
-        RunError: the file can't be written.
     """
     views = _check(rows)
-    compares = rows[0].before is not None
-    kinds = (names[0], names[1], "render") if compares else ("input", "render", "difference")
-    room = _WIDTH - 2 * _EDGE - views * 2 * _GAP - (views - 1) * _VIEW_GAP
-    panel = min(_LARGEST_PANEL, room / (3 * views))
-    group = 3 * panel + 2 * _GAP
+    kinds = _kinds(rows[0], look)
+    space = _WIDTH - 2 * _EDGE - (views - 1) * _VIEW_GAP - views * (len(kinds) - 1) * _GAP
+    panel = min(_LARGEST_PANEL, space / (len(kinds) * views))
+    group = len(kinds) * (panel + _GAP) - _GAP
+    head = (_TITLE + _LINE if title else 0.04) + 2 * _LINE
     width = 2 * _EDGE + views * group + (views - 1) * _VIEW_GAP
-    height = _HEAD + len(rows) * (_ROW_TITLE + panel) + _FOOT
-    figure = new_figure(width, height, layout=None)
-
-    depth_scale = _depth_scale(rows, far_mm)
-    window = _window(rows, far_mm)
-    labels = view_names if view_names is not None else [f"view {view + 1}" for view in range(views)]
-    for view in range(views):
-        left = _EDGE + view * (group + _VIEW_GAP)
-        _text(figure, left + group / 2, height - 0.16, labels[view], 10, INK, width, height, ha="center")
-        for number, kind in enumerate(kinds):
-            middle = left + number * (panel + _GAP) + panel / 2
-            _text(figure, middle, height - 0.38, kind, 8, QUIET, width, height, ha="center")
+    layout = _Layout(views, kinds, width, panel, head, head + len(rows) * (_ROW_TITLE + panel) + _FOOT)
+    figure = new_figure(layout.width, layout.height, layout=None)
+    _heads(figure, layout, look, title, about)
+    scale = look.scale or drawing.depth_scale(np.concatenate([row.depth.ravel() for row in rows]), look.far_mm)
     for number, row in enumerate(rows):
-        top = height - _HEAD - number * (_ROW_TITLE + panel)
-        _text(figure, _EDGE, top - _ROW_TITLE / 2, row.title, 9, INK, width, height, ha="left")
+        top = head + number * (_ROW_TITLE + panel)
+        _text(figure, layout, _EDGE, top + _ROW_TITLE / 2, row.title, 8.5)
         for view in range(views):
-            for place in range(3):
-                left = _EDGE + view * (group + _VIEW_GAP) + place * (panel + _GAP)
-                bottom = top - _ROW_TITLE - panel
-                axes = figure.add_axes((left / width, bottom / height, panel / width, panel / height))
-                _frame(axes)
-                if row.present is None or row.present[view]:
-                    _draw(axes, row, view, place, compares, links, far_mm, depth_scale)
-                    axes.set_xlim(window[0], window[1])
-                    axes.set_ylim(window[3], window[2])
-                else:
-                    axes.text(0.5, 0.5, "no view", transform=axes.transAxes, ha="center", color=QUIET, fontsize=8)
-    _scales(figure, width, height, depth_scale, with_difference=not compares)
-    return write_figure(path, figure)
+            _group(figure, layout, row, view, top + _ROW_TITLE, look, scale)
+    _foot(figure, layout, layout.height - _FOOT, rows, look, scale)
+    return figure
+
+
+@house_style()
+def one_view(row: FitRow, view: int, look: SheetLook) -> Figure:
+    """The panels of one view of a frame, with their heads, for a page that has the legend elsewhere."""
+    kinds = _kinds(row, look)
+    width = 2 * _EDGE + len(kinds) * (_OWN_PANEL + _GAP) - _GAP
+    head = _LINE + 0.02
+    layout = _Layout(1, kinds, width, _OWN_PANEL, head, head + _OWN_PANEL + _EDGE)
+    figure = new_figure(layout.width, layout.height, layout=None)
+    scale = look.scale or drawing.depth_scale(row.depth, look.far_mm)
+    _kind_heads(figure, layout, look, 0)
+    _group(figure, layout, row, view, head, look, scale, column=0)
+    return figure
+
+
+@house_style()
+def sheet_legend(rows: Sequence[FitRow], look: SheetLook) -> Figure:
+    """Colour bars and what lines and dots are, for pictures by `one_view`."""
+    layout = _Layout(1, _kinds(rows[0], look), 2 * _BAR + 4.6, _OWN_PANEL, 0.0, _FOOT)
+    figure = new_figure(layout.width, layout.height, layout=None)
+    scale = look.scale or drawing.depth_scale(np.concatenate([row.depth.ravel() for row in rows]), look.far_mm)
+    _foot(figure, layout, 0.0, rows, look, scale)
+    return figure
+
+
+def _kinds(row: FitRow, look: SheetLook) -> list[str]:
+    """The heads of the panels of a view."""
+    return [*([look.names[0]] if row.before is not None else []), look.names[1], "render", "difference"]
+
+
+def _group(
+    figure: Figure,
+    layout: _Layout,
+    row: FitRow,
+    view: int,
+    top: float,
+    look: SheetLook,
+    scale: Normalize,
+    column: int | None = None,
+) -> None:
+    """The panels of one view of a frame, so many inches from the top."""
+    for place, kind in enumerate(layout.kinds):
+        at = layout.left(view if column is None else column, place), top
+        axes = _axes(figure, layout, at, (layout.panel, layout.panel))
+        drawing.tile(axes)
+        if row.present is None or row.present[view]:
+            _draw(axes, row, view, kind, look, scale)
+        else:
+            axes.text(0.5, 0.5, "no view", transform=axes.transAxes, ha="center", color=QUIET, fontsize=8)
 
 
 def _check(rows: Sequence[FitRow]) -> int:
@@ -131,112 +190,102 @@ def _check(rows: Sequence[FitRow]) -> int:
     return shape[0]
 
 
-def _draw(
-    axes: Axes,
-    row: FitRow,
-    view: int,
-    place: int,
-    compares: bool,
-    links: Sequence[tuple[int, int]],
-    far_mm: float,
-    depth_scale: Normalize,
-) -> None:
-    """Fill one panel: the first, second or third of a view's group."""
+def _heads(figure: Figure, layout: _Layout, look: SheetLook, title: str, about: str) -> None:
+    if title:
+        _text(figure, layout, _EDGE, 0.17, title, 11)
+        _text(figure, layout, _EDGE, 0.38, about, 9, QUIET)
+    labels = look.view_names if look.view_names is not None else [f"view {view + 1}" for view in range(layout.views)]
+    for view, label in enumerate(labels):
+        _text(figure, layout, layout.left(view, 0), layout.head - 1.5 * _LINE, label, 9.5)
+        _kind_heads(figure, layout, look, view)
+
+
+def _kind_heads(figure: Figure, layout: _Layout, look: SheetLook, view: int) -> None:
+    for place, kind in enumerate(layout.kinds):
+        middle = layout.left(view, place) + layout.panel / 2
+        colour = {look.names[0]: INIT, look.names[1]: FIT}.get(kind, INK)
+        _text(figure, layout, middle, layout.head - 0.5 * _LINE, kind, 8.5, colour, ha="center")
+
+
+def _draw(axes: Axes, row: FitRow, view: int, kind: str, look: SheetLook, scale: Normalize) -> None:
+    """Fill one panel of a view that is there."""
     seen, made = row.depth[view], row.rendered[view]
-    height, width = seen.shape
-    whole = (0, width, height, 0)  # pixel (u, v) covers [u, u + 1) x [v, v + 1)
-    if place == 2 and not compares:
-        values = np.minimum(made, far_mm) - np.minimum(seen, far_mm)
-        values = np.ma.masked_where((seen >= far_mm) & (made >= far_mm), values)
-        axes.imshow(values, cmap=_difference_map(), norm=_difference_scale(), extent=whole, interpolation="nearest")
-        return
-    is_render = place == (2 if compares else 1)
-    depth = made if is_render else seen
-    shown = np.ma.masked_where(depth >= far_mm, depth)
-    axes.imshow(shown, cmap=_depth_map(), norm=depth_scale, extent=whole, interpolation="nearest")
-    if not is_render:
-        earlier = compares and place == 0
-        _skeleton(axes, row.before[view] if earlier and row.before is not None else row.points[view], links, earlier)
+    far = look.far_mm
+    ignored = np.zeros(seen.shape, dtype=bool) if row.ignored is None else row.ignored[view] & (seen < far)
+    points = row.points[view]
+    earlier = None if row.before is None else row.before[view]
+    true = None if row.truth is None else row.truth[view]
+    # Without the truth, an estimate may be anywhere: all that is seen is shown, but for the forearm.
+    hand = [made < far] if true is not None else [made < far, (seen < far) & ~ignored]
+    place = drawing.window(seen.shape, hand, [p for p in (points, earlier, true) if p is not None])
+    if kind == "difference":
+        values, nothing = np.minimum(made, far) - np.minimum(seen, far), (seen >= far) & (made >= far)
+        colours, own_scale = drawing.difference_colours(), drawing.difference_scale()
+        picture = drawing.map_picture(values, colours, own_scale, nothing, ignored)
+    elif kind == "render":
+        picture = drawing.map_picture(made, drawing.depth_colours(), scale, made >= far)
+    else:
+        picture = drawing.map_picture(seen, drawing.depth_colours(), scale, seen >= far, ignored)
+    drawing.show_map(axes, picture, place)
+    if kind in look.names:
+        is_earlier = kind == look.names[0] and earlier is not None
+        drawn, colour = (earlier, INIT) if is_earlier and earlier is not None else (points, FIT)
+        drawing.skeleton(axes, drawn, look.links, colour)
+        if true is not None:
+            drawing.dots(axes, true, "white", 4.2, alpha=0.8, zorder=3.5)
+            drawing.dots(axes, true, TRUTH, 3.2, zorder=3.6)
 
 
-def _skeleton(axes: Axes, points: np.ndarray, links: Sequence[tuple[int, int]], earlier: bool) -> None:
-    colour = PALETTE[1] if earlier else PALETTE[0]
-    halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.7)]
-    for first, second in links:
-        ends = points[[first, second]]
-        axes.plot(ends[:, 0], ends[:, 1], color=colour, linewidth=1.1, path_effects=halo, solid_capstyle="round")
-    axes.plot(points[:, 0], points[:, 1], "o", color=colour, markersize=2.2, markeredgewidth=0, zorder=3)
-
-
-def _frame(axes: Axes) -> None:
-    axes.set_facecolor(_BACKGROUND)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color(GRID)
-
-
-def _window(rows: Sequence[FitRow], far_mm: float) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom in pixels of a square that holds everything, never larger than the maps."""
-    height, width = rows[0].depth.shape[1:]
-    inside = np.zeros((height, width), dtype=bool)
-    for row in rows:
-        views = slice(None) if row.present is None else np.asarray(row.present, dtype=bool)
-        inside |= ((row.depth[views] < far_mm) | (row.rendered[views] < far_mm)).any(axis=0)
-        points = row.points[views] if row.before is None else np.concatenate([row.points[views], row.before[views]])
-        u = np.clip(np.nan_to_num(points[..., 0]), 0, width - 1).astype(int)
-        v = np.clip(np.nan_to_num(points[..., 1]), 0, height - 1).astype(int)
-        inside[v, u] = True
-    if not inside.any():
-        inside[:] = True
-    v, u = np.nonzero(inside)
-    margin = 0.04 * max(height, width)
-    side = min(max(np.ptp(u), np.ptp(v)) + 1 + 2 * margin, height, width)
-    left = float(np.clip((u.min() + u.max() + 1 - side) / 2, 0, width - side))
-    top = float(np.clip((v.min() + v.max() + 1 - side) / 2, 0, height - side))
-    return left, left + side, top, top + side
-
-
-def _depth_scale(rows: Sequence[FitRow], far_mm: float) -> Normalize:
-    """One scale for all maps, from the pixels that the inputs hit."""
-    hit = np.concatenate([row.depth[row.depth < far_mm].ravel() for row in rows])
-    if not len(hit):
-        return Normalize(-far_mm, far_mm)
-    low, high = np.quantile(hit, [0.01, 0.99])
-    return Normalize(float(low), float(max(high, low + 1.0)))
-
-
-def _depth_map() -> Colormap:
-    """Near is light, far is dark; without the ends, so that a hand never melts into the background."""
-    shades = colormaps["Greys"](np.linspace(0.28, 0.88, 256))
-    return LinearSegmentedColormap.from_list("hpf-depth", shades).with_extremes(bad=_BACKGROUND)
-
-
-def _difference_map() -> Colormap:
-    return colormaps["RdBu_r"].with_extremes(bad=_BACKGROUND)
-
-
-def _difference_scale() -> Normalize:
-    return Normalize(-_DIFFERENCE_MM, _DIFFERENCE_MM)
-
-
-def _scales(figure: Figure, width: float, height: float, depth: Normalize, with_difference: bool) -> None:
-    """The colour bars at the foot."""
-    bars = [(depth, _depth_map(), "depth from the crop's centre (mm)", "both")]
-    if with_difference:
-        bars.append((_difference_scale(), _difference_map(), "render minus input (mm)", "both"))
-    length = min(2.4, (width - 3 * _EDGE) / len(bars) - 0.3)
-    for number, (scale, colours, label, extend) in enumerate(bars):
-        left = _EDGE + 0.1 + number * (length + 0.5)
-        axes = figure.add_axes((left / width, 0.37 / height, length / width, 0.07 / height))
-        bar = figure.colorbar(ScalarMappable(scale, colours), cax=axes, orientation="horizontal", extend=extend)
+def _foot(
+    figure: Figure, layout: _Layout, top: float, rows: Sequence[FitRow], look: SheetLook, scale: Normalize
+) -> None:
+    """Colour bars, and what lines, dots and the ignored part are, so many inches from the top."""
+    length = min(_BAR, (layout.width - 3 * _EDGE) / 4)
+    bars = (
+        (scale, drawing.depth_colours(), "depth from the crop's centre (mm)"),
+        (drawing.difference_scale(), drawing.difference_colours(), "difference: render minus input (mm)"),
+    )
+    for number, (values, colours, label) in enumerate(bars):
+        axes = _axes(figure, layout, (_EDGE + 0.1 + number * (length + 0.45), top + 0.12), (length, 0.07))
+        bar = figure.colorbar(ScalarMappable(values, colours), cax=axes, orientation="horizontal", extend="both")
         bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=7, length=2, pad=1.5, labelcolor=INK, color=QUIET)
-        bar.set_label(label, fontsize=7.5, color=INK, labelpad=1)
+        bar.ax.tick_params(labelsize=7, length=2, pad=1.5)
+        bar.set_label(label, fontsize=7.5, labelpad=1)
+    marks: list[Line2D | Patch] = []
+    if rows[0].before is not None:
+        marks.append(_line(INIT, look.names[0]))
+    marks.append(_line(FIT, look.names[1] if rows[0].before is not None else "estimate"))
+    if any(row.truth is not None for row in rows):
+        marks.append(Line2D([], [], color=TRUTH, marker="o", linestyle="", markersize=3.5, label=look.truth_name))
+    if any(row.ignored is not None and row.ignored.any() for row in rows):
+        marks.append(Patch(color=IGNORED, label="ignored by the loss (forearm)"))
+    left = _EDGE + 0.1 + 2 * (length + 0.45)
+    figure.legend(
+        handles=marks,
+        loc="upper left",
+        bbox_to_anchor=(left / layout.width, 1 - top / layout.height),
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+        columnspacing=1.4,
+        handlelength=1.4,
+        borderaxespad=0.3,
+    )
+
+
+def _line(colour: str, label: str) -> Line2D:
+    return Line2D([], [], color=colour, marker="o", markersize=3, linewidth=1.4, label=label)
+
+
+def _axes(figure: Figure, layout: _Layout, at: tuple[float, float], size: tuple[float, float]) -> Axes:
+    """Axes of a size, at inches from the left and the top."""
+    width, height = layout.width, layout.height
+    bottom = height - at[1] - size[1]
+    return figure.add_axes((at[0] / width, bottom / height, size[0] / width, size[1] / height))
 
 
 def _text(
-    figure: Figure, x: float, y: float, text: str, size: float, colour: str, width: float, height: float, ha: str
+    figure: Figure, layout: _Layout, x: float, y: float, text: str, size: float, colour: str = INK, ha: str = "left"
 ) -> None:
-    """Text at inches (x, y) of a figure of width x height."""
-    figure.text(x / width, y / height, text, fontsize=size, color=colour, ha=ha, va="center")
+    """Text at inches from the left and the top."""
+    figure.text(x / layout.width, 1 - y / layout.height, text, fontsize=size, color=colour, ha=ha, va="center")

@@ -1,49 +1,100 @@
-"""The one look of all figures, without pyplot and without global state: figures of two threads never meet."""
+"""How all figures look, and how one becomes a PNG file.
+
+Figures are made without pyplot, and drawn with the settings below, never with the user's (`house_style`).
+"""
 
 from __future__ import annotations
 
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from hpf_core.figures.colours import GRID, INK, PAPER, QUIET
 from hpf_core.files.cache import write_atomic
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours that colour-blind people tell apart: Okabe and Ito's (2008) without the yellow, which white swallows."""
-DASHES = ("-", "--", "-.", ":")
-INK = "#222222"
-QUIET = "#8A8A8A"
-GRID = "#E4E4E4"
-PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-"""The box behind text that stands on a plot."""
-_DPI = 160
+DPI = 160
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # It comes with matplotlib.
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "figure.titlesize": 10.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": True,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
+    "legend.facecolor": PAPER,
+    "legend.fancybox": False,
+    "legend.fontsize": 8.5,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "image.interpolation": "none",
+    "image.composite_image": False,
+}
+_ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings belong to the process, not to a thread.
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Our settings, on top of matplotlib's own defaults, for as long as a figure is made or written.
+
+    The settings before come back afterwards. It also decorates functions.
+    """
+    with _ONE_AT_A_TIME, matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # a name in Chinese
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """An empty figure of that many inches, with a canvas of its own."""
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
+    """An empty figure of that many inches, with a canvas of its own. Call it in `house_style`."""
+    # With some space, so that nothing is cut at the borders.
+    engine = None if layout is None else ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=engine)
     FigureCanvasAgg(figure)
     return figure
 
 
-def new_panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of that many inches with rows x columns axes, row by row."""
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of that many inches with one pair of axes."""
     figure = new_figure(width, height)
-    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(rows * columns)]
-    for place in axes:
-        for side in ("top", "right"):
-            place.spines[side].set_visible(False)
-        for side in ("left", "bottom"):
-            place.spines[side].set_color(QUIET)
-        place.grid(color=GRID, linewidth=0.8)
-        place.set_axisbelow(True)
-        place.tick_params(labelcolor=INK, labelsize=9, color=QUIET)
-    return figure, axes
+    return figure, figure.add_subplot()
 
 
+def titles(figure: Figure, title: str, about: str = "") -> None:
+    """What the figure shows, and below it of what data."""
+    figure.suptitle(f"{title}\n{about}" if about else title, x=0.01, ha="left")
+
+
+@house_style()
 def write_figure(path: Path, figure: Figure) -> Path:
     """Write a PNG in one move and return its path.
 
@@ -52,29 +103,5 @@ def write_figure(path: Path, figure: Figure) -> Path:
     """
     path = Path(path)
     # The version of matplotlib is left out, so that the same data make the same file.
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", metadata={"Software": None}))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None}))
     return path
-
-
-def line_style(number: int) -> dict[str, Any]:
-    """Colour and dashes of the line with that number: dashes tell apart what grey print doesn't."""
-    return {
-        "color": PALETTE[number % len(PALETTE)],
-        "linestyle": DASHES[(number + number // len(PALETTE)) % len(DASHES)],
-    }
-
-
-def heading(axes: Axes, text: str) -> None:
-    """A title at the left, over the axes."""
-    axes.set_title(text, fontsize=10.5, color=INK, loc="left")
-
-
-def axis_labels(axes: Axes, x: str, y: str) -> None:
-    """What the axes show."""
-    axes.set_xlabel(x, fontsize=9.5, color=INK)
-    axes.set_ylabel(y, fontsize=9.5, color=INK)
-
-
-def legend(axes: Axes, **where: Any) -> None:
-    """A legend without a frame."""
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, **where)

@@ -10,15 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpf_core.frames import SyntheticSamples
+from hpf_core.frames import Estimate, RealFrames, SyntheticSamples
 from hpf_core.geometry.rigid import apply_rigid, invert_rigid
 from hpf_core.inference import unseen
 from hpf_core.inference.build import Parts
+from hpf_core.objective.fit import Fit
 from hpf_core.runs import checkpoint as files
 from hpf_core.runs.folder import RunFolder
 
 Found = Mapping[str, Mapping[str, Tensor]]
 """By stage, the tensors of its evaluation (`RunFolder.predictions`)."""
+
+_TENSORS = ("numbers", "depth", "present", "rendered", "truth", "to_first", "ignored")
+"""What the file of kept frames holds beside what networks estimated."""
 
 KEPT = 12
 """Frames that are kept for the report; half of them are the worst."""
@@ -39,6 +43,7 @@ class SeenFrames:
         joints: by stage, (B, V, K, 3) float32, the annotation's joints of it.
         truth: (B, V, K, 3) float32, the annotated joints.
         to_first: (B, V, 4, 4) float32, from each view's crop to the evaluated view's.
+        ignored: (B, V, H, W) bool, pixels that the loss ignores by the last estimate: the forearm.
     """
 
     numbers: Tensor
@@ -49,6 +54,18 @@ class SeenFrames:
     joints: dict[str, Tensor]
     truth: Tensor
     to_first: Tensor
+    ignored: Tensor
+
+
+def ignored_pixels(parts: Parts, fit: Fit) -> Tensor:
+    """(N, H, W) bool: pixels of the own views that no term of the recipe compares with, beyond the estimated wrist.
+
+    None is, where a term is told to keep the forearm, or no term has the option `forearm`.
+    """
+    options = {getattr(getattr(term, "config", None), "forearm", None) for term in parts.terms.values()} - {None}
+    if options != {"wrist_plane"}:
+        return torch.zeros_like(fit.hit)
+    return fit.forearm(False, *fit.surface_points(None)).view_as(fit.hit)
 
 
 def see(parts: Parts, split: str | None, found: Found, after: str, numbers: np.ndarray) -> SeenFrames:
@@ -86,7 +103,23 @@ def see(parts: Parts, split: str | None, found: Found, after: str, numbers: np.n
         joints={name: apply_rigid(into, t["joints"][chosen][:, None]).float() for name, t in found.items()},
         truth=apply_rigid(into, found[after]["truth"][chosen][:, None]).float(),
         to_first=_chain(from_rig[:, view : view + 1], to_rig).float(),
+        ignored=_ignored(parts, frames, points[after].float()),
     )
+
+
+def _ignored(parts: Parts, frames: RealFrames, points: Tensor) -> Tensor:
+    """(B, V, H, W) bool of frames on the host and points (B, V, J, 3) mm in each view's crop."""
+    ignored = torch.zeros(frames.depth.shape, dtype=torch.bool)
+    rows = frames.views.rows
+    fit = Fit(
+        hand=parts.hand,
+        renderer=parts.renderer,
+        grid=parts.grid,
+        frames=frames,
+        real=Estimate(points=points.flatten(0, 1)[rows]),
+    )
+    ignored.flatten(0, 1)[rows] = ignored_pixels(parts, fit)
+    return ignored
 
 
 def _synthetic(parts: Parts, found: Found, after: str, chosen: Tensor) -> SeenFrames:
@@ -103,6 +136,7 @@ def _synthetic(parts: Parts, found: Found, after: str, chosen: Tensor) -> SeenFr
         joints={name: t["joints"][chosen, None].float() for name, t in found.items()},
         truth=found[after]["truth"][chosen, None].float(),
         to_first=torch.eye(4).expand(len(chosen), 1, 4, 4),
+        ignored=torch.zeros_like(depth, dtype=torch.bool),
     )
 
 
@@ -144,7 +178,7 @@ def keep(folder: RunFolder, parts: Parts, split: str | None, before: str, after:
     errors = (found[after]["joints"] - found[after]["truth"]).norm(dim=-1).mean(dim=1).numpy()
     shown_of = min(len(errors), _SYNTHETIC) if split is None else len(errors)
     seen = see(parts, split, found, after, best_to_worst(errors[:shown_of]))
-    tensors = {name: getattr(seen, name) for name in ("numbers", "depth", "present", "rendered", "truth", "to_first")}
+    tensors = {name: getattr(seen, name) for name in _TENSORS}
     for name in found:
         role = "after" if name == after else "before"
         tensors |= {f"points.{role}": seen.points[name], f"joints.{role}": seen.joints[name]}

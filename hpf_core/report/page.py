@@ -14,12 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hpf_core.errors import ReportWarning
-from hpf_core.figures.style import PALETTE
+from hpf_core.figures.colours import page_css
+from hpf_core.figures.joint_names import people_name, people_names
 from hpf_core.files.cache import write_atomic
-from hpf_core.report import charts
 from hpf_core.report.frames import Gallery, gallery
 from hpf_core.report.material import Material, number, read_run
 from hpf_core.report.paper import PaperPoint, paper_points
+from hpf_core.report.pictures import run_pictures
 from hpf_core.runs.folder import RunFolder
 
 _SUCCESS = ("20", "30", "40")
@@ -47,9 +48,7 @@ def write_report(root: Path) -> Path:
 
 def render(run: Material) -> str:
     """The page's HTML. What comes from files is escaped by the template, and a policy in it forbids all loading."""
-    evaluated = bool(run.evaluations)
     shown = _gallery(run)
-    paper = paper_points(run.synthetic) if run.errors else []
     script = _own("viewer.js") if shown else ""
     environment = Environment(
         loader=PackageLoader("hpf_core.report"),
@@ -60,20 +59,16 @@ def render(run: Material) -> str:
     )
     return environment.get_template("report.html").render(
         run=run,
-        style=Markup(_palette() + _own("style.css")),
+        style=Markup(page_css() + _own("style.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         rows=_rows(run),
         headline=_headline(run),
-        success=charts.success(run, [p.mark for p in paper]) if run.errors else None,
-        paper=paper,
-        joints=charts.joints(run) if evaluated else None,
-        pairs=charts.before_and_after(run),
-        training=charts.training(run),
-        weighted=charts.shares(run, "weighted", "weighted terms"),
-        gradients=charts.shares(run, "gradient", "gradient norms on the points"),
+        paper=paper_points(run),
+        pictures=run_pictures(run),
+        joints=_joints(run),
+        plugins=_plugins(run),
         gallery=shown,
-        roles=charts.styles(run),
         total=_total(run),
         duration=_duration,
     )
@@ -83,7 +78,7 @@ def _gallery(run: Material) -> Gallery | None:
     if run.frames is None:
         return None
     document = run.evaluations.get(str(run.frames.about.get("after")), {})
-    return gallery(run.frames, list(document.get("per_joint_mm", {})))
+    return gallery(run.frames, people_names(document.get("per_joint_mm", {})), run.simulated)
 
 
 def _rows(run: Material) -> list[dict[str, Any]]:
@@ -147,6 +142,27 @@ def _headline(run: Material) -> dict[str, Any] | None:
     }
 
 
+def _joints(run: Material) -> list[tuple[str, list[float | None]]]:
+    """Each joint's name for people, and its mean error after each evaluation, mm; None where one lacks it."""
+    names = dict.fromkeys(name for document in run.evaluations.values() for name in document["per_joint_mm"])
+    return [
+        (people_name(name), [number(document["per_joint_mm"].get(name)) for document in run.evaluations.values()])
+        for name in names
+    ]
+
+
+def _plugins(run: Material) -> list[dict[str, str]]:
+    """A row for each plugin: kind, name, package, version, and what it follows; empty where nothing says it."""
+    plugins = run.about.get("plugins")
+    rows = []
+    for key, about in plugins.items() if isinstance(plugins, dict) else ():
+        kind, _, name = str(key).rpartition(":")
+        row = {"kind": kind.replace("_", " "), "name": name, "package": "", "version": "", "source": ""}
+        about = about if isinstance(about, dict) else {"package": about}
+        rows.append(row | {field: str(about[field]) for field in ("package", "version", "source") if about.get(field)})
+    return rows
+
+
 def _total(run: Material) -> float | None:
     """Seconds of all stages, or None as long as one isn't done."""
     seconds = [stage.seconds for stage in run.stages]
@@ -159,11 +175,6 @@ def _duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def _palette() -> str:
-    """The figures' colours as variables of the style sheet."""
-    return ":root{" + "".join(f"--p{k}:{colour};" for k, colour in enumerate(PALETTE)) + "}\n"
 
 
 def _own(name: str) -> str:

@@ -1,13 +1,11 @@
-"""The paper's own figures, to stand beside a run's."""
+"""The paper's own figures, to stand beside a run's where both are of the same frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpf_core.evaluation.published import rows
-from hpf_core.report.chart import Mark
-
-_SYNTHETIC = "synth_on_synth"
+from hpf_core.evaluation.published import comparable, rows
+from hpf_core.report.material import Material
 
 
 @dataclass(frozen=True)
@@ -19,18 +17,17 @@ class PaperPoint:
     mean: float | None
     where: str
 
-    @property
-    def mark(self) -> Mark:
-        """The point on the success curves."""
-        return Mark(f"{self.name}: {self.share:.1%} within 20 mm (published)", "paper", 20.0, self.share)
 
+def paper_points(run: Material) -> list[PaperPoint]:
+    """The paper's rows of the real NYU test frames with a share within 20 mm, best first.
 
-def paper_points(synthetic: bool) -> list[PaperPoint]:
-    """The paper's rows whose share of frames within 20 mm is published, best first: those of the real NYU test frames,
-    or, for a run that is evaluated on synthetic samples, the one of the paper's own synthetic samples."""
+    None, where the run is measured on other frames: simulated ones, synthetic samples, a part of the test set.
+    """
+    if not run.evaluations or not all(comparable(document) for document in run.evaluations.values()):
+        return []
     found = [
         PaperPoint(row.label, row.success_20, row.mean_error_mm, row.where)
         for row in rows().values()
-        if row.success_20 is not None and (row.name == _SYNTHETIC) == synthetic
+        if row.success_20 is not None and row.name != "synth_on_synth"
     ]
     return sorted(found, key=lambda point: -point.share)

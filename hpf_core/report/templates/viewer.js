@@ -77,7 +77,7 @@
     const scale = (zoom * Math.min(width, height)) / 260;
     const at = (p) => place(p[0], p[1], p[2], scale, width, height);
     const items = []; // [depth, drawing]
-    const shades = ["--quiet", "--p3", "--p4"].map(colour);
+    const shades = ["--quiet", "--other0", "--other4"].map(colour);
     scene.decoded.forEach((points, view) => {
       if (!clouds[view].checked) return;
       for (let k = 0; k < points.length; k += 3) {
@@ -89,13 +89,13 @@
       scene.after.forEach((point, k) => {
         const p = at(point);
         // The nearest part of a sphere, so that it hides what is in it.
-        items.push([p[2] - data.radii[k], ball, p, data.radii[k] * p[3], colour("--after")]);
+        items.push([p[2] - data.radii[k], ball, p, data.radii[k] * p[3], colour("--fit")]);
       });
     }
     for (const name of ["before", "after"]) {
       if (!scene[name] || !layers[name] || !layers[name].checked) continue;
       const joints = scene[name].map(at);
-      const ink = colour("--" + name);
+      const ink = colour(name === "after" ? "--fit" : "--init");
       // Bones in front of the spheres and the depth around them: they are what is looked at.
       for (const [a, b] of data.links) items.push([(joints[a][2] + joints[b][2]) / 2 - 30, bone, joints[a], joints[b], ink]);
       joints.forEach((p) => items.push([p[2] - 30, knot, p, 3, ink]));
@@ -103,7 +103,7 @@
     if (layers.truth.checked) {
       scene.truth.forEach((point, k) => {
         const p = at(point);
-        items.push([p[2] - 30, bone, at(scene.joints[k]), p, colour("--before"), 1.5]);
+        items.push([p[2] - 30, bone, at(scene.joints[k]), p, colour("--ink"), 1.5]);
         items.push([p[2] - 31, knot, p, 5, colour("--truth")]);
       });
     }
