@@ -35,7 +35,7 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
         return
     vertices = np.repeat(at, 2, axis=0)
     span = abs(axes.get_xlim()[1] - axes.get_xlim()[0])
-    vertices[1::2, 0] += 2e-4 * span  # Agg leaves out a line of length 0.
+    vertices[1::2, 0] += 1e-5 * span  # Agg leaves out a line of length 0.
     codes = np.tile([Path.MOVETO, Path.LINETO], len(at))
     path = Path(vertices, codes)
     path.should_simplify = False
@@ -48,6 +48,7 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
         alpha=alpha,
         zorder=zorder,
         clip_on=False,
+        snap=False,  # Snapped to pixels, they would have no length.
     )
     axes.add_patch(patch)
 

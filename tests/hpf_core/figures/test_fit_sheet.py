@@ -81,7 +81,7 @@ def test_it_compares_with_an_earlier_estimate_and_the_truth(tmp_path: Path) -> N
     pixels = pixels_of(figure, tmp_path / "g.png")
     assert count(pixels, INIT) > 100
     assert count(pixels, FIT) > 100
-    assert count(pixels, TRUTH) > 40
+    assert count(pixels, TRUTH) > 100
     assert count(pixels, "#67001f") > 20  # the difference is there too
     assert {"init", "fit", "render", "difference", "frame 7", "t", "simulated data"} <= set(texts_of(figure))
 
@@ -110,7 +110,7 @@ def test_of_one_view_and_of_nothing_seen(tmp_path: Path) -> None:
 
 def test_a_page_takes_single_views_with_one_legend(tmp_path: Path) -> None:
     row = _row(3.0, before=True, truth=True)
-    assert count(pixels_of(one_view(row, 0, LOOK), tmp_path / "v.png"), TRUTH) > 15
+    assert count(pixels_of(one_view(row, 0, LOOK), tmp_path / "v.png"), TRUTH) > 50
     assert {"init", "fit", "annotated joints"} <= set(texts_of(sheet_legend([row], LOOK)))
 
 
