@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from hpf_core.figures.colours import FIT, INIT, INK, PAPER, LineLook, other_looks
 from hpf_core.figures.drawing import dots
 from hpf_core.figures.joint_names import people_names
-from hpf_core.figures.style import house_style, new_axes, new_figure, titles
+from hpf_core.figures.style import house_style, new_axes, new_figure, shortened, titles
 
 _MOST_DOTS = 2000
 
@@ -34,7 +34,7 @@ def joint_errors_figure(
         looks: colours of the results; None for those without a meaning.
     """
     looks = looks or other_looks(results)
-    count, rows = len(results), [*people_names(joints), "all joints"]
+    count, rows = len(results), [*(shortened(name, 24) for name in people_names(joints)), "all joints"]
     thickness = 0.8 / max(count, 1)
     # Each bar stays at least about 7 pixels thick.
     figure, axes = new_axes(5.5, 1.5 + len(rows) * max(0.22, 0.085 * count + 0.04))
@@ -43,7 +43,7 @@ def joint_errors_figure(
     for number, (name, errors) in enumerate(results.items()):
         values = np.asarray([*errors, float(np.mean(errors))])
         offset = (number - (count - 1) / 2) * thickness
-        label = f"{name}: {values[-1]:.2f} mm"
+        label = f"{shortened(name)}: {values[-1]:.2f} mm"
         axes.barh(centres + offset, values, height=thickness * 0.9, color=looks[name].colour, label=label)
     axes.set_yticks(centres, rows)
     axes.set_ylim(len(rows) + 0.1, -0.7)
@@ -51,7 +51,7 @@ def joint_errors_figure(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("mean error (mm)")
     titles(figure, title, about)
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, columnspacing=1.2, borderaxespad=0.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, columnspacing=1.2, borderaxespad=0.2)
     return figure
 
 
@@ -87,7 +87,7 @@ def before_after_figure(
         level = 100 * np.arange(1, len(errors) + 1) / len(errors)
         ordered, mean = np.sort(errors), float(errors.mean())
         style = {"color": looks[name].colour, "linestyle": looks[name].dashes}
-        shares.plot(ordered, level, label=f"{name}: mean {mean:.1f} mm", zorder=3, **style)
+        shares.plot(ordered, level, label=f"{shortened(name)}: mean {mean:.1f} mm", zorder=3, **style)
         shares.plot(mean, np.interp(mean, ordered, level), "o", color=looks[name].colour, markersize=5, zorder=4)
     shares.set_xlim(0, max(limit, max(float(np.quantile(errors, 0.99)) for errors in results.values())))
     shares.set_ylim(0, 102)

@@ -58,6 +58,8 @@ _SETTINGS: dict[Any, Any] = {
     "image.interpolation": "none",
     "image.composite_image": False,
 }
+_NO_MATTER = ("Glyph .* missing from", "constrained_layout not applied")
+"""Warnings about names that are in Chinese, or very long: the figure is readable all the same."""
 _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings belong to the process, not to a thread.
 
 
@@ -68,7 +70,8 @@ def house_style() -> Iterator[None]:
     The settings before come back afterwards. It also decorates functions.
     """
     with _ONE_AT_A_TIME, matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # a name in Chinese
+        for message in _NO_MATTER:
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
         yield
@@ -87,6 +90,11 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of that many inches with one pair of axes."""
     figure = new_figure(width, height)
     return figure, figure.add_subplot()
+
+
+def shortened(name: str, most: int = 40) -> str:
+    """A name for a figure, cut where it is too long."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def titles(figure: Figure, title: str, about: str = "") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hpf_core.figures.colours import QUIET, LineLook, other_looks
-from hpf_core.figures.style import house_style, new_axes, titles
+from hpf_core.figures.style import house_style, new_axes, shortened, titles
 
 LARGEST, MEAN = "largest error of a frame's joints", "mean error of a frame's joints"
 _MARKS = "osD^v<>P"
@@ -60,7 +60,14 @@ def success_figure(
     looks = other_looks(curve.label for curve in curves)
     for curve in curves:
         look = curve.look or looks[curve.label]
-        axes.plot(thresholds, 100 * curve.shares, label=curve.label, color=look.colour, linestyle=look.dashes, zorder=3)
+        axes.plot(
+            thresholds,
+            100 * curve.shares,
+            label=shortened(curve.label, 60),
+            color=look.colour,
+            linestyle=look.dashes,
+            zorder=3,
+        )
         if curve.low is not None and curve.high is not None:
             axes.fill_between(
                 thresholds, 100 * curve.low, 100 * curve.high, color=look.colour, alpha=0.15, linewidth=0, zorder=2

@@ -18,8 +18,8 @@ _GEOMETRY = re.compile(r' (d|x|y|transform|points)="([^"]*)"')
 _PATH = re.compile(r' d="([^"]*)"')
 _LONG = re.compile(r"-?\d+\.\d+")
 _UNUSED = re.compile(
-    r'<metadata>.*?</metadata>|<!--.*?-->|<style\b.*?</style>|(?<=<g) id="[^"]*"| xmlns(:xlink)?="[^"]*"'
-    r'| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?',
+    r'<metadata>.*?</metadata>|<!--.*?-->|<style\b.*?</style>|(?<=<g) id="[^"]*"| id="image[^"]*"'
+    r'| xmlns(:xlink)?="[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?',
     re.DOTALL,
 )
 """What a page needs no copy of in each figure: fonts and joins of lines are in the page's own style sheet."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from hpf_core.figures.colours import QUIET, LineLook, other_looks
-from hpf_core.figures.style import house_style, new_figure, titles
+from hpf_core.figures.style import house_style, new_figure, shortened, titles
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of metrics.jsonl: each with `stage`, `step`, `loss`, mappings such as `raw`, and more numbers."""
@@ -122,9 +122,9 @@ def _figure(panels: Sequence[_Panel], title: str, about: str, each_has_its_legen
         shown = panels[row * columns : (row + 1) * columns]
         for panel, axes in zip(shown, place.subplots(1, len(shown), squeeze=False)[0], strict=True):
             for line in panel.lines:
-                known.setdefault(line.name, _draw(axes, line))
+                known.setdefault(shortened(line.name), _draw(axes, line))
             _scale(axes, panel.lines)
-            axes.set_title(panel.title)
+            axes.set_title(shortened(panel.title))
             if row == count - 1:
                 axes.set_xlabel("step")
             if each_has_its_legend:
@@ -143,7 +143,7 @@ def _columns(count: int) -> int:
 def _draw(axes: Axes, line: _Line) -> Any:
     """One curve; returns what stands for it in a legend. Many values are thinned to means of neighbours."""
     steps, values = _thinned(line.steps), _thinned(line.values)
-    style: dict[str, Any] = {"label": line.name, "color": line.look.colour, "linestyle": line.look.dashes}
+    style: dict[str, Any] = {"label": shortened(line.name), "color": line.look.colour, "linestyle": line.look.dashes}
     if len(line.steps) >= 40:
         axes.plot(steps, values, color=line.look.colour, linewidth=0.6, alpha=0.45)
         # Without its ends, where a mean over few values would only copy the noise.
@@ -159,7 +159,8 @@ def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
     axes.margins(y=0.1)
     low, high = float(every.min()), float(every.max())
-    if low > 0 and high > 3 * low:
+    # A schedule that ends near 0 would be all tail on a logarithmic axis.
+    if low > 0 and 3 * low < high < 1e4 * low:
         axes.set_yscale("log")
         wide = high > 30 * low
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=6))
