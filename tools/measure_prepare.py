@@ -98,7 +98,7 @@ def on_one_core(split: Path, size: int, frames: int) -> dict[str, float]:
     """Milliseconds of processor time for each image: decoding, and all that is done to it; cropping is the rest."""
     count = min(frames, nyu.count_frames(split, VIEWS))
     xyz = nyu.read_annotation(split).xyz
-    grid = wider(Grid(size), size // 4)
+    layout, grid = nyu.NyuLayout(split.parent, VIEWS), wider(Grid(size), size // 4)
     values: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = StoreFiles(Path(folder), count, len(VIEWS), grid.size)
@@ -107,7 +107,7 @@ def on_one_core(split: Path, size: int, frames: int) -> dict[str, float]:
         to_rig = calibrate(xyz, VIEWS).to_rig
         found = {}
         for name, centres, turned in (("all", known, False), ("all, turned", known, True), ("all, mass", None, False)):
-            plan = CropPlan(split, VIEWS, np.arange(count), to_rig, centres, grid, 300.0, turned, files)
+            plan = CropPlan(layout, split.name, VIEWS, np.arange(count), to_rig, centres, grid, 300.0, turned, files)
             found[name] = best(lambda plan=plan: [plan.make(chunk) for chunk in range(files.chunks)])
         found["decode"] = best(lambda: [nyu.read_depth(path) for path in paths(split, frames)])
         rows = files.rows(0)
@@ -131,7 +131,7 @@ def reading(capture: Path, size: int) -> dict[str, float]:
     """Maps a second of processor time that training reads: 25 random frames in a batch, all views, crops in place and
     moved."""
     with tempfile.TemporaryDirectory() as cache:
-        source = CaptureSource(capture, "capture", VIEWS, {}, {0: "subject"})
+        source = CaptureSource(nyu.NyuLayout(capture, VIEWS), "capture", VIEWS, {}, {0: "subject"})
         data = Capture(source, CropOptions(Grid(size), "refined", False), Path(cache))
         split, frames = next(iter(data.splits().items()))
         rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
-"""A rig's calibration from a capture's annotation: the only use that fitting makes of labels, once, before training.
+"""Where the cameras of a capture stand: from its `rig.yaml`, or from its annotation.
 
-It is an artefact of its own, `calibration.json`: from then on the labels may change or vanish and nothing else does.
+The calibration is an artefact of its own, `calibration.json`. Where it came from the annotation, the labels may change
+or vanish afterwards, and nothing else does.
 """
 
 from __future__ import annotations
@@ -9,14 +10,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
+from hpf_core.data.cameras import Rig
+from hpf_core.data.layouts.base import Annotation
 from hpf_core.errors import DataError
 from hpf_core.files.cache import write_atomic
 from hpf_core.geometry.alignment import align_rigid_robust
 from hpf_core.geometry.rigid import apply_rigid
+
+Method = Literal["file", "annotated"]
+"""Where a calibration comes from: the capture's `rig.yaml`, or its annotated joints."""
 
 _MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only take time
 _OFF_MM = 10.0  # a frame whose median joint misses by more counts as badly annotated in the report
@@ -32,7 +39,8 @@ class Calibration:
         residual_mm: (V,) median distance between a joint as this view and the first view have it.
         outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
         off: for each view, the numbers of these frames, counted from 0.
-        annotated: how many frames the annotation has; None where an older HPF wrote the file.
+        annotated: how many frames the annotation has; None where an older HPF wrote the file, or it wasn't used.
+        method: where it came from: "file" (`rig.yaml`) or "annotated". Of a file, residuals and outliers are NaN.
     """
 
     views: tuple[int, ...]
@@ -41,16 +49,29 @@ class Calibration:
     outliers: np.ndarray
     off: tuple[tuple[int, ...], ...] = ()
     annotated: int | None = None
+    method: Method = "annotated"
+
+    @staticmethod
+    def of_rig(rig: Rig, views: Sequence[int]) -> Calibration:
+        """What a rig's file says, for some of its views, the first of which gives the frame.
+
+        Raises:
+            InputError: the file doesn't say where the cameras stand.
+        """
+        part = rig.take(views)
+        unknown = np.full(len(views), np.nan)
+        return Calibration(tuple(views), part.poses, unknown, unknown, ((),) * len(views), None, "file")
 
     def save(self, path: Path) -> None:
         """Write it as JSON, atomically."""
         content = {
             "views": list(self.views),
             "to_rig": self.to_rig.tolist(),
-            "residual_mm": self.residual_mm.tolist(),
-            "outliers": self.outliers.tolist(),
+            "residual_mm": _numbers_or_none(self.residual_mm),
+            "outliers": _numbers_or_none(self.outliers),
             "off": [list(frames) for frames in self.off],
             "annotated": self.annotated,
+            "method": self.method,
         }
         text = json.dumps(content) + "\n"
 
@@ -74,11 +95,18 @@ class Calibration:
             outliers = np.array(content["outliers"], dtype=np.float64)
             off = tuple(tuple(int(frame) for frame in frames) for frames in content.get("off", ()))
             annotated = None if content.get("annotated") is None else int(content["annotated"])
+            method = content.get("method", "annotated")
+            if method not in get_args(Method):
+                raise ValueError(f"its method is {method!r}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} isn't a calibration that HPF wrote: {error}.") from error
         if to_rig.shape != (len(views), 4, 4) or not np.isfinite(to_rig).all():
             raise DataError(f"{path}: to_rig has the shape {to_rig.shape}, but ({len(views)}, 4, 4) was expected.")
-        return Calibration(views, to_rig, residual, outliers, off, annotated)
+        return Calibration(views, to_rig, residual, outliers, off, annotated, method)
+
+
+def _numbers_or_none(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotation") -> Calibration:
@@ -89,7 +117,8 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
     Then every frame is held against what was found, and those that are off are listed.
 
     Args:
-        xyz: (V_all, N, K, 3) mm, joints in each view's camera frame.
+        xyz: (V_all, N, K, 3) mm, joints in each view's camera frame. Frames at z <= 0, or with all joints in one place,
+            count as unannotated.
         views: which of them make the rig, the first one its frame.
         where: the file that they come from, for messages.
 
@@ -103,6 +132,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
             f"{where}: {there} annotated, but view {missing[0]} is asked for. Ask for fewer: `views` of the dataset in "
             "a recipe, --views of `hpf data prepare`."
         )
+    xyz = Annotation(xyz, ()).without_blanks().xyz
     frames = np.unique(np.linspace(0, xyz.shape[1] - 1, min(_MOST_FRAMES, xyz.shape[1])).round().astype(int))
     target = xyz[views[0], frames]
     transforms, residuals, outliers = [np.eye(4)], [0.0], [0.0]

@@ -23,7 +23,11 @@ DISTORTION_LENGTHS = (0, 4, 5, 8)
 Side = Literal["right", "left", "both"]
 """Which hand a rig records."""
 
+Volume = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+"""A box: the ends along x, y and z, mm."""
+
 _ROUNDS = 50  # Newton's method needs 3 to 6 rounds inside of the range in which the model is one-to-one
+_COARSE = 8  # of the pixels of a distorted image every so many are asked where a window lies
 _CONVERGED = 1e-12  # of coordinates on the plane z = 1: far below a thousandth of a pixel
 _SQUARE_TOLERANCE = 1e-3  # by how much rows of a rotation may differ from orthonormal ones
 
@@ -110,6 +114,33 @@ class Camera:
         """
         return _rays(self)
 
+    def window(self, low: tuple[float, float], high: tuple[float, float]) -> tuple[slice, slice]:
+        """Rows and columns that may see rays between two corners (x / z, y / z), with some pixels more on each side.
+
+        Both are empty where the image has none.
+        """
+        if not self.is_distorted:
+            ends = [
+                (math.floor(a * focal + middle) - 1, math.ceil(b * focal + middle) + 2, size)
+                for a, b, focal, middle, size in (
+                    (low[1], high[1], self.fy, self.cy, self.height),
+                    (low[0], high[0], self.fx, self.cx, self.width),
+                )
+            ]
+        else:
+            x, y = (part[::_COARSE, ::_COARSE] for part in self.rays())
+            reach_x, reach_y = 2 * _COARSE / self.fx, 2 * _COARSE / self.fy  # so that none falls through the mesh
+            inside = (x > low[0] - reach_x) & (x < high[0] + reach_x) & (y > low[1] - reach_y) & (y < high[1] + reach_y)
+            rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+            if not len(rows):
+                return slice(0, 0), slice(0, 0)
+            ends = [
+                (int(rows[0] - 1) * _COARSE, int(rows[-1] + 1) * _COARSE + 1, self.height),
+                (int(columns[0] - 1) * _COARSE, int(columns[-1] + 1) * _COARSE + 1, self.width),
+            ]
+        rows_, columns_ = (slice(min(max(a, 0), size), min(max(b, 0), size)) for a, b, size in ends)
+        return rows_, columns_
+
     def mirrored(self) -> Camera:
         """The camera of the mirrored image, whose column i is this image's column width - 1 - i.
 
@@ -152,7 +183,7 @@ class Rig:
     unit_mm: float = 1.0
     no_return: tuple[float, ...] = (0.0,)
     hand: Side = "right"
-    volume_mm: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
+    volume_mm: Volume | None = None
     where: str = ""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Multi-view captures in NYU's raw layout as a dataset: calibrated, cropped, cached, and read back by number.
+"""Multi-view captures of any layout as a dataset: calibrated, cropped, cached, and read back by number.
 
 What is trained on is the split `train` of the dataset, whichever splits on disk it is made of (`TrainingSet`); the
 others are as they lie on disk.
@@ -16,6 +16,7 @@ import torch
 
 from hpf_core.data.calibration import Calibration
 from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.base import SPLITS, annotation_of, select
 from hpf_core.data.prepared.capture_cache import CaptureCache, CaptureSource, CropOptions
 from hpf_core.data.prepared.frame_sets import FrameSet, TrainingSet
 from hpf_core.data.prepared.recentring import Shifts, cut
@@ -27,6 +28,8 @@ from hpf_core.interfaces import EvaluationProtocol, RealDataset
 from hpf_core.progress import Progress, no_progress
 
 TRAIN = "train"
+SCORED = tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED)
+"""The joints that captures are evaluated on, by their names in the annotation: NYU's fourteen."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class PreparedSplit:
 
 
 class Capture(RealDataset):
-    """A capture in NYU's raw layout.
+    """A capture on disk, in whatever layout.
 
     Frames of which an image is missing or damaged are left out, and listed by `left_out`.
     """
@@ -77,11 +80,8 @@ class Capture(RealDataset):
         self.simulated = source.simulated or make is not None
         self.recentres = options.centring == "refined"
         self._make_capture = make
-        scored = nyu.EVALUATED
-        tips = tuple(k for k, joint in enumerate(scored) if nyu.JOINTS[joint].endswith("KNU3_A"))
-        self.protocol = EvaluationProtocol(
-            annotation=source.annotation, view=0, fingertips=tips, centre=options.centring
-        )
+        tips = tuple(k for k, joint in enumerate(SCORED) if joint.endswith("KNU3_A"))
+        self.protocol = EvaluationProtocol(annotation=source.annotation, view=0, fingertips=tips, centre=options.centring)
         self._cache = CaptureCache(source, options, cache / "captures")
         self._stores: dict[str, CropStore] = {}
         self._sets: dict[str, FrameSet] = {}
@@ -105,10 +105,7 @@ class Capture(RealDataset):
             return
         if self._make_capture is not None:
             self._make_capture(progress)
-        stores = {
-            split: self._cache.open(split, folder, progress, jobs, check)
-            for split, folder in self._split_folders().items()
-        }
+        stores = {split: self._cache.open(split, progress, jobs, check) for split in self._splits_used()}
         sets = {split: FrameSet.of_split(split, store) for split, store in stores.items() if split != TRAIN}
         # A capture that is only evaluated on needs no split `train`; what is named beside it must be there.
         if self.training.on != (TRAIN,) or TRAIN in stores:
@@ -122,8 +119,8 @@ class Capture(RealDataset):
     def frames(self, split: str, indices: np.ndarray) -> RealFrames:
         indices = np.asarray(indices, dtype=np.int64)
         some = self._set(split).take(indices)
-        views, grid = len(self.source.views), self.options.grid
-        present = some.present(views)
+        grid = self.options.grid
+        present = self._present(some)
         shifts = self._shifts_of(split).take(indices)
         crops = [
             cut(store, some.row[which], shifts.take(which), grid, self.options.margin)
@@ -156,7 +153,7 @@ class Capture(RealDataset):
             joints=frames.join(
                 [self._annotated(name, store.numbers[frames.row[which]]) for name, store, which in frames.by_split()]
             ),
-            names=tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED),
+            names=SCORED,
             subject=subject,
             subject_names=names,
         )
@@ -175,7 +172,7 @@ class Capture(RealDataset):
             shifts = Shifts.none(len(frames), views)
         elif centres.shape == (len(frames), 3):
             to_rig = frames.gather(lambda store, rows: store.to_rig[rows])
-            shifts = Shifts.towards(centres, to_rig, frames.present(views), self.options.grid, self.options.margin)
+            shifts = Shifts.towards(centres, to_rig, self._present(frames), self.options.grid, self.options.margin)
         else:
             raise ValueError(f"centres are {centres.shape}, but the split '{split}' has {len(frames)} frames")
         self._shifts[split] = shifts
@@ -190,7 +187,7 @@ class Capture(RealDataset):
     def calibration(self, split: str) -> Calibration:
         """Where the cameras stood when a split on disk was captured."""
         self.prepare()
-        return Calibration.load(self._cache.place(split, self.source.root / split) / "calibration.json")
+        return Calibration.load(self._cache.place(split) / "calibration.json")
 
     def prepared(self) -> list[PreparedSplit]:
         """What the cache holds of each split on disk."""
@@ -209,7 +206,7 @@ class Capture(RealDataset):
 
     def unfinished(self) -> list[Path]:
         """The folders of crops that were begun and not finished."""
-        found = (self._cache.unfinished(split, folder) for split, folder in self._split_folders().items())
+        found = (self._cache.unfinished(split) for split in self._splits_used())
         return [folder for folder in found if folder is not None]
 
     # ------------------------------------------------------------------------------------------------------ inside
@@ -225,27 +222,29 @@ class Capture(RealDataset):
             self._shifts[split] = Shifts.none(len(self._set(split)), len(self.source.views))
         return self._shifts[split]
 
-    def _split_folders(self) -> dict[str, Path]:
+    def _present(self, frames: FrameSet) -> np.ndarray:
+        """(F, V) bool, the views that are used of each frame, and that it has."""
+        has = np.isfinite(frames.gather(lambda store, rows: store.centres[rows])).all(axis=-1)
+        return frames.present(len(self.source.views)) & has
+
+    def _splits_used(self) -> list[str]:
         """The splits on disk that are used; the split `train` isn't, where training is on others."""
-        folders = {name: self.source.root / name for name in (TRAIN, "validation", "test")}
-        found = {name: folder for name, folder in folders.items() if folder.is_dir()}
-        if not found:
-            raise DataError(
-                f"{self.source.name}: {self.source.root} has neither a folder 'train' nor 'test'. NYU's layout has "
-                "depth_1_0000001.png, ... and joint_data.mat in each."
-            )
-        return {name: folder for name, folder in found.items() if name != TRAIN or TRAIN in self.training.on}
+        layout = self.source.layout
+        if not layout.splits():
+            raise DataError(f"{self.source.name}: {layout.root} has no split {' or '.join(SPLITS)}. {layout.format}.")
+        return [name for name in layout.splits() if name != TRAIN or TRAIN in self.training.on]
 
     def _annotated(self, split: str, numbers: np.ndarray) -> np.ndarray:
         """(F, 14, 3) mm, the annotation of a split on disk at frames (F,), in the first view's camera."""
-        xyz = nyu.read_annotation(self.source.root / split).xyz
+        labels = annotation_of(self.source.layout, split)
         view = self.source.views[0]
-        if view >= len(xyz) or numbers.max(initial=-1) >= xyz.shape[1]:
+        if view >= len(labels.xyz) or numbers.max(initial=-1) >= labels.xyz.shape[1]:
             raise DataError(
-                f"{self.source.root / split / nyu.LABELS_FILE} annotates {xyz.shape[1]} frames of {len(xyz)} "
-                f"views, but frame {numbers.max(initial=-1) + 1} of view {view + 1} is needed."
+                f"{labels.file} annotates {labels.xyz.shape[1]} frames of {len(labels.xyz)} views, but frame "
+                f"{numbers.max(initial=-1) + 1} of view {view + 1} is needed."
             )
-        return xyz[view][numbers][:, list(nyu.EVALUATED)]
+        scored = select(labels.names, SCORED, labels.file)
+        return labels.xyz[view][numbers][:, scored]
 
     def _recorded(self, frames: FrameSet) -> tuple[np.ndarray, np.ndarray]:
         """The recording and the subject of each frame, int64."""

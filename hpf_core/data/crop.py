@@ -13,17 +13,19 @@ centre's depth:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hpf_core.data.cameras import Camera
+from hpf_core.data.cameras import Camera, Volume
 from hpf_core.frames import State
 from hpf_core.grid import Grid
 
 _JUMP = 12.0  # a step of more than this many footprints between neighbours is an edge: 85 degrees from head-on
 _SPARE_MM = 0.1  # by so much a first look at depths, whose rounding differs, is more generous than the second
+_FOLDED_PX = 4.0  # a pixel that a distorted ray is said to hit looks along that ray, but for its rounding
 _WIDEST = 1.0  # no patch reaches further than this many grid pixels from its middle
 
 
@@ -101,12 +103,9 @@ def _window(camera: Camera, pose: np.ndarray, cube_mm: float) -> tuple[slice, sl
     corners = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3), axis=-1).reshape(-1, 3) * cube_mm
     corners = corners @ pose[:3, :3].T + pose[:3, 3]
     corners[:, 2] = np.maximum(corners[:, 2], 1.0)  # the part behind the camera's plane isn't seen
-    image = camera.project(corners)[:, :2]
-    first = np.clip(np.floor(image.min(0)).astype(int) - 1, 0, (camera.width, camera.height))
-    last = np.clip(np.ceil(image.max(0)).astype(int) + 2, 0, (camera.width, camera.height))
-    if (last - first < 2).any():
-        return None
-    return slice(first[1], last[1]), slice(first[0], last[0])
+    rays = corners[:, :2] / corners[:, 2:]
+    rows, columns = camera.window(tuple(rays.min(0).tolist()), tuple(rays.max(0).tolist()))
+    return None if rows.stop - rows.start < 2 or columns.stop - columns.start < 2 else (rows, columns)
 
 
 def _splat(
@@ -125,15 +124,13 @@ def _splat(
     np.copyto(z[1:-1, 1:-1], depth[window], where=returned[window], casting="unsafe")
     width, z_flat = z.shape[1], z.ravel()
     turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
-    du = (np.arange(width, dtype=np.float32) + np.float32(columns.start - 1 - camera.cx)) * np.float32(1 / camera.fx)
-    dv = (np.arange(len(z), dtype=np.float32) + np.float32(rows.start - 1 - camera.cy)) * np.float32(1 / camera.fy)
+    rays = _Rays.of(camera, rows, columns)
     # Depth in the crop's frame, of all pixels: most are before or behind the cube and are done with here.
-    along = z * (turn[2, 0] * du + (turn[2, 1] * dv + turn[2, 2])[:, None]) - turn[2] @ centre
+    along = z * (turn[2, 0] * rays.du + (turn[2, 1] * rays.dv + turn[2, 2])) - turn[2] @ centre
     flat = np.flatnonzero(np.abs(along) < np.float32(grid.far_mm + _SPARE_MM))
 
     here = z_flat.take(flat)
-    v, u = np.divmod(flat.astype(np.int32), np.int32(width))
-    du, dv = du.take(u), dv.take(v)
+    du, dv = rays.take(flat)
     at = np.stack([du * here, dv * here, here]) - centre[:, None]
     if pose[0, 0] != 1:
         at = _turned(turn, at)
@@ -145,7 +142,7 @@ def _splat(
     flat, here, du, dv, at = flat[near], here[near], du[near], dv[near], at[:, near]
 
     # Half the sides of the box around the patch's parallelogram: its steps to the next pixel along a row and a column.
-    wide, high = here * np.float32(1 / camera.fx), here * np.float32(1 / camera.fy)
+    wide, high = here * rays.step(0, flat), here * rays.step(1, flat)
     half = _reach(_slopes(here, z_flat, flat, 1, wide), du, dv, (wide, 0), turn if pose[0, 0] != 1 else None)
     half += _reach(_slopes(here, z_flat, flat, width, high), du, dv, (0, high), turn if pose[0, 0] != 1 else None)
     half = np.minimum(half / 2, np.float32(_WIDEST * grid.pixel_mm))
@@ -161,6 +158,71 @@ def _splat(
         for dx in range(3):
             good = np.flatnonzero((more[0] >= dx) & (more[1] >= dy))
             np.minimum.at(out, ray[good] + (dy * grid.size + dx), nearest[good])
+
+
+@dataclass(frozen=True)
+class _Rays:
+    """Where the pixels of a part of an image look, with a border of one pixel around it.
+
+    Attributes:
+        du, dv: x / z (H or 1, W) and y / z (H, W or 1), float32.
+        steps: how far the rays of neighbours along a row and a column lie apart: numbers, or (H, W).
+        shape: H, W.
+    """
+
+    du: np.ndarray
+    dv: np.ndarray
+    steps: tuple[np.ndarray | np.float32, np.ndarray | np.float32]
+    shape: tuple[int, int]
+
+    @staticmethod
+    def of(camera: Camera, rows: slice, columns: slice) -> _Rays:
+        shape = (rows.stop - rows.start + 2, columns.stop - columns.start + 2)
+        if camera.is_distorted:
+            part = (slice(rows.start, rows.stop + 2), slice(columns.start, columns.stop + 2))
+            tables = [table[part] for table in _tables(camera)]
+            return _Rays(tables[0], tables[1], (tables[2], tables[3]), shape)
+        u, v = np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32)
+        wide, high = np.float32(1 / camera.fx), np.float32(1 / camera.fy)
+        du = (u + np.float32(columns.start - 1 - camera.cx)) * wide
+        dv = (v + np.float32(rows.start - 1 - camera.cy)) * high
+        return _Rays(du[None], dv[:, None], (wide, high), shape)
+
+    def take(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of some pixels (K,), counted through the part."""
+        if self.du.shape == self.shape:
+            return self.du.ravel().take(flat), self.dv.ravel().take(flat)
+        v, u = np.divmod(flat.astype(np.int32), np.int32(self.shape[1]))
+        return self.du[0].take(u), self.dv[:, 0].take(v)
+
+    def step(self, axis: int, flat: np.ndarray) -> np.ndarray | np.float32:
+        """How far neighbours of some pixels (K,) lie apart along an axis."""
+        step = self.steps[axis]
+        return step.ravel().take(flat) if isinstance(step, np.ndarray) else step
+
+
+@lru_cache(maxsize=32)
+def _tables(camera: Camera) -> tuple[np.ndarray, ...]:
+    """x / z, y / z, and their steps to neighbours (H + 2, W + 2) float32 of a distorted image with a border."""
+    x, y = camera.rays()
+    steps = (np.nan_to_num(np.abs(np.gradient(part, axis=axis))) for part, axis in ((x, 1), (y, 0)))
+    return tuple(np.pad(part.astype(np.float32), 1) for part in (x, y, *steps))
+
+
+def _whole(place: np.ndarray, size: int) -> np.ndarray:
+    """To the nearest pixel; what lies outside by more than the image's size stays outside."""
+    return np.rint(np.clip(place, -size, 2 * size)).astype(np.int64)
+
+
+def inside_volume(depth: np.ndarray, camera: Camera, to_rig: np.ndarray, volume_mm: Volume) -> np.ndarray:
+    """Which pixels (H, W) of a depth map (H, W) mm see something within a box in the rig's frame."""
+    x, y = camera.rays()
+    inside = depth > 0
+    for axis, (low, high) in enumerate(volume_mm):
+        row = to_rig[axis]
+        along = (row[0] * x + row[1] * y + row[2]) * depth + row[3]
+        inside &= (along >= low) & (along <= high)
+    return inside
 
 
 def _turned(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -240,13 +302,20 @@ def _beside(
         x, y, z = (turn[k, 0] * axis + (turn[k, 1] * axis + centre[k])[:, None] for k in range(3))
     before = z > 1.0  # in front of the camera
     z = np.where(before, z, 1.0)
-    u = np.rint(x / z * camera.fx + camera.cx).astype(np.int64)
-    v = np.rint(y / z * camera.fy + camera.cy).astype(np.int64)
+    across, down = (x / z, y / z) if not camera.is_distorted else camera.distort(x / z, y / z)
+    u = _whole(across * camera.fx + camera.cx, camera.width)
+    v = _whole(down * camera.fy + camera.cy, camera.height)
     sees_u, sees_v = before & (u >= 0) & (u < camera.width), (v >= 0) & (v < camera.height)
     sees, u, v = sees_u & sees_v, np.where(sees_u, u, 0), np.where(sees_v, v, 0)
     # Depth in the crop's frame of what the pixel sees: along the pixel's ray, z in the camera grows in proportion.
-    ray = turn[0, 2] * ((u - camera.cx) / camera.fx) + turn[1, 2] * ((v - camera.cy) / camera.fy) + turn[2, 2]
     pixel = v * camera.width + u
+    if camera.is_distorted:
+        du, dv = (part.ravel().take(pixel) for part in camera.rays())
+        # Far outside of the image the model folds back into it: the pixel must look along the ray.
+        sees &= np.maximum(np.abs(du - x / z) * camera.fx, np.abs(dv - y / z) * camera.fy) < _FOLDED_PX
+    else:
+        du, dv = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+    ray = turn[0, 2] * du + turn[1, 2] * dv + turn[2, 2]
     along = ray * depth.ravel().take(pixel) - centre @ turn[:, 2]
     known = sees & returned.ravel().take(pixel) & (along > -grid.far_mm)
     return np.where(known, np.uint8(State.EMPTY), np.uint8(State.UNKNOWN)), known & (along < grid.far_mm)

@@ -35,6 +35,8 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
         camera: of the image.
         cube_mm: side of the crop's cube.
     """
+    if camera.is_distorted:
+        returned = returned & np.isfinite(camera.rays()[0])
     front = _front(depth, returned)
     if front is None:
         return None
@@ -76,8 +78,7 @@ def _box(
     Only the part of the image that may see them is looked at.
     """
     low, high = float(centre[2]) - half, min(float(centre[2]) + half, beyond)
-    columns = _span(float(centre[0]), half, low, high, camera.fx, camera.cx, depth.shape[1])
-    rows = _span(float(centre[1]), half, low, high, camera.fy, camera.cy, len(depth))
+    rows, columns = _window(centre, half, low, high, camera)
     part = np.ascontiguousarray(depth[rows, columns])
     between = part > _rounded(low, depth.dtype, math.floor)
     between &= part < _rounded(high, depth.dtype, math.ceil)
@@ -89,12 +90,11 @@ def _box(
     return points.take(np.flatnonzero(inside), axis=1)
 
 
-def _span(at: float, half: float, low: float, high: float, focal: float, middle: float, size: int) -> slice:
-    """The pixels along an axis of an image that may see what is nearer than `half` to a place on it, `low` to `high` mm
-    away; with one more on each side."""
-    seen = [side / z * focal + middle for side in (at - half, at + half) for z in (max(low, 1.0), high)]
-    first, last = math.floor(min(seen)) - 1, math.ceil(max(seen)) + 2
-    return slice(min(max(first, 0), size), min(max(last, 0), size))
+def _window(centre: np.ndarray, half: float, low: float, high: float, camera: Camera) -> tuple[slice, slice]:
+    """Rows and columns that may see what is nearer than `half` to a place along x and y, `low` to `high` mm away."""
+    near, far = max(low, 1.0), max(high, 1.0)
+    sides = [[side / z for side in (at - half, at + half) for z in (near, far)] for at in centre[:2].tolist()]
+    return camera.window((min(sides[0]), min(sides[1])), (max(sides[0]), max(sides[1])))
 
 
 def _points(place: np.ndarray, part: np.ndarray, camera: Camera, row: int, column: int) -> np.ndarray:
@@ -102,6 +102,9 @@ def _points(place: np.ndarray, part: np.ndarray, camera: Camera, row: int, colum
     v, u = np.divmod(place.astype(np.int32), np.int32(part.shape[1]))
     z = part.ravel().take(place).astype(np.float64)
     u, v = u + np.int32(column), v + np.int32(row)
+    if camera.is_distorted:
+        x, y = camera.rays()
+        return np.stack([x[v, u] * z, y[v, u] * z, z])
     return np.stack([(u - camera.cx) * (z / camera.fx), (v - camera.cy) * (z / camera.fy), z])
 
 

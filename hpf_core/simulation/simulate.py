@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from hpf_core.data.images import is_whole
 from hpf_core.data.layouts import nyu
 from hpf_core.data.sidecar import Segment, Sidecar
 from hpf_core.errors import InputError
@@ -136,7 +137,7 @@ class _Studio:
     def _missing(self, split: Path, frame: int) -> list[int]:
         """The views of which a frame's image isn't there to its end."""
         paths = (nyu.image_path(split, view, frame) for view in range(self._config.views))
-        return [view for view, path in enumerate(paths) if not nyu.is_whole(path)]
+        return [view for view, path in enumerate(paths) if not is_whole(path)]
 
     def shoot(self, progress: Progress) -> None:
         """Make every image that is missing, and the annotation of each split."""

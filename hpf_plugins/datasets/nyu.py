@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from hpf_core.data.captures import Capture
-from hpf_core.data.layouts.nyu import count_frames
+from hpf_core.data.layouts.nyu import NyuLayout, count_frames
 from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
 from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
@@ -92,7 +92,7 @@ def _make(config: NyuConfig, build: Build) -> Capture:
     about = _about(root, views)
     return Capture(
         CaptureSource(
-            root=root,
+            layout=NyuLayout(root, views),
             name="nyu",
             views=views,
             segments=about.segments,

@@ -7,6 +7,7 @@ import shutil
 from pydantic import Field
 
 from hpf_core.data.captures import Capture
+from hpf_core.data.layouts.nyu import NyuLayout
 from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
 from hpf_core.data.sidecar import read_sidecar
 from hpf_core.files.cache import content_key
@@ -28,6 +29,8 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
     sidecar = sidecar_of(hand, capture)
     root = build.cache / "simulated" / content_key(sidecar.made)[:16]
 
+    views = tuple(range(config.views))
+
     def make(progress: Progress) -> None:
         if read_sidecar(root) is None:  # without its sidecar it isn't whole
             shutil.rmtree(root, ignore_errors=True)
@@ -35,9 +38,9 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
 
     return Capture(
         CaptureSource(
-            root=root,
+            layout=NyuLayout(root, views),
             name="simulated",
-            views=tuple(range(config.views)),
+            views=views,
             segments=sidecar.segments,
             subject_names=sidecar.subject_names,
             rate_hz=sidecar.rate_hz,

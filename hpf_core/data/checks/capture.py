@@ -12,6 +12,7 @@ import numpy as np
 
 from hpf_core.data.checks.annotation import check_annotation, check_calibration, check_surface
 from hpf_core.data.checks.findings import Finding, counted, listed
+from hpf_core.data.images import is_whole
 from hpf_core.data.layouts import nyu
 from hpf_core.data.sidecar import SIDECAR, Sidecar, read_sidecar
 from hpf_core.errors import DataError, InputError
@@ -192,7 +193,7 @@ def _wrong_from_outside(path: Path) -> str:
     _, _, _, width, height, bits, colour = _HEAD.unpack(head)
     if (width, height, bits, colour) != (nyu.CAMERA.width, nyu.CAMERA.height, 8, _RGB):
         return f"{path.name} ({width} x {height}, {bits} bits, PNG colour type {colour})"
-    return "" if nyu.is_whole(path) else f"{path.name} (cut off)"
+    return "" if is_whole(path) else f"{path.name} (cut off)"
 
 
 def _check_segments(report: SplitReport, sidecar: Sidecar | None) -> Finding:

@@ -13,15 +13,16 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 from PIL import Image
 
-from hpf_core.data import png
-from hpf_core.data.cameras import PRIMESENSE, Camera
+from hpf_core.data.cameras import PRIMESENSE, Camera, Rig
+from hpf_core.data.images import read_stored
+from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
 from hpf_core.errors import DataError
 
 CAMERA: Camera = PRIMESENSE
@@ -52,23 +53,52 @@ _NUMBERS = "fiu"  # kinds of NumPy's types: real ones
 
 _HEADER_BYTES = 116
 _HEADER = b"MATLAB 5.0 MAT-file, joint annotation in the layout of the NYU Hand Pose Dataset, by HPF"
-_PNG_END = b"IEND\xaeB`\x82"
 
 LABELS_FILE = "joint_data.mat"
 _IMAGE = re.compile(r"depth_(\d+)_(\d{7})\.png\Z")
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """`joint_data.mat` of a split.
+class NyuLayout(Layout):
+    """A capture in NYU's layout.
 
-    Attributes:
-        xyz: (V, N, 36, 3) float64 mm in each view's camera frame, +y down.
-        names: the 36 joints' names.
+    Args:
+        root: its folder.
+        views: the cameras used, counted from 0: a split has as many frames as its last image of these says.
     """
 
-    xyz: np.ndarray
-    names: tuple[str, ...]
+    name = "nyu"
+    format = "NYU's layout has depth_1_0000001.png, ... and joint_data.mat in each split's folder"
+
+    def __init__(self, root: Path, views: Sequence[int]) -> None:
+        self.root, self._views = root, tuple(views)
+        self._frames: dict[str, int] = {}
+        cameras = (CAMERA,) * (max(views) + 1)
+        self.rig = Rig(cameras, None, no_return=(0.0, float(NO_RETURN)), where=str(root))
+
+    def splits(self) -> tuple[str, ...]:
+        return tuple(split for split in SPLITS if (self.root / split).is_dir())
+
+    def frames(self, split: str) -> int:
+        if split not in self._frames:
+            self._frames[split] = count_frames(self.root / split, self._views)
+        return self._frames[split]
+
+    def path(self, split: str, view: int, frame: int) -> Path:
+        return image_path(self.root / split, view, frame)
+
+    def read_depth(self, split: str, view: int, frame: int) -> np.ndarray:
+        depth = read_depth(self.path(split, view, frame))
+        depth[depth >= NO_RETURN_FROM] = 0
+        return depth
+
+    def annotation(self, split: str) -> Annotation | None:
+        if not self.labels_path(split).exists():
+            return None
+        # Joints are used by their numbers, whatever they are called.
+        return replace(read_annotation(self.root / split), names=JOINTS).without_blanks()
+
+    def labels_path(self, split: str) -> Path:
+        return self.root / split / LABELS_FILE
 
 
 def image_path(split: Path, view: int, frame: int) -> Path:
@@ -103,35 +133,13 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
     _write_whole(path, packed.getbuffer())
 
 
-def is_whole(path: Path) -> bool:
-    """Whether an image is there to its end. A quick look, which doesn't tell what is in it."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-len(_PNG_END), os.SEEK_END)
-            return file.read() == _PNG_END
-    except OSError:
-        return False
-
-
 def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
     """Depth (480, 640) uint16 mm as it stands in the file, no-return values included.
 
     Raises:
         DataError: the file is missing, damaged, or of another size or kind.
     """
-    expected = f"but NYU's layout has 8-bit RGB PNG images of {camera.width} x {camera.height}"
-    try:
-        content = path.read_bytes()
-        if other := png.other_image(content):
-            raise DataError(f"{path} is {other}, {expected}.")
-        image = png.parse(content)
-        if (image.width, image.height, image.bits, image.colour) != (camera.width, camera.height, 8, png.RGB):
-            raise DataError(f"{path} is {image}, {expected}.")
-        return image.green_and_blue()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}.") from error
+    return read_stored(path, "g256b", (camera.width, camera.height), "NYU's layout has")
 
 
 def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
@@ -187,7 +195,7 @@ def read_annotation(split: Path) -> Annotation:
     )
     xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, which are turned where they lie
     np.negative(xyz[..., 1], out=xyz[..., 1])
-    return Annotation(xyz=xyz, names=names or JOINTS)
+    return Annotation(xyz=xyz, names=names or JOINTS, file=path)
 
 
 def read_uvd(split: Path) -> np.ndarray | None:

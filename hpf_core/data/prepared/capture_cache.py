@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.data.calibration import Calibration, calibrate
+from hpf_core.data.calibration import Calibration, Method, calibrate
 from hpf_core.data.hand_centre import Centring
-from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.base import Annotation, Layout, annotation_of, select
 from hpf_core.data.prepared.cropping import CropPlan, make_chunks
 from hpf_core.data.prepared.recentring import wider
 from hpf_core.data.prepared.store import FORMAT, CropStore, StoreFiles
@@ -50,7 +50,7 @@ class CaptureSource:
     """Which capture, and what of it.
 
     Attributes:
-        root: folder with one folder per split.
+        layout: reads it.
         name: what errors call it.
         views: the views used, counted from 0; the first one is evaluated and its camera is the rig's frame.
         segments: for each split, who is seen when; frames that none covers are of sequence 0 and subject 0.
@@ -59,9 +59,10 @@ class CaptureSource:
         limit: at most so many frames of each split, spread over it; None for all.
         simulated: whether software made it.
         annotation: key of `HandModel.annotations` of the joints that are evaluated.
+        calibration: where the calibration comes from.
     """
 
-    root: Path
+    layout: Layout
     name: str
     views: tuple[int, ...]
     segments: Mapping[str, Sequence[Segment]]
@@ -70,6 +71,12 @@ class CaptureSource:
     limit: int | None = None
     simulated: bool = False
     annotation: str = ""
+    calibration: Method = "annotated"
+
+    @property
+    def root(self) -> Path:
+        """The capture's folder."""
+        return self.layout.root
 
 
 @dataclass(frozen=True)
@@ -112,20 +119,23 @@ class CaptureCache:
     options: CropOptions
     root: Path
 
-    def place(self, split: str, folder: Path) -> Path:
-        """Where this split's files live in the cache: by its place on disk and the number of its images."""
-        count = nyu.count_frames(folder, self.source.views)
-        key = content_key({"root": str(self.source.root.resolve()), "views": list(self.source.views), "frames": count})
-        return self.root / key[:16] / split
+    def place(self, split: str) -> Path:
+        """Where this split's files live in the cache: by its place on disk, its cameras and its number of frames."""
+        source = self.source
+        about = {
+            "root": str(source.root.resolve()),
+            "views": list(source.views),
+            "frames": source.layout.frames(split),
+            "layout": source.layout.fingerprint(),
+            "calibration": source.calibration,
+        }
+        return self.root / content_key(about)[:16] / split
 
-    def open(
-        self, split: str, folder: Path, progress: Progress, jobs: int | None = None, check: bool = False
-    ) -> CropStore:
+    def open(self, split: str, progress: Progress, jobs: int | None = None, check: bool = False) -> CropStore:
         """A split's crops, made if they aren't there.
 
         Args:
             split: its name.
-            folder: where its images are.
             progress: told of frames.
             jobs: processes that crop; None for one on each core.
             check: read all of what is there already and make it anew where it was damaged.
@@ -135,7 +145,7 @@ class CaptureCache:
             InputError: the disk is too small. Nothing is left of what wasn't begun before.
             RunError: the cache can't be written.
         """
-        place = self.place(split, folder)
+        place = self.place(split)
         made = place / self._name()
         store = self._there(made, progress, check)
         if store is None:
@@ -144,7 +154,7 @@ class CaptureCache:
                 with FileLock(place / f".{made.name}.lock", "the same crops", progress):
                     store = self._there(made, progress, False)  # another process may have made it meanwhile
                     if store is None:
-                        self._make(split, folder, place, made, progress, jobs)
+                        self._make(split, place, made, progress, jobs)
             except OSError as error:
                 raise RunError(
                     f"Can't write the cache {made}: {error.strerror or error}. {kept_so_far(made)}".rstrip()
@@ -152,12 +162,13 @@ class CaptureCache:
         store = store or self._there(made, progress, False)
         if store is None:
             raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
-        self._tell_left_out(store, folder)
+        self._tell_left_out(store, split)
+        self._tell_empty(store, split)
         return store
 
-    def unfinished(self, split: str, folder: Path) -> Path | None:
+    def unfinished(self, split: str) -> Path | None:
         """The folder of crops that were begun and not finished; None where there is none."""
-        partial = partial_folder(self.place(split, folder) / self._name())
+        partial = partial_folder(self.place(split) / self._name())
         return partial if partial.is_dir() else None
 
     def _name(self) -> str:
@@ -182,8 +193,9 @@ class CaptureCache:
             return None
         return store
 
-    def _tell_left_out(self, store: CropStore, folder: Path) -> None:
+    def _tell_left_out(self, store: CropStore, split: str) -> None:
         """Warn of the frames that can't be used. Raises DataError where none is left."""
+        folder = self.source.root / split
         if not len(store.kept):
             reasons = "; ".join(store.left_out[:3])
             raise DataError(f"{self.source.name}: no frame of {folder} can be used. {reasons}")
@@ -193,12 +205,38 @@ class CaptureCache:
             count = f"{len(store.left_out)} of {len(store.kept) + len(store.left_out)} frames of {folder}"
             warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
 
-    def _make(self, split: str, folder: Path, place: Path, made: Path, progress: Progress, jobs: int | None) -> None:
-        total = nyu.count_frames(folder, self.source.views)
+    def _tell_empty(self, store: CropStore, split: str) -> None:
+        """Warn of crops that show no hand.
+
+        Raises:
+            DataError: most crops of the split show none.
+        """
+        if not len(store.empty):
+            return
+        layout, views = self.source.layout, self.source.views
+        crops = int(np.isfinite(store.centres[store.kept]).all(axis=-1).sum())
+        counts = np.bincount(store.empty[:, 1], minlength=len(views))
+        each = ", ".join(
+            f"{count:,} of camera {layout.rig.names[view]}" for view, count in zip(views, counts, strict=True) if count
+        )
+        few = [layout.frame_name(split, int(store.numbers[row])) for row in np.unique(store.empty[:, 0])[:3]]
+        said = (
+            f"{len(store.empty):,} of {crops:,} crops of {layout.root / split} show no hand, or no surface at all: "
+            f"{each}; first in {', '.join(few)}."
+        )
+        if len(store.empty) > crops / 2:
+            raise DataError(
+                f"{self.source.name}: {said} The depth's unit or encoding may be wrong, or the labels belong to other "
+                f"cameras: see `hpf data check {layout.root}`."
+            )
+        warnings.warn(said, CaptureWarning, stacklevel=4)
+
+    def _make(self, split: str, place: Path, made: Path, progress: Progress, jobs: int | None) -> None:
+        layout = self.source.layout
+        total = layout.frames(split)
         if not total:
-            names = ", ".join(nyu.image_path(folder, view, 0).name for view in self.source.views)
-            raise DataError(f"{self.source.name}: {folder} has no depth images; expected {names}, and so on.")
-        plan = self._plan(folder, place, made, total)
+            raise DataError(f"{self.source.name}: {layout.root / split} has no depth images; {layout.format}.")
+        plan = self._plan(split, place, made, total)
         writer = StoreWriter(StoreFiles(made, len(plan.numbers), len(plan.views), plan.grid.size), _made_of(plan))
         what = f"cropping {self.source.name} {split}"
         writer.need_room()
@@ -214,31 +252,33 @@ class CaptureCache:
                 break
         else:
             raise RunError(f"The cache {made} doesn't read back as it was written, twice over. Is the disk failing?")
-        writer.finish(plan.numbers, self._beyond(folder, place, total))
+        writer.finish(plan.numbers, self._beyond(split, place, total))
         if plan.known is None and self.source.limit is None:
             _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
 
-    def _plan(self, folder: Path, place: Path, made: Path, total: int) -> CropPlan:
+    def _plan(self, split: str, place: Path, made: Path, total: int) -> CropPlan:
         """What is to be made of a split's `total` frames; the annotation is read once, and only if it must be."""
         calibration = self._fixed_calibration(place)
         known = self._fixed_centres(place, total)
+        source = self.source
+        if calibration is None and source.calibration == "file":
+            calibration = Calibration.of_rig(source.layout.rig, source.views)
+            calibration.save(place / "calibration.json")
         if calibration is None or (known is None and self.options.start == "annotated"):
-            xyz = nyu.read_annotation(folder).xyz
+            labels = annotation_of(source.layout, split)
             if calibration is None:
-                calibration = calibrate(xyz, self.source.views, str(folder / nyu.LABELS_FILE))
+                calibration = calibrate(labels.xyz, source.views, str(labels.file))
                 calibration.save(place / "calibration.json")
             if known is None and self.options.start == "annotated":
-                known = np.full((total, len(self.source.views), 3), np.nan)
-                annotated = min(total, xyz.shape[1])
-                for k, view in enumerate(self.source.views):
-                    known[:annotated, k] = xyz[view, :annotated, nyu.PALM_CENTRE]
+                known = self._palms(labels, total)
                 _save_array(place / f"centres-{self.options.start}.npy", known)
         numbers = np.arange(total)
         if self.source.limit is not None and self.source.limit < total:
             numbers = np.linspace(0, total - 1, self.source.limit).round().astype(np.int64)
         grid = wider(self.options.grid, self.options.margin)
         return CropPlan(
-            folder=folder,
+            layout=source.layout,
+            split=split,
             views=self.source.views,
             numbers=numbers,
             to_rig=calibration.to_rig,
@@ -247,15 +287,30 @@ class CaptureCache:
             cube_mm=self.options.grid.cube_mm,
             turned=self.options.turned,
             files=StoreFiles(partial_folder(made), len(numbers), len(self.source.views), grid.size),
+            volume_mm=source.layout.rig.take(source.views).volume_mm,
         )
 
-    def _beyond(self, folder: Path, place: Path, total: int) -> list[str]:
+    def _palms(self, labels: Annotation, total: int) -> np.ndarray:
+        """(N, V, 3) mm, the annotated palm in each camera's frame; NaN where there is none."""
+        palm = select(labels.names, [self.source.layout.palm], labels.file)[0]
+        known = np.full((total, len(self.source.views), 3), np.nan)
+        annotated = min(total, labels.xyz.shape[1])
+        for k, view in enumerate(self.source.views):
+            known[:annotated, k] = labels.xyz[view, :annotated, palm]
+        return known
+
+    def _beyond(self, split: str, place: Path, total: int) -> list[str]:
         """Why the frames that are annotated after the last image can't be used; none of them is in a share of all."""
         annotated = Calibration.load(place / "calibration.json").annotated
         if self.source.limit is not None or annotated is None:
             return []
-        missing = (nyu.image_path(folder, self.source.views[0], frame) for frame in range(total, annotated))
-        return [f"{path} is missing: {nyu.LABELS_FILE} goes on after the last image." for path in missing]
+        layout, first = self.source.layout, self.source.views[0]
+        labels = layout.labels_path(split)
+        name = labels.name if labels else "its annotation"
+        return [
+            f"{layout.path(split, first, frame)} is missing: {name} goes on after the last image."
+            for frame in range(total, annotated)
+        ]
 
     def _fixed_calibration(self, place: Path) -> Calibration | None:
         """The calibration as it was fixed before."""

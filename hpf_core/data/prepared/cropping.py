@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -22,21 +22,23 @@ from itertools import islice
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hpf_core.data import png
-from hpf_core.data.crop import crop
+from hpf_core.data.cameras import Volume
+from hpf_core.data.crop import crop, inside_volume
 from hpf_core.data.hand_centre import fuse, in_cameras, in_rig, mass_centre
-from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.base import Layout
 from hpf_core.data.prepared.store import PER_MM, StoreFiles
 from hpf_core.data.prepared.store_writer import WrittenChunk
 from hpf_core.errors import DataError
 from hpf_core.frames import State
 from hpf_core.grid import Grid
+
+LEAST_SURFACE_MM2 = 1000.0
+"""A crop that shows less surface than this, mm^2 seen from the front, shows no hand (our choice: 3 x 3 cm)."""
 
 _WORTH_PROCESSES = 1000  # images: to start processes takes as long as some 300 images
 
@@ -50,7 +52,8 @@ class CropPlan:
     """What frames are cropped, and how.
 
     Attributes:
-        folder: of the split's images.
+        layout: reads the images.
+        split: whose frames are cropped.
         views: the views used, counted from 0.
         numbers: (F,) int64, the frame of each row, counted from 0.
         to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
@@ -59,9 +62,11 @@ class CropPlan:
         cube_mm: side of the cube in which a centre of mass is looked for.
         turned: whether a crop's z runs along the ray through its centre.
         files: the store that is filled.
+        volume_mm: a box in the rig's frame; what lies outside of it counts as no return.
     """
 
-    folder: Path
+    layout: Layout
+    split: str
     views: tuple[int, ...]
     numbers: np.ndarray
     to_rig: np.ndarray
@@ -70,6 +75,7 @@ class CropPlan:
     cube_mm: float
     turned: bool
     files: StoreFiles
+    volume_mm: Volume | None = None
 
     def make(self, chunk: int) -> WrittenChunk:
         """Crop a chunk's frames and write them. Frames that can't be used are listed with the reason.
@@ -81,46 +87,74 @@ class CropPlan:
         values = {name: np.zeros((len(rows), *shape[1:]), kind) for name, (shape, kind) in self.files.shapes.items()}
         values["state"][:] = State.UNKNOWN
         values["centres"][:] = np.nan
-        left_out = []
+        left_out, empty = [], []
         for place, row in enumerate(rows):
             try:
                 self._frame(row, place, values)
             except DataError as error:
                 left_out.append((row, str(error)))
-        return WrittenChunk(chunk, self.files.write(chunk, values), left_out)
+                continue
+            empty += [(row, view) for view in self._without_hand(values["state"][place], values["centres"][place])]
+        return WrittenChunk(chunk, self.files.write(chunk, values), left_out, empty)
 
     def _frame(self, row: int, place: int, values: dict[str, np.ndarray]) -> None:
-        """Crop the frame of a row into `place` of the values; nothing is changed where it raises DataError."""
-        paths = [nyu.image_path(self.folder, view, int(self.numbers[row])) for view in self.views]
-        images = [nyu.read_depth(path) for path in paths]
-        returned = [nyu.returned(image) for image in images]
+        """Crop the frame of a row into `place` of the values; nothing is changed where it raises DataError.
+
+        Views that the frame lacks keep the centre NaN.
+        """
+        layout, number = self.layout, int(self.numbers[row])
+        paths = {k: path for k, view in enumerate(self.views) if (path := layout.path(self.split, view, number))}
+        if 0 not in paths:
+            first = layout.rig.names[self.views[0]]
+            raise DataError(f"{layout.frame_name(self.split, number)} has no image of the first camera, '{first}'.")
+        images = {k: self._image(k, number) for k in paths}
+        returned = {k: image > 0 for k, image in images.items()}
         centres = self.known[row] if self.known is not None else self._start(images, returned)
-        for path, centre in zip(paths, centres, strict=True):
-            if not np.isfinite(centre).all() or centre[2] <= 1.0:
+        for k, path in paths.items():
+            if not np.isfinite(centres[k]).all() or centres[k][2] <= 1.0:
                 raise DataError(f"{path} has no centre to crop around: {self._why_no_centre()}.")
-        for view, centre in enumerate(centres):
-            made = crop(images[view], returned[view], nyu.CAMERA, centre, self.grid, self.turned)
-            values["depth"][place, view] = np.rint(made.depth * PER_MM)
-            values["state"][place, view] = made.state
-            values["to_rig"][place, view] = self.to_rig[view] @ made.to_camera
-            if view == 0:
+        for k, image in images.items():
+            camera = layout.rig.cameras[self.views[k]]
+            made = crop(image, returned[k], camera, centres[k], self.grid, self.turned)
+            values["depth"][place, k] = np.rint(made.depth * PER_MM)
+            values["state"][place, k] = made.state
+            values["to_rig"][place, k] = self.to_rig[k] @ made.to_camera
+            values["centres"][place, k] = centres[k]
+            if k == 0:
                 values["to_camera"][place] = made.to_camera
-        values["centres"][place] = centres
+
+    def _image(self, k: int, number: int) -> np.ndarray:
+        """Depth (H, W) mm of one of the views used; 0 where nothing returned, outside of the rig's volume too."""
+        view = self.views[k]
+        depth = self.layout.read_depth(self.split, view, number)
+        if self.volume_mm is not None:
+            inside = inside_volume(depth, self.layout.rig.cameras[view], self.to_rig[k], self.volume_mm)
+            depth = np.where(inside, depth, np.zeros((), depth.dtype))
+        return depth
 
     def _why_no_centre(self) -> str:
         if self.known is None:
             return "nothing that it shows is taken for a hand"
-        joint = nyu.JOINTS[nyu.PALM_CENTRE]
-        return f"{nyu.LABELS_FILE} has no {joint} for it that is finite and before the camera"
+        labels = self.layout.labels_path(self.split)
+        name = labels.name if labels else "its annotation"
+        return f"{name} has no {self.layout.palm} for it that is finite and before the camera"
 
-    def _start(self, images: list[np.ndarray], returned: list[np.ndarray]) -> np.ndarray:
+    def _start(self, images: Mapping[int, np.ndarray], returned: Mapping[int, np.ndarray]) -> np.ndarray:
         """(V, 3) mm in each camera's frame, where all views together have the hand; NaN for views that see nothing."""
-        found = [
-            mass_centre(depth, there, nyu.CAMERA, self.cube_mm) for depth, there in zip(images, returned, strict=True)
-        ]
-        each = np.stack([np.full(3, np.nan) if centre is None else centre for centre in found])
+        each = np.full((len(self.views), 3), np.nan)
+        for k, image in images.items():
+            centre = mass_centre(image, returned[k], self.layout.rig.cameras[self.views[k]], self.cube_mm)
+            if centre is not None:
+                each[k] = centre
         together = in_cameras(fuse(in_rig(each, self.to_rig)), self.to_rig)
         return np.where(np.isfinite(each), together, np.nan)
+
+    def _without_hand(self, state: np.ndarray, centres: np.ndarray) -> list[int]:
+        """The views whose crop (V, H, W), the margin left aside, shows less surface than any hand has."""
+        margin = self.grid.size // 2 - round(self.grid.size * self.cube_mm / self.grid.cube_mm) // 2
+        inner = slice(margin, self.grid.size - margin)
+        seen = (state[:, inner, inner] == State.HIT).sum(axis=(1, 2)) * self.grid.pixel_mm**2
+        return [int(k) for k in np.flatnonzero(np.isfinite(centres).all(axis=-1) & (seen < LEAST_SURFACE_MM2))]
 
 
 def make_chunks(plan: CropPlan, chunks: Iterable[int], jobs: int | None, done: Callable[[WrittenChunk], None]) -> None:
@@ -139,7 +173,6 @@ def make_chunks(plan: CropPlan, chunks: Iterable[int], jobs: int | None, done: C
     images = sum(len(plan.files.rows(chunk)) for chunk in left) * len(plan.views)
     processes = min(cores() if jobs is None else jobs, len(left))
     if processes > 1 and (images >= _WORTH_PROCESSES or jobs is not None):
-        png.compile_kernel()  # once, for all of them
         left = _in_processes(plan, left, processes, done)
     for chunk in left:
         done(plan.make(chunk))

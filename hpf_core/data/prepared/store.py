@@ -17,7 +17,7 @@ import numpy as np
 
 from hpf_core.progress import Progress, no_progress
 
-FORMAT = 3  # of the arrays; raise it when what is in them changes
+FORMAT = 4  # of the arrays; raise it when what is in them changes
 PER_MM = 10  # depth is kept in tenths of a millimetre
 CHUNK = 16  # frames
 META = "meta.json"
@@ -151,6 +151,7 @@ class CropStore:
         numbers: (F,) int64, each row's frame in the capture, counted from 0.
         kept: (K,) int64, the rows that hold a frame.
         left_out: why each of the other rows holds none, and why frames that have no row were left out.
+        empty: (E, 2) int64, row and view of each crop that shows no hand.
         files: where all of this lies.
         checksums: of each chunk, in the order of the arrays.
     """
@@ -163,6 +164,7 @@ class CropStore:
     numbers: np.ndarray
     kept: np.ndarray
     left_out: tuple[str, ...]
+    empty: np.ndarray
     files: StoreFiles
     checksums: list[list[int]]
 
@@ -191,6 +193,7 @@ class CropStore:
                 **small,
                 **listed,
                 left_out=tuple(meta["left_out"]),
+                empty=np.array(meta["empty"], dtype=np.int64).reshape(-1, 2),
                 files=files,
                 checksums=checksums,
             )

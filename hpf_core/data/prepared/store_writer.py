@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +31,13 @@ class WrittenChunk:
         chunk: its number.
         checksums: of its rows, in the order of the arrays.
         left_out: row and reason of each frame that has no crops.
+        empty: row and view, as the store counts them, of each crop that shows no hand.
     """
 
     chunk: int
     checksums: list[int]
     left_out: list[tuple[int, str]]
+    empty: list[tuple[int, int]] = field(default_factory=list)
 
 
 class StoreWriter:
@@ -131,6 +133,7 @@ class StoreWriter:
             "left_out": [*(left_out[row] for row in sorted(left_out)), *beyond],
             "numbers": [int(number) for number in numbers],
             "kept": [row for row in range(self.files.frames) if row not in left_out],
+            "empty": sorted(one for chunk in chunks for one in chunk.empty),
             "checksums": [chunk.checksums for chunk in chunks],
         }
         with (self.files.folder / META).open("w", encoding="utf-8") as file:
@@ -157,7 +160,8 @@ class StoreWriter:
             try:
                 found = json.loads(line)
                 left_out = [(int(row), str(reason)) for row, reason in found["left_out"]]
-                self._done[found["chunk"]] = WrittenChunk(found["chunk"], found["checksums"], left_out)
+                empty = [(int(row), int(view)) for row, view in found["empty"]]
+                self._done[found["chunk"]] = WrittenChunk(found["chunk"], found["checksums"], left_out, empty)
             except (ValueError, KeyError, TypeError):  # the line that was being written when the process was killed
                 break
         self._rewrite()

@@ -14,6 +14,7 @@ from hpf_core.data.captures import Capture
 from hpf_core.data.crop import crop
 from hpf_core.data.hand_centre import Centring
 from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.nyu import NyuLayout
 from hpf_core.data.prepared.capture_cache import CaptureSource, CaptureWarning, CropOptions
 from hpf_core.data.prepared.frame_sets import TrainingSet
 from hpf_core.errors import DataError
@@ -48,7 +49,8 @@ def reader(
     limit: int | None = None,
     training: TrainingSet = TrainingSet(),  # noqa: B008, frozen
 ) -> Capture:
-    source = CaptureSource(root, "capture", (0, 1, 2), segments_of(CONFIG), SUBJECT_NAMES, 10.0, limit)
+    layout = NyuLayout(root, (0, 1, 2))
+    source = CaptureSource(layout, "capture", (0, 1, 2), segments_of(CONFIG), SUBJECT_NAMES, 10.0, limit)
     return Capture(source, CropOptions(Grid(64), centring, turned), cache, training=training)
 
 
@@ -350,7 +352,7 @@ def test_moved_crops_follow_with_their_maps_and_come_back(root: Path, tmp_path: 
 
 
 def test_what_is_not_a_capture_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither a folder 'train' nor 'test'"):
+    with pytest.raises(DataError, match=r"has no split train or validation or test\. NYU's layout has depth_1_0000001"):
         reader(tmp_path, tmp_path / "cache").prepare()
     (tmp_path / "train").mkdir()
     with pytest.raises(DataError, match=r"no depth images; expected depth_1_0000001\.png"):

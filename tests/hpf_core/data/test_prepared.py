@@ -22,6 +22,7 @@ from hpf_core.data.calibration import calibrate
 from hpf_core.data.cameras import PRIMESENSE
 from hpf_core.data.captures import Capture
 from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.nyu import NyuLayout
 from hpf_core.data.prepared import cropping, store, store_writer
 from hpf_core.data.prepared.capture_cache import CaptureSource, CaptureWarning, CropOptions
 from hpf_core.data.prepared.store import CHUNK, CropStore, StoreFiles
@@ -52,7 +53,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def capture(root: Path, cache: Path, size: int = 16) -> Capture:
     return Capture(
-        CaptureSource(root, "capture", (0,), {}, {0: "s"}), CropOptions(Grid(size), "annotated", False), cache
+        CaptureSource(NyuLayout(root, (0,)), "capture", (0,), {}, {0: "s"}),
+        CropOptions(Grid(size), "annotated", False),
+        cache,
     )
 
 
@@ -125,7 +128,7 @@ def test_files_of_an_independent_encoder_give_crops_whose_every_place_is_known(t
             folder / "joint_data.mat", {"joint_xyz": up, "joint_uvd": uvd, "joint_names": names}, do_compression=True
         )
     data = Capture(
-        CaptureSource(tmp_path / "nyu", "nyu", (0, 1, 2), {}, {0: "s"}),
+        CaptureSource(NyuLayout(tmp_path / "nyu", (0, 1, 2)), "nyu", (0, 1, 2), {}, {0: "s"}),
         CropOptions(Grid(96), "annotated", False),
         tmp_path / "cache",
     )
@@ -159,12 +162,13 @@ def test_a_killed_preparation_goes_on_and_ends_with_the_same_bytes(
     """By two processes, killed by SIGKILL without warning; then gone on with in this one."""
     script = (
         "import sys, pathlib\n"
-        "from hpf_core.geometry import Grid\n"
+        "from hpf_core.grid import Grid\n"
         "from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions\n"
         "from hpf_core.data.captures import Capture\n"
+        "from hpf_core.data.layouts.nyu import NyuLayout\n"
         "def main():\n"
         "    root, cache = map(pathlib.Path, sys.argv[1:])\n"
-        "    source = CaptureSource(root, 'capture', (0,), {}, {0: 's'})\n"
+        "    source = CaptureSource(NyuLayout(root, (0,)), 'capture', (0,), {}, {0: 's'})\n"
         "    capture = Capture(source, CropOptions(Grid(16), 'annotated', False), cache)\n"
         "    def progress(done, total, what):\n"
         "        print(done, flush=True)\n"

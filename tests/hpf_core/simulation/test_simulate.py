@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from hpf_core.data.images import is_whole
 from hpf_core.data.layouts import nyu
 from hpf_core.data.sidecar import Segment, read_sidecar
 from hpf_core.errors import InputError, RunError
@@ -269,7 +270,7 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(
             simulate.simulate(out, hand, CONFIG)
     left = list(partial_folder(out).rglob("*.png*"))
     assert 0 < len(left) <= 5
-    assert all(nyu.is_whole(path) for path in left)
+    assert all(is_whole(path) for path in left)
     simulate.simulate(out, hand, CONFIG)
     assert digest(out) == digest(made)
 

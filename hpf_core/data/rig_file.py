@@ -1,0 +1,472 @@
+"""`rig.yaml`: the cameras of a capture and all that its images don't say, read strictly and written with its comments.
+
+A capture is a folder with `rig.yaml` in it and depth images below it, in whatever folders `images` names
+(`docs/own-cameras.md`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import Any, NoReturn, cast, get_args
+
+import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from hpf_core.data.cameras import DISTORTION_LENGTHS, Camera, Rig, Side, wrong_with_pose
+from hpf_core.data.images import Encoding
+from hpf_core.documents.errors import InvalidRecipe, Problem, raise_if
+from hpf_core.documents.tree import Node, Path_, Source, describe, path_text
+from hpf_core.documents.yaml import decode, parse, split_lines
+from hpf_core.errors import DataError, InputError, nearest
+from hpf_core.files.cache import write_atomic
+
+RIG_FILE = "rig.yaml"
+FORMAT = "hpf-capture/1"
+MOST_CAMERAS = 9
+
+DEFAULT_IMAGES = "{split}/{camera}/{frame:06d}.png"
+_FIELDS = ("split", "camera", "sequence", "frame")
+_DIGITS = re.compile(r"(?:0(\d+))?d?\Z")
+_KEYS = ("format", "images", "depth", "hand", "volume_mm", "cameras")
+_CAMERA_KEYS = ("size", "fx", "fy", "cx", "cy", "distortion", "to_rig")
+
+
+@dataclass(frozen=True)
+class RigFile:
+    """The content of a `rig.yaml`.
+
+    Attributes:
+        path: the file.
+        rig: its cameras, with unit, values of no return, hand and volume.
+        images: the pattern of the images' paths below the file's folder, with the fields `split`, `camera`, `sequence`
+            and `frame`.
+        encoding: how depth is stored.
+    """
+
+    path: Path
+    rig: Rig
+    images: str = DEFAULT_IMAGES
+    encoding: Encoding = "gray16"
+
+
+def rig_path(place: Path) -> Path:
+    """The `rig.yaml` of a capture's folder; a file stays as it is."""
+    return place / RIG_FILE if place.is_dir() else place
+
+
+def read_rig(place: Path) -> RigFile:
+    """Read a `rig.yaml`, given by its path or by the capture's folder.
+
+    Raises:
+        DataError: it is missing or can't be read, or something in it is wrong: file, line, column and what was
+            expected, for each fault.
+    """
+    path = rig_path(place)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing. It names the cameras of a capture; `hpf rig read` writes one from calibration files."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}.") from error
+    try:
+        text = decode(data, str(path))
+        source = Source(str(path), split_lines(text), path.parent)
+        return _Reader(path).read(parse(text, source))
+    except InvalidRecipe as error:
+        raise DataError(str(error)) from error
+
+
+def write_rig(content: RigFile) -> None:
+    """Write a new `rig.yaml` with a comment on each part. It appears complete or not at all.
+
+    Raises:
+        RunError: the folder can't be written.
+    """
+    text = rig_text(content)
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_atomic(content.path, write)
+
+
+def rig_text(content: RigFile) -> str:
+    """What `write_rig` writes."""
+    rig = content.rig
+    top = CommentedMap()
+    top["format"] = FORMAT
+    top["images"] = content.images
+    top["depth"] = _flow({"encoding": content.encoding, "unit_mm": rig.unit_mm, "no_return": _seq(rig.no_return)})
+    top["hand"] = rig.hand
+    if rig.volume_mm is not None:
+        top["volume_mm"] = _flow({axis: _seq(ends) for axis, ends in zip("xyz", rig.volume_mm, strict=True)})
+    top["cameras"] = cameras = CommentedMap()
+    for view, (name, camera) in enumerate(zip(rig.names, rig.cameras, strict=True)):
+        entry: dict[str, Any] = {"size": _seq([camera.width, camera.height])}
+        entry |= {key: _plain(getattr(camera, key)) for key in ("fx", "fy", "cx", "cy")}
+        if camera.distortion:
+            entry["distortion"] = _seq(camera.distortion)
+        cameras[name] = _flow(entry)
+        if rig.to_rig is not None and view > 0:
+            cameras[name]["to_rig"] = _rows(rig.to_rig[view])
+    comments = {
+        "images": "Where the depth images are, below this folder; equal frame numbers are the same moment.",
+        "depth": "How depth is stored, millimetres of one step, and the values that mean no return.",
+        "hand": "right, left or both.",
+        "volume_mm": "A box in the frame of the first camera; surfaces outside of it count as no return.",
+        "cameras": "Pixels, and to_rig: from each camera's frame to the first camera's, rows, mm.",
+    }
+    for key, comment in comments.items():
+        if key in top:
+            top.yaml_set_comment_before_after_key(key, before=comment)
+    return _dump(top)
+
+
+def with_poses(content: RigFile, to_rig: np.ndarray) -> str:
+    """The text of the file with `to_rig` of each camera replaced or added; comments and order are kept.
+
+    Args:
+        content: as `read_rig` gives it.
+        to_rig: (V, 4, 4) from each camera's frame to the rig's, mm. The first must be the identity.
+
+    Raises:
+        InputError: a map isn't rigid, or the file changed and can't be read any more.
+    """
+    for name, pose in zip(content.rig.names, to_rig, strict=True):
+        if wrong := wrong_with_pose(pose):
+            raise InputError(f"to_rig of camera '{name}' {wrong}.")
+    yaml = _yaml()
+    try:
+        top = yaml.load(content.path.read_text(encoding="utf-8-sig"))
+        cameras = top["cameras"]
+        for view, (name, pose) in enumerate(zip(content.rig.names, to_rig, strict=True)):
+            if view > 0 or "to_rig" in cameras[name]:
+                cameras[name]["to_rig"] = _rows(pose)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{content.path} changed while it was used: {error}.") from error
+    return _dump(top)
+
+
+def save_poses(content: RigFile, to_rig: np.ndarray) -> Path:
+    """Put `to_rig` (V, 4, 4) into the file, and keep the file of before beside it.
+
+    Returns:
+        The copy of the file of before: `rig.yaml.before`, or the first free `rig.yaml.before-2`, and so on.
+
+    Raises:
+        InputError: as `with_poses`.
+        RunError: the folder can't be written.
+    """
+    text = with_poses(content, to_rig)
+    before = content.path.read_bytes()
+    names = (content.path.with_name(f"{content.path.name}.before{end}") for end in ("", *_numbers()))
+    kept = next(name for name in names if not name.exists())
+
+    def write_before(file: Path) -> None:
+        file.write_bytes(before)
+
+    def write(file: Path) -> None:
+        file.write_text(text, encoding="utf-8")
+
+    write_atomic(kept, write_before)
+    write_atomic(content.path, write)
+    return kept
+
+
+def _numbers() -> list[str]:
+    return [f"-{number}" for number in range(2, 10_000)]
+
+
+# ---------------------------------------------------------------------------------------------------------- patterns
+
+
+def image_of(pattern: str, split: str, camera: str, sequence: str, frame: int) -> str:
+    """The path of an image below the capture's folder."""
+    return pattern.format(split=split, camera=camera, sequence=sequence, frame=frame)
+
+
+def matcher_of(pattern: str, splits: Sequence[str], cameras: Sequence[str]) -> re.Pattern[str]:
+    """A regular expression for the paths of a pattern, with a group for each field."""
+    fields = {
+        "split": "|".join(map(re.escape, splits)),
+        "camera": "|".join(re.escape(name) for name in sorted(cameras, key=len, reverse=True)),
+        "sequence": ".+",
+    }
+    found, text = set(), ""
+    for literal, name, spec, _ in Formatter().parse(pattern):
+        text += re.escape(literal)
+        if name is None:
+            continue
+        if name in found:
+            text += f"(?P={name})"
+            continue
+        found.add(name)
+        if name == "frame":
+            digits = _DIGITS.match(spec or "")
+            width = digits[1] if digits and digits[1] else "1"
+            text += rf"(?P<frame>\d{{{width},9}})"
+        else:
+            text += f"(?P<{name}>{fields[name]})"
+    return re.compile(text + r"\Z")
+
+
+def wrong_with_pattern(pattern: str, cameras: int) -> str:
+    """What is wrong with a pattern, as a sentence without its end; empty where nothing is."""
+    try:
+        parts = [
+            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(pattern) if name is not None
+        ]
+    except ValueError as error:
+        return f"isn't a pattern ({error})"
+    for name, spec, conversion in parts:
+        if name not in _FIELDS:
+            return f"has the field {{{name}}}. {nearest(name, _FIELDS)}"
+        if conversion or (spec and (name != "frame" or not _DIGITS.match(spec))):
+            return f"formats {{{name}}} in a way that isn't known; only {{frame:06d}} and the like are"
+    names = {name for name, _, _ in parts}
+    if "frame" not in names:
+        return "has no {frame}, so its images can't be told apart"
+    if cameras > 1 and "camera" not in names:
+        return f"has no {{camera}}, but there are {cameras} cameras"
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or "\\" in pattern:
+        return "leads out of the capture's folder; it must be a path below the folder, with / between its parts"
+    return ""
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass
+class _Reader:
+    """Checks a tree and collects all that is wrong."""
+
+    path: Path
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, top: Node) -> RigFile:
+        if not top.is_mapping:
+            self._wrong(top, (), f"is {describe(top.value)}, but a mapping with {', '.join(_KEYS)} was expected")
+            self._stop()
+        self._known(top, (), _KEYS, needed=("format", "cameras"))
+        self._format(top.entries.get("format"))
+        encoding, unit, no_return = self._depth(top.entries.get("depth"))
+        hand = cast(Side, self._choice(top.entries.get("hand"), ("hand",), get_args(Side), "right"))
+        volume = self._volume(top.entries.get("volume_mm"))
+        cameras = self._cameras(top.entries.get("cameras"))
+        images = self._images(top.entries.get("images"), list(cameras))
+        raise_if(self.problems)
+        poses = [pose for _, pose in cameras.values()]
+        known = len(poses) == 1 or all(pose is not None for pose in poses[1:])
+        if not known and any(pose is not None for pose in poses[1:]):
+            lacking = [name for name, (_, pose) in list(cameras.items())[1:] if pose is None]
+            node = top.entries["cameras"].entries[lacking[0]]
+            self._wrong(node, ("cameras", lacking[0]), "has no `to_rig`, but other cameras do")
+        first = poses[0] if poses[0] is not None else np.eye(4)
+        if known and not np.array_equal(first, np.eye(4)):
+            node = top.entries["cameras"].entries[next(iter(cameras))].entries["to_rig"]
+            self._wrong(node, ("cameras", next(iter(cameras)), "to_rig"), "must be the identity: the first camera's "
+                        "frame is the rig's. Leave it out")  # fmt: skip
+        raise_if(self.problems)
+        rig = Rig(
+            tuple(camera for camera, _ in cameras.values()),
+            np.stack([first, *(cast(np.ndarray, pose) for pose in poses[1:])]) if known else None,
+            names=tuple(cameras),
+            unit_mm=unit,
+            no_return=no_return,
+            hand=hand,
+            volume_mm=volume,
+            where=str(self.path),
+        )
+        return RigFile(self.path, rig, images, encoding)
+
+    # Each of these returns something usable where the value is wrong: reading goes on, to find all faults at once.
+
+    def _format(self, node: Node | None) -> None:
+        if node is not None and node.value != FORMAT:
+            self._wrong(node, ("format",), f"is {describe(node.value)}, but '{FORMAT}' is what this version reads")
+
+    def _depth(self, node: Node | None) -> tuple[Encoding, float, tuple[float, ...]]:
+        if node is None:
+            return "gray16", 1.0, (0.0,)
+        if not self._mapping(node, ("depth",), ("encoding", "unit_mm", "no_return")):
+            return "gray16", 1.0, (0.0,)
+        entries = node.entries
+        encoding = self._choice(entries.get("encoding"), ("depth", "encoding"), get_args(Encoding), "gray16")
+        unit = self._number(entries.get("unit_mm"), ("depth", "unit_mm"), 1.0, above=0.0)
+        no_return = self._numbers(entries.get("no_return"), ("depth", "no_return")) or (0.0,)
+        return cast(Encoding, encoding), unit, no_return
+
+    def _volume(self, node: Node | None) -> Any:
+        if node is None or node.value is None:
+            return None
+        if not self._mapping(node, ("volume_mm",), ("x", "y", "z"), needed=("x", "y", "z")):
+            return None
+        sides = []
+        for axis in "xyz":
+            ends = self._numbers(node.entries.get(axis), ("volume_mm", axis), (2,))
+            if ends and ends[0] >= ends[1]:
+                self._wrong(node.entries[axis], ("volume_mm", axis), "has no extent: its first number must be smaller")
+            sides.append((ends[0], ends[1]) if len(ends) == 2 else (0.0, 1.0))
+        return tuple(sides)
+
+    def _cameras(self, node: Node | None) -> dict[str, tuple[Camera, np.ndarray | None]]:
+        if node is None:
+            return {}
+        if not node.is_mapping or not 1 <= len(node.entries) <= MOST_CAMERAS:
+            count = f"names {len(node.entries)} cameras" if node.is_mapping else f"is {describe(node.value)}"
+            self._wrong(node, ("cameras",), f"{count}, but a mapping of 1 to {MOST_CAMERAS} named cameras was expected")
+            return {}
+        found = {}
+        for name, entry in node.entries.items():
+            where: Path_ = ("cameras", name)
+            parts = PurePosixPath(name).parts
+            if not name or name.startswith("/") or ".." in parts or "\\" in name:
+                self._wrong(
+                    entry, where, "a camera's name is a part of a path and can't lead out of the folder", key=True
+                )
+            camera = self._camera(entry, where)
+            found[name] = (camera, self._pose(entry.entries.get("to_rig"), (*where, "to_rig")))
+        return found
+
+    def _camera(self, node: Node, where: Path_) -> Camera:
+        needed = ("size", "fx", "fy", "cx", "cy")
+        if not self._mapping(node, where, _CAMERA_KEYS, needed):
+            return Camera(1, 1, fx=1, fy=1, cx=0, cy=0)
+        size = self._numbers(node.entries.get("size"), (*where, "size"), (2,)) or (1.0, 1.0)
+        if any(side != int(side) or not 1 <= side <= 20_000 for side in size):
+            self._wrong(node.entries["size"], (*where, "size"), "must be two whole numbers: width and height, pixels")
+            size = (1.0, 1.0)
+        focal = {key: self._number(node.entries.get(key), (*where, key), 1.0, above=0.0) for key in ("fx", "fy")}
+        middle = {key: self._number(node.entries.get(key), (*where, key), 0.0) for key in ("cx", "cy")}
+        distortion = self._numbers(node.entries.get("distortion"), (*where, "distortion"), DISTORTION_LENGTHS)
+        return Camera(int(size[0]), int(size[1]), **focal, **middle, distortion=distortion)
+
+    def _pose(self, node: Node | None, where: Path_) -> np.ndarray | None:
+        if node is None or node.value is None:
+            return None
+        rows = [self._numbers(row, (*where, k), (4,)) for k, row in enumerate(node.items)]
+        if len(rows) != 4:
+            self._wrong(node, where, f"has {len(rows)} rows, but 4 rows of 4 numbers were expected")
+        if len(rows) != 4 or not all(rows):
+            return None
+        pose = np.array(rows)
+        if wrong := wrong_with_pose(pose):
+            self._wrong(node, where, wrong)
+            return None
+        return pose
+
+    def _images(self, node: Node | None, cameras: list[str]) -> str:
+        if node is None:
+            return DEFAULT_IMAGES
+        if not isinstance(node.value, str) or not node.value:
+            self._wrong(node, ("images",), f"is {describe(node.value)}, but a pattern such as '{DEFAULT_IMAGES}' was "
+                        "expected")  # fmt: skip
+            return DEFAULT_IMAGES
+        if wrong := wrong_with_pattern(node.value, len(cameras)):
+            self._wrong(node, ("images",), wrong)
+        return node.value
+
+    def _mapping(self, node: Node, where: Path_, known: Sequence[str], needed: Sequence[str] = ()) -> bool:
+        if not node.is_mapping:
+            self._wrong(node, where, f"is {describe(node.value)}, but a mapping with {', '.join(known)} was expected")
+            return False
+        self._known(node, where, known, needed)
+        return True
+
+    def _known(self, node: Node, where: Path_, known: Sequence[str], needed: Sequence[str]) -> None:
+        for key, entry in node.entries.items():
+            if key not in known:
+                self._wrong(entry, (*where, key), "isn't known here", nearest(key, known), key=True)
+        for key in needed:
+            if key not in node.entries:
+                self._wrong(node, where, f"`{key}` is missing")
+
+    def _choice(self, node: Node | None, where: Path_, known: Sequence[str], default: str) -> str:
+        if node is None:
+            return default
+        if node.value in known:
+            return str(node.value)
+        self._wrong(node, where, f"is {describe(node.value)}", nearest(str(node.value), known))
+        return default
+
+    def _number(self, node: Node | None, where: Path_, default: float, above: float | None = None) -> float:
+        if node is None:
+            return default
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self._wrong(node, where, f"is {describe(value)}, but a number was expected")
+            return default
+        if above is not None and value <= above:
+            self._wrong(node, where, f"is {value:g}, but it must be above {above:g}")
+            return default
+        return float(value)
+
+    def _numbers(self, node: Node | None, where: Path_, lengths: Sequence[int] = ()) -> tuple[float, ...]:
+        if node is None or (node.value is None and 0 in lengths):
+            return ()
+        good = [isinstance(item.value, int | float) and not isinstance(item.value, bool) for item in node.items]
+        if not isinstance(node.value, tuple) or not all(good):
+            at = next((item for item, right in zip(node.items, good, strict=True) if not right), node)
+            self._wrong(at, where, f"holds {describe(at.value)}, but a list of numbers was expected")
+            return ()
+        if lengths and len(good) not in lengths:
+            wanted = " or ".join(str(length) for length in lengths if length)
+            self._wrong(node, where, f"has {len(good)} numbers, but {wanted} were expected")
+            return ()
+        return tuple(float(cast(float, item.value)) for item in node.items)
+
+    def _wrong(self, node: Node, where: Path_, message: str, hint: str = "", key: bool = False) -> None:
+        at = (node.key_at or node.at) if key else node.at
+        self.problems.append(Problem(message, path_text(where), at, hint))
+
+    def _stop(self) -> NoReturn:
+        raise_if(self.problems)
+        raise AssertionError("there is a problem, or nobody would stop")
+
+
+# ----------------------------------------------------------------------------------------------------------- writing
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    return yaml
+
+
+def _dump(top: CommentedMap) -> str:
+    out = io.StringIO()
+    _yaml().dump(top, out)
+    return out.getvalue()
+
+
+def _flow(entries: Mapping[str, Any]) -> CommentedMap:
+    made = CommentedMap(entries)
+    made.fa.set_flow_style()
+    return made
+
+
+def _seq(values: Sequence[float]) -> CommentedSeq:
+    made = CommentedSeq([_plain(value) for value in values])
+    made.fa.set_flow_style()
+    return made
+
+
+def _rows(pose: np.ndarray) -> CommentedSeq:
+    made = CommentedSeq([_seq(row) for row in pose.tolist()])
+    made.fa.set_flow_style()
+    return made
+
+
+def _plain(value: float) -> int | float:
+    """Whole numbers without a point."""
+    return int(value) if float(value).is_integer() and abs(value) < 1e15 else float(value)
