@@ -81,7 +81,13 @@ class Capture(RealDataset):
         self.recentres = options.centring == "refined"
         self._make_capture = make
         tips = tuple(k for k, joint in enumerate(SCORED) if joint.endswith("KNU3_A"))
-        self.protocol = EvaluationProtocol(annotation=source.annotation, view=0, fingertips=tips, centre=options.centring)
+        labelled = make is not None or any(map(source.layout.has_labels, source.layout.splits()))
+        self.protocol = EvaluationProtocol(
+            annotation=source.annotation if labelled else None,
+            view=0,
+            fingertips=tips if labelled else (),
+            centre=options.centring,
+        )
         self._cache = CaptureCache(source, options, cache / "captures")
         self._stores: dict[str, CropStore] = {}
         self._sets: dict[str, FrameSet] = {}
@@ -145,8 +151,10 @@ class Capture(RealDataset):
             cube_mm=grid.cube_mm,
         )
 
-    def labels(self, split: str) -> Labels:
+    def labels(self, split: str) -> Labels | None:
         frames = self._set(split)
+        if not all(self.source.layout.has_labels(name) for name, _ in frames.splits):
+            return None
         _, subject = self._recorded(frames)
         names = {number: self.source.subject_names[number] for number in sorted(set(subject.tolist()))}
         return Labels(

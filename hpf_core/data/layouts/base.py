@@ -113,6 +113,11 @@ class Layout(ABC):
         """The file of a split's labels, whether or not it is there; None where the layout knows no labels."""
         return None
 
+    def has_labels(self, split: str) -> bool:
+        """Whether a split has labels; their file isn't read."""
+        path = self.labels_path(split)
+        return path is not None and path.exists()
+
     def frame_name(self, split: str, frame: int) -> str:
         """What messages call a frame."""
         return f"frame {frame + 1} of {split}"
