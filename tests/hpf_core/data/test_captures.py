@@ -195,8 +195,8 @@ def test_once_prepared_no_label_matters(root: Path, tmp_path: Path) -> None:
     # Other crops need no label either: the calibration and the centres are fixed.
     other = everything(reader(root, tmp_path / "cache", turned=False))
     assert other.depth.shape == before.depth.shape
-    with pytest.raises(DataError, match=r"joint_data\.mat is missing"):
-        capture.labels("train")
+    assert capture.labels("test") is None
+    assert reader(root, tmp_path / "cache").protocol.annotation is None
 
 
 def test_preparing_again_costs_nothing(root: Path, tmp_path: Path) -> None:
