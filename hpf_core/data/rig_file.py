@@ -17,6 +17,7 @@ from typing import Any, NoReturn, cast, get_args
 import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import MappingNode
 
 from hpf_core.data.cameras import DISTORTION_LENGTHS, Camera, Rig, Side, wrong_with_pose
 from hpf_core.data.images import Encoding
@@ -131,7 +132,7 @@ def rig_text(content: RigFile) -> str:
 
 
 def with_poses(content: RigFile, to_rig: np.ndarray) -> str:
-    """The text of the file with `to_rig` of each camera replaced or added; comments and order are kept.
+    """The text of the file with `to_rig` of each camera replaced or added; every other character stays.
 
     Args:
         content: as `read_rig` gives it.
@@ -143,16 +144,49 @@ def with_poses(content: RigFile, to_rig: np.ndarray) -> str:
     for name, pose in zip(content.rig.names, to_rig, strict=True):
         if wrong := wrong_with_pose(pose):
             raise InputError(f"to_rig of camera '{name}' {wrong}.")
-    yaml = _yaml()
+    text = _text_of(content.path)
+    # From the end on, so that places before stay where they are. Nothing but these numbers is written anew.
+    for name, pose in reversed(list(zip(content.rig.names, to_rig, strict=True))):
+        camera = _camera_node(text, name)
+        if camera is None:
+            raise InputError(f"{content.path} changed while it was used: the camera '{name}' is gone.")
+        if name != content.rig.names[0] or any(key.value == "to_rig" for key, _ in camera.value):
+            text = _with_pose(text, camera, _rows_text(pose))
+    return text
+
+
+def _text_of(path: Path) -> str:
     try:
-        top = yaml.load(content.path.read_text(encoding="utf-8-sig"))
-        cameras = top["cameras"]
-        for view, (name, pose) in enumerate(zip(content.rig.names, to_rig, strict=True)):
-            if view > 0 or "to_rig" in cameras[name]:
-                cameras[name]["to_rig"] = _rows(pose)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{content.path} changed while it was used: {error}.") from error
-    return _dump(top)
+        return decode(path.read_bytes(), str(path))
+    except (OSError, InvalidRecipe) as error:
+        raise InputError(f"{path} changed while it was used: {error}.") from error
+
+
+def _camera_node(text: str, name: str) -> MappingNode | None:
+    """Where a camera is in the text; None where it isn't."""
+    node: Any = YAML(typ="safe", pure=True).compose(text)
+    for step in ("cameras", name):
+        pairs = node.value if isinstance(node, MappingNode) else []
+        node = next((value for key, value in pairs if key.value == step), None)
+    return node if isinstance(node, MappingNode) else None
+
+
+def _with_pose(text: str, camera: MappingNode, rows: str) -> str:
+    """The text with these rows as `to_rig` of a camera."""
+    for key, value in camera.value:
+        if key.value == "to_rig":
+            return text[: value.start_mark.index] + rows + text[value.end_mark.index :]
+    last = camera.value[-1][1].end_mark.index
+    if camera.flow_style:
+        return f"{text[:last]}, to_rig: {rows}{text[last:]}"
+    last = len(text[:last].rstrip())
+    line_end = text.find("\n", last)
+    place = len(text) if line_end < 0 else line_end
+    return f"{text[:place]}\n{' ' * camera.value[0][0].start_mark.column}to_rig: {rows}{text[place:]}"
+
+
+def _rows_text(pose: np.ndarray) -> str:
+    return "[" + ", ".join("[" + ", ".join(repr(_plain(value)) for value in row) + "]" for row in pose.tolist()) + "]"
 
 
 def save_poses(content: RigFile, to_rig: np.ndarray) -> Path:

@@ -355,7 +355,7 @@ def test_what_is_not_a_capture_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no split train or validation or test\. NYU's layout has depth_1_0000001"):
         reader(tmp_path, tmp_path / "cache").prepare()
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=r"no depth images; expected depth_1_0000001\.png"):
+    with pytest.raises(DataError, match=r"no depth images; NYU's layout has depth_1_0000001\.png"):
         reader(tmp_path, tmp_path / "cache").prepare()
 
 
