@@ -59,10 +59,10 @@ def hpf_priors() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_datasets() -> Iterable[PluginSpec]:
-    """Samples without end, a small simulated capture, and NYU."""
-    from hpf_plugins.datasets import nyu, simulated, synthetic
+    """Samples without end, a small simulated capture, NYU, and captures of one's own."""
+    from hpf_plugins.datasets import capture, nyu, simulated, synthetic
 
-    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC)
+    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC, capture.SPEC)
 
 
 @hookimpl

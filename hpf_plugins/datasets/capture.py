@@ -1,0 +1,121 @@
+"""`capture`: your own cameras. `rig.yaml` in the capture's folder names them (`docs/own-cameras.md`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from hpf_core.data.calibration import Method
+from hpf_core.data.captures import Capture
+from hpf_core.data.hand_centre import Centring
+from hpf_core.data.layouts.base import Layout, Mirrored
+from hpf_core.data.layouts.capture import CaptureLayout
+from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
+from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
+from hpf_core.errors import DataError, nearest
+from hpf_core.interfaces import Build, PluginSpec
+from hpf_plugins.datasets.cropped import CroppedConfig
+
+
+class CaptureDataConfig(CroppedConfig):
+    """Which part of the capture, and how it is cropped."""
+
+    root: str = Field("", description="The capture's folder, with `rig.yaml` in it.")
+    views: tuple[str, ...] | None = Field(
+        None,
+        description="Cameras used, by their names in `rig.yaml`; the first one is evaluated and is the rig's frame. "
+        "null for all.",
+    )
+    centre: Centring = Field(
+        "refined",
+        description="Where crops are centred: 'annotated', on the annotated PALM_3; 'mass', the centre of mass of the "
+        "nearest object, fused over the views; or 'refined', which starts from 'mass' and follows the network's own "
+        "estimate. 'mass' and 'refined' need no label.",
+    )
+    turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
+    calibration: Method = Field(
+        "file",
+        description="Where the cameras stand: 'file', `to_rig` in `rig.yaml`; or 'annotated', from the joints in "
+        "joints.npz.",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."
+    )
+
+    @field_validator("views")
+    @classmethod
+    def _some(cls, views: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if views is not None and (not views or len(set(views)) < len(views)):
+            raise ValueError(f"needs different names of cameras, but is {list(views)}")
+        return views
+
+
+def _make(config: CaptureDataConfig, build: Build) -> Capture:
+    layout: Layout = _layout(config.root)
+    views = _views(config.views, layout)
+    if config.calibration == "file":
+        _ = layout.rig.take(views).poses  # refused before any work
+    about = _about(layout)
+    if layout.rig.hand == "both":
+        raise DataError(
+            f"{layout.rig.where}: `hand: both` can't be trained on, for a crop doesn't say which hand it shows. Write "
+            "`right` or `left`, and keep each hand's recordings in a capture of its own."
+        )
+    if layout.rig.hand == "left":
+        layout = Mirrored(layout)
+    return Capture(
+        CaptureSource(
+            layout=layout,
+            name="capture",
+            views=views,
+            segments=about.segments,
+            subject_names={0: "subject"} | about.subject_names,
+            rate_hz=about.rate_hz,
+            limit=config.limit,
+            simulated=about.simulated,
+            calibration=config.calibration,
+        ),
+        CropOptions(build.grid, config.centre, config.turned),
+        build.cache,
+        training=config.training(),
+    )
+
+
+def _layout(root: str) -> CaptureLayout:
+    if not root.strip():
+        raise DataError(
+            "The dataset 'capture' needs a folder with a rig.yaml: --set data.real.root=FOLDER (or `root:` in the "
+            "recipe). `hpf data simulate FOLDER --layout capture` makes one to try it on."
+        )
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}, which the dataset 'capture' is to read.")
+    return CaptureLayout(folder)
+
+
+def _views(names: tuple[str, ...] | None, layout: Layout) -> tuple[int, ...]:
+    known = layout.rig.names
+    for name in names or ():
+        if name not in known:
+            raise DataError(f"{layout.rig.where} has no camera '{name}', which `views` names. {nearest(name, known)}")
+    return tuple(range(len(known))) if names is None else tuple(known.index(name) for name in names)
+
+
+def _about(layout: Layout) -> Sidecar:
+    """Who is seen when: from `capture.json`, else one person in a recording for each split."""
+    written = read_sidecar(layout.root)
+    if written is not None:
+        return written
+    segments = {split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(layout.splits())}
+    return Sidecar(rate_hz=None, subject_names={0: "subject"}, segments=segments)
+
+
+SPEC = PluginSpec(
+    kind="dataset",
+    name="capture",
+    config=CaptureDataConfig,
+    factory=_make,
+    summary="your own cameras: depth images in any folders, with a rig.yaml; no labels needed",
+    source="own work; the format is described in docs/own-cameras.md",
+)
