@@ -75,6 +75,7 @@ def _make(config: CaptureDataConfig, build: Build) -> Capture:
             limit=config.limit,
             simulated=about.simulated,
             calibration=config.calibration,
+            annotation="nyu14",
         ),
         CropOptions(build.grid, config.centre, config.turned),
         build.cache,
@@ -107,7 +108,9 @@ def _about(layout: Layout) -> Sidecar:
     written = read_sidecar(layout.root)
     if written is not None:
         return written
-    segments = {split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(layout.splits())}
+    segments: dict[str, tuple[Segment, ...]] = {
+        split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(layout.splits())
+    }
     return Sidecar(rate_hz=None, subject_names={0: "subject"}, segments=segments)
 
 

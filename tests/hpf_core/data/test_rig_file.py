@@ -120,7 +120,7 @@ def test_poses_are_put_into_blocks(tmp_path: Path) -> None:
         ("unit_mm: 0.125", "unit_mm: -1", "4:36", "must be above 0"),
         ("no_return: [0, 65535]", "no_return: [0, none]", "4:58", "a list of numbers was expected"),
         ("hpf-capture/1", "hpf-capture/9", "2:9", "'hpf-capture/1' is what this version reads"),
-        ("  left: {", "  middle: {", "9:3", "stands in line 8 already"),
+        ("  left: {", "  middle: {", "9:3", "is already in line 8"),
         ("0.002, 0.05]", "0.002, 0.05, 1]", "10:17", "has 6 numbers, but 4 or 5 or 8"),
         ("[0.8, 0, 0.6, 300.25]", "[-0.8, 0, -0.6, 300.25]", "11:13", "left-handed"),
         ("[0.8, 0, 0.6, 300.25]", "[0, 0, 0, 300.25]", "11:13", "singular"),
