@@ -161,10 +161,10 @@ def check_plugins(
     found = chosen(host, packages, None if kind is None else _kind(kind))
     from hpf_core.testing import check
 
-    options = options_of(set_ or [])
-    if options and len(found) > 1:
+    if set_ and len(found) > 1:
         names = ", ".join(offer.spec.name for offer in found)
         raise InputError(f"--set is for one plugin, and these are {len(found)}: {names}. Name the one that is meant.")
+    options = options_of(found[0], set_ or [])
     built_with: dict[str, Any] = {
         "hand": None if hand is None else host.get("hand", hand).spec,
         "renderer": None if renderer is None else host.get("renderer", renderer).spec,

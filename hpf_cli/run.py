@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpf_cli.options import NoPlugin
+from hpf_core.process_group import is_launched
 
 if TYPE_CHECKING:
     from hpf_core.recipe import Resolved
@@ -59,26 +60,28 @@ def run(
         hpf run recipes/quickstart.yaml --out runs/no-vae --resume
         torchrun --nproc-per-node 2 -m hpf run recipes/quickstart.yaml
     """
-    if "WORLD_SIZE" in os.environ:
+    if is_launched():
         # Before torch is imported: each process would tell of its sockets, and DDP of what it needn't have looked for.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from hpf_cli import progress, show
     from hpf_core import recipe as recipes
     from hpf_core.engine.run import Run
-    from hpf_core.errors import SaidElsewhere
+    from hpf_core.errors import InputError, SaidElsewhere
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import check_resumed
     from hpf_core.report import run_and_report
     from hpf_core.runs.folder import RunFolder, last_folder
 
+    if device is not None and not device.strip():
+        raise InputError("--device is empty: expected auto, cpu, cuda or one GPU such as cuda:1")
     sets = [*(set_ or []), *([f"runtime.device={device}"] if device else [])]
     resolved = recipes.load(
         recipe,
         sets=sets,
         with_terms=with_ or [],
         without_terms=without or [],
-        stages=[s.strip() for s in stages.split(",")] if stages else None,
+        stages=None if stages is None else [stages],
         seed=seed,
         host=PluginHost.load(blocked=no_plugin or []),
         allow_other_plugins=allow_other_plugins,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.measure import Measurement
 from rich.text import Text
+
+from hpf_core import process_group
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +34,7 @@ _results = Console()
 
 def is_first() -> bool:
     """Whether this process is the one that shows: torchrun gives each of a run's processes its rank."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+    return process_group.rank() == 0
 
 
 def note(message: str) -> None:
@@ -50,7 +51,7 @@ def warning(message: str) -> None:
 
 def error(message: str) -> None:
     """Say what is wrong on standard error. Ending the program is another matter: raise an `HPFError` for both."""
-    who = "" if is_first() else f"rank {os.environ['RANK']}: "
+    who = "" if is_first() else f"rank {process_group.rank()}: "
     console.print(Text.assemble(who, ("error: ", "bold red"), message), soft_wrap=True)
 
 

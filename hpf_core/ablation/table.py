@@ -32,7 +32,8 @@ def caption(plan: Plan, results: Sequence[VariantResult]) -> list[str]:
     if plan.scale != 1:
         said.append(
             f"SHORTENED: everything was trained for {plan.scale:g} of its steps (--scale {plan.scale:g}); these are no "
-            "results of the method."
+            "results of the method. Priors that learn beforehand (vae) were shortened as well, so a variant with "
+            "them may look worse than one without: don't compare these figures with the paper's."
         )
     said.append(
         "mean mm: error over all joints and frames; <= 20 mm: share of frames with all joints within that distance; "

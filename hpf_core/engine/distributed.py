@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpf_core.errors import HPFError, InputError, RunError, SaidElsewhere
 from hpf_core.inference.build import choose_device
+from hpf_core.process_group import is_launched
 
 _T = TypeVar("_T")
 
@@ -188,10 +189,10 @@ def processes(device: str) -> Iterator[tuple[World, torch.device]]:
         InputError: the device can't be used here.
         RunError: another process is gone, or can't be reached.
     """
-    if not dist.is_initialized() and not _launched():
+    if not dist.is_initialized() and not is_launched():
         yield ALONE, choose_device(device)
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = int(os.environ.get("LOCAL_RANK", "") or 0)
     mine, failed = _HOST, None
     try:
         mine = _device(device, local)
@@ -214,12 +215,6 @@ def processes(device: str) -> Iterator[tuple[World, torch.device]]:
         if begun and dist.is_initialized():
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()
-
-
-def _launched() -> bool:
-    """Whether the environment says, as torchrun has it, that there are several processes."""
-    names = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return all(name in os.environ for name in names) and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def _device(wanted: str, local: int) -> torch.device:

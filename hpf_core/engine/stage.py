@@ -9,6 +9,7 @@ from hpf_core.engine.checkpointer import Clock
 from hpf_core.engine.context import Context
 from hpf_core.engine.interrupt import Interrupt
 from hpf_core.engine.measure import evaluate_after
+from hpf_core.engine.memory import allocations, check_memory
 from hpf_core.engine.pictures import StagePictures
 from hpf_core.engine.train import TRAIN_SPLIT, StageTrainer, StepReport, read
 from hpf_core.errors import RunError
@@ -54,7 +55,8 @@ class _Training:
         """Make the steps that are left, from the last checkpoint; the stage's weights exist afterwards.
 
         Raises:
-            RunError: a loss isn't finite, or a file can't be written.
+            InputError: a step can't fit in memory.
+            RunError: a loss isn't finite, memory ran out, or a file can't be written.
             KeyboardInterrupt: the run was stopped; a checkpoint of the last step exists.
         """
         run, plan, recipe = self.run, self.plan, self.run.resolved.recipe
@@ -62,11 +64,13 @@ class _Training:
         trainer = StageTrainer(
             run.parts, plan, recipe.seed, run.device, run.world, recipe.runtime.precision, recipe.runtime.compile
         )
+        precision = recipe.runtime.precision
+        run.world.together(lambda: check_memory(plan, run.parts, run.device, run.world.size, precision))
         if plan.draw_real:
             self._fit_to_hands(trainer, start)
         done, clock = run.keeper.restore(trainer, start)
         run.watch.tell("stage_started", plan.name, plan.steps, done)
-        with Interrupt(patient=not run.world.alone) as interrupt:
+        with allocations(plan), Interrupt(patient=not run.world.alone) as interrupt:
             stopped = self._steps(trainer, done, clock, interrupt)
             trainer.check_finite(plan.steps - 1)
             if run.world.writes:

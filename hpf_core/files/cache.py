@@ -17,9 +17,17 @@ from hpf_core.errors import InputError, RunError
 
 
 def cache_folder() -> Path:
-    """The cache's folder: `$HPF_CACHE_DIR` where set, else the user's cache folder. It need not exist yet."""
+    """The cache's folder: `$HPF_CACHE_DIR` if it is set, else the user's cache folder. It need not exist yet.
+
+    Raises:
+        InputError: the user has no home folder, as in a container with an unknown user.
+    """
     chosen = os.environ.get("HPF_CACHE_DIR", "").strip()
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("hpf"))
+    try:
+        folder = Path(chosen or platformdirs.user_cache_dir("hpf")).expanduser()
+    except (RuntimeError, KeyError, OSError) as error:
+        raise InputError("this user has no home folder: set HPF_CACHE_DIR to a folder for HPF's cache") from error
+    return folder
 
 
 def content_key(content: Mapping[str, Any]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+from hpf_core.documents import yaml
+from hpf_core.documents.errors import Problem, raise_if
+from hpf_core.documents.tree import Node, Source, constant
 from hpf_core.errors import InputError, PluginError, nearest
 from hpf_core.interfaces import KINDS, Kind
 from hpf_core.plugins.host import PluginHost
 from hpf_core.plugins.records import Registered, normalise
+from hpf_core.recipe.validate import validate
 
 
 def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> list[Registered]:
@@ -39,22 +43,26 @@ def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> 
     return found
 
 
-def options_of(sets: Sequence[str]) -> dict[str, Any]:
-    """Options from `NAME=VALUE`, values in a recipe's YAML.
+def options_of(offer: Registered, sets: Sequence[str]) -> dict[str, Any]:
+    """A plugin's options from `NAME=VALUE`, values in a recipe's YAML.
 
     Raises:
-        InputError: one has no name or no value, or isn't YAML.
+        InputError: one has no name or no value, isn't YAML, or isn't an option of the plugin.
     """
-    from hpf_core.documents import yaml
-    from hpf_core.documents.tree import Source
-
-    options: dict[str, Any] = {}
+    given: dict[str, Node] = {}
     for text in sets:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {text}: expected OPTION=VALUE, such as steps=10")
-        source = Source(f"--set {text}", yaml.split_lines(value), Path())
-        options[name.strip()] = yaml.parse(value, source).plain()
+        node = yaml.parse(value, Source(f"--set {text}", is_file=False))
+        given[name.strip()] = replace(node, key_at=node.at)
+    tree = constant(None, "--set").with_entries(given)
+    options: dict[str, Any] = tree.plain()
+    problems: list[Problem] = []
+    owner = f"{offer.spec.name} (plugin of {offer.package} {offer.version})"
+    if given:
+        validate(offer.spec.config, {**offer.preset, **options}, tree, (), problems, owner, "Options")
+    raise_if(problems)
     return options
 
 

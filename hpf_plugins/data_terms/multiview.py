@@ -95,7 +95,8 @@ class Multiview(DataTerm):
             self._told = True
             warnings.warn(
                 f"multiview: {few} of the batch's {len(counts)} frames have fewer than the {self.least_views} views "
-                f"that `average: {self.config.average}` needs; they add nothing to this term (said once)",
+                f"that `average: {self.config.average}` needs; they add nothing to this term. "
+                "Choose `average: mean` for frames with 2 views (said once)",
                 TooFewViewsWarning,
                 stacklevel=2,
             )

@@ -74,3 +74,13 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Can't write"):
         write_atomic(tmp_path / "file" / "inside.txt", lambda temporary: None)
+
+
+def test_without_a_home_folder_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HPF_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user that the system doesn't know
+    with pytest.raises(InputError, match="set HPF_CACHE_DIR"):
+        cache_folder()
+    monkeypatch.setenv("HPF_CACHE_DIR", "/somewhere")
+    assert cache_folder() == Path("/somewhere")

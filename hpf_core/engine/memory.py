@@ -1,0 +1,107 @@
+"""Memory: a stage whose step can't fit is refused before it starts, and a failed allocation is a message."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from hpf_core.errors import InputError, RunError
+from hpf_core.inference.build import Parts
+from hpf_core.recipe import StagePlan
+
+_PROBE = 2  # images whose activations are counted
+_LEAST_VIEWS = 1  # of a real frame: how many it has is known when it is read
+
+
+def check_memory(
+    plan: StagePlan, parts: Parts, device: torch.device, processes: int = 1, precision: str = "float32"
+) -> None:
+    """Refuse a stage whose step needs more memory than the device has.
+
+    The need is a lower bound: what the network keeps of each image for its gradient. Terms and renders come on top.
+
+    Args:
+        plan: the stage.
+        parts: the built recipe.
+        device: what it trains on.
+        processes: the processes that share a step.
+        precision: of the network in training; bf16 keeps half as much.
+
+    Raises:
+        InputError: a step can't fit, with what needs it.
+    """
+    total = _total(device)
+    images = -(-(plan.draw_real * _LEAST_VIEWS + plan.draw_synthetic) // processes)
+    # Most stages fit by far: then nothing is measured.
+    least = images * parts.grid.size**2 * 4
+    if total is None or least * 1000 < total:
+        return
+    kept = _kept_of_an_image(parts, device) // (2 if precision == "bf16" else 1)
+    need = max(images * kept, least)
+    if need > total:
+        draw = f"draw.real: {plan.draw_real}, draw.synthetic: {plan.draw_synthetic}"
+        raise InputError(
+            f"stages.{plan.name}: a step needs at least {_gb(need)} of memory for the network's {images:,} images "
+            f"({draw}), but {device} has {_gb(total)}. Draw less in a step, or make the network narrower."
+        )
+
+
+@contextmanager
+def allocations(plan: StagePlan) -> Iterator[None]:
+    """Turns a failed allocation of a stage into an error that says what to reduce.
+
+    Raises:
+        RunError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_allocation(error):
+            raise
+        raise RunError(
+            f"stages.{plan.name}: memory ran out in a step of {plan.draw_real} real frames and {plan.draw_synthetic} "
+            f"synthetic samples. Draw less (stages.{plan.name}.draw), or make the network narrower."
+        ) from error
+
+
+def _is_allocation(error: BaseException) -> bool:
+    text = str(error)
+    # On the CPU torch raises a plain RuntimeError.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
+
+
+def _kept_of_an_image(parts: Parts, device: torch.device) -> int:
+    """Bytes that the network keeps of an image for its gradient. The network and random states stay as they are."""
+    network = copy.deepcopy(parts.backbone).train()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    maps = torch.zeros(_PROBE, parts.grid.size, parts.grid.size, device=device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(maps)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    return sum(size for pointer, size in kept.items() if pointer not in weights) // _PROBE
+
+
+def _total(device: torch.device) -> int | None:
+    """Bytes of the device's memory; None if unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"
