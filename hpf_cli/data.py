@@ -64,6 +64,13 @@ def simulate(
     ] = None,
     views: Annotated[int, typer.Option(help="Calibrated cameras; the first one is evaluated.")] = 3,
     seed: Annotated[int, typer.Option(help="All of the capture follows from it.")] = 0,
+    scene: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What else is seen: plain, table, second_person, two_hands, object, or empty (no hand).",
+        ),
+    ] = "plain",
     hand: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +95,12 @@ def simulate(
     from hpf_core.simulation.unfinished import how_to_go_on, partial_folder
 
     config = _config(
-        train=frames, test=test, validation=_tenth(frames) if validation is None else validation, views=views, seed=seed
+        train=frames,
+        test=test,
+        validation=_tenth(frames) if validation is None else validation,
+        views=views,
+        seed=seed,
+        scene=scene,
     )
     model = build_hand(hand, no_plugin or [])
     began = time.monotonic()
@@ -185,7 +197,7 @@ def _tenth(frames: int) -> int:
     return max(1, round(frames / 10))
 
 
-def _config(**options: int) -> CaptureConfig:
+def _config(**options: int | str) -> CaptureConfig:
     """The capture's options; what is wrong with one is said by its name on the command line."""
     from pydantic import ValidationError
 

@@ -60,9 +60,9 @@ class Live(Observer):
         self._bar.terms = ()
         self._bar.stop()
 
-    def progress(self, done: int, total: int, what: str) -> None:
-        """Work outside of the stages."""
-        self._update(what, done, total, "")
+    def progress(self, done: int, total: int, what: str, text: str = "") -> None:
+        """Work outside of the stages, with what is said beside its bar."""
+        self._update(what, done, total, text)
         if what not in self._said:
             self._said.add(what)
             self._line(what)

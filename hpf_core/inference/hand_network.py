@@ -67,6 +67,7 @@ class HandNetwork:
         """
         backbone = parts.backbone.to(device).eval()
 
+        @torch.no_grad()
         def network(depth: Tensor) -> Estimate:
             found = last_estimate(backbone, depth.to(device))
             variance = None if found.variance is None else found.variance.float().cpu()
@@ -96,7 +97,7 @@ def load_network(
     """Load what predicts.
 
     Args:
-        source: "shipped", the folder of a run, a folder of weights, or a file of weights.
+        source: "shipped", the folder of a run, a folder of weights, a file of weights, or an ONNX file.
         refiners: names of refiner plugins, in the order in which they are applied; beside those of a run's recipe.
         device: where the network runs.
         host: where plugins are found; by default all that are installed.
@@ -116,6 +117,8 @@ def load_network(
                 "weights.safetensors)."
             )
         path = path / "weights.safetensors"
+    if path.is_file() and path.suffix.lower() == ".onnx":
+        return _of_onnx(path, refiners, host)
     if not path.is_file():
         raise InputError(f"{path} doesn't exist. Give 'shipped', the folder of a run, or a file weights.safetensors.")
     return _of_file(path, refiners, where, host)
@@ -157,11 +160,7 @@ def _of_file(path: Path, refiners: Sequence[str], device: torch.device, host: Pl
             "end of a run."
         )
     grid_made = Grid(int(grid["size"]), float(grid["cube_mm"]))
-    build = Build(grid=grid_made, seed=0, cache=cache_folder())
-    hand: HandModel = _made(host, "hand", str(about.get("hand", host.default("hand").spec.name)), {}, build)
-    build = replace(build, hand=hand)
-    renderer: Renderer = _made(host, "renderer", host.default("renderer").spec.name, {}, build)
-    build = replace(build, renderer=renderer)
+    hand, renderer, build = _hand_and_renderer(str(about.get("hand", "")), grid_made, host)
     network = {name: value for name, value in options.items() if name != "use"}
     backbone: Backbone = _made(host, "backbone", str(options["use"]), network, build)
     checkpoint.load_model(backbone, kept, path)
@@ -172,6 +171,31 @@ def _of_file(path: Path, refiners: Sequence[str], device: torch.device, host: Pl
     return HandNetwork.of_parts(
         parts, device, ray_aligned=bool(about.get("ray_aligned", True)), source=str(path), about=about
     )
+
+
+def _of_onnx(path: Path, refiners: Sequence[str], host: PluginHost) -> HandNetwork:
+    from hpf_core.inference.onnx_file import read_onnx  # beside the path that needs it: it imports this module
+
+    file = read_onnx(path)
+    grid = Grid(int(file.about["grid"]["size"]), float(file.about["grid"]["cube_mm"]))
+    hand, renderer, build = _hand_and_renderer(str(file.about["hand_model"]), grid, host)
+    if list(hand.names) != file.about.get("points"):
+        raise InputError(
+            f"{path} is of another hand: its points aren't those of the installed hand model "
+            f"'{file.about['hand_model']}'."
+        )
+    aligned = bool(file.about["ray_aligned"])
+    made = _refiners(refiners, build, host)
+    return HandNetwork(hand, renderer, grid, file.run, made, aligned, str(path), dict(file.about))
+
+
+def _hand_and_renderer(name: str, grid: Grid, host: PluginHost) -> tuple[HandModel, Renderer, Build]:
+    """A hand model by its name, with the usual renderer; and what other parts are built from."""
+    build = Build(grid=grid, seed=0, cache=cache_folder())
+    hand: HandModel = _made(host, "hand", name or host.default("hand").spec.name, {}, build)
+    build = replace(build, hand=hand)
+    renderer: Renderer = _made(host, "renderer", host.default("renderer").spec.name, {}, build)
+    return hand, renderer, replace(build, renderer=renderer)
 
 
 def _refiners(names: Sequence[str], build: Build, host: PluginHost) -> tuple[Refiner, ...]:

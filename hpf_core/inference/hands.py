@@ -35,6 +35,7 @@ class Hand:
         centre: (3,) float64 mm, the palm's centre.
         crop: what the network was shown: depth (H, W) mm from the crop's centre, the state of its pixels, and the map
             to the camera's frame.
+        upside_down: whether its arm comes from above, so that the network was shown the crop turned by 180 degrees.
         annotations: for each annotation its joints' names and the (K, J) matrix that makes them of points.
     """
 
@@ -48,6 +49,7 @@ class Hand:
     confidence: float
     centre: np.ndarray
     crop: Crop = field(repr=False)
+    upside_down: bool
     annotations: Annotations = field(repr=False)
 
     @cached_property

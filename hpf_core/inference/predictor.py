@@ -60,7 +60,7 @@ class HandPredictor:
         """A predictor with the weights that HPF ships, or others.
 
         Args:
-            source: "shipped", the folder of a run, a folder of weights, or a file of weights.
+            source: "shipped", the folder of a run, a folder of weights, a file of weights, or an ONNX file.
             side: as in `HandPredictor`.
             refiners: names of refiner plugins that improve the points, such as "inverse_kinematics".
             device: where the network runs.
@@ -155,6 +155,7 @@ class HandPredictor:
             confidence=found.confidence,
             centre=found.points[model.palm_centre].copy(),
             crop=found.crop,
+            upside_down=found.shown.upside_down,
             annotations=model.annotations,
         )
 

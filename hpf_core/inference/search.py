@@ -25,7 +25,7 @@ from hpf_core.inference import finder
 from hpf_core.inference.explained import Explained, explain
 from hpf_core.inference.hand_network import HandNetwork
 
-SURE = 2.0
+SURE = 3.0
 """Log-odds from which on no other candidate is tried."""
 
 ACCEPTED = 0.0
@@ -169,7 +169,8 @@ class Searcher:
             if best is None:
                 continue
             tried.append(best)
-            if self.most == 1 and best.log_odds >= SURE:
+            hands = self._chosen(tried)
+            if len(hands) == self.most and hands[-1].log_odds >= SURE:
                 break
         return self._chosen(tried)
 

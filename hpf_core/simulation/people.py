@@ -61,14 +61,16 @@ class Actor:
     arm: float
     body: Body
 
-    def perform(self, motion: Motion) -> tuple[Tensor, Mesh]:
-        """Points (F, J, 3) mm in the rig's frame, and all surfaces there: hand, forearm and body."""
+    def perform(self, motion: Motion, body: bool = True) -> tuple[Tensor, Mesh]:
+        """Points (F, J, 3) mm in the rig's frame, and all surfaces there: hand, forearm and, if wanted, body."""
         shape = self.shape.expand(len(motion.pose), -1)
         skin = self.hand.mesh(motion.pose, shape)
         own = skin.vertices + vertex_normals(skin) * self.swelling[:, None]
         points = self._placed(self.hand.points(motion.pose, shape), motion)
         placed = Mesh(self._placed(own, motion), skin.faces)
         arm, elbow = self._forearm(points, placed.vertices, motion)
+        if not body:
+            return points, joined(placed, arm)
         return points, joined(placed, arm, self.body.mesh(motion.body, elbow))
 
     def _forearm(self, points: Tensor, skin: Tensor, motion: Motion) -> tuple[Mesh, Tensor]:

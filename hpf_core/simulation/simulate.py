@@ -7,8 +7,9 @@ that the data are simulated, who is seen when, and how all of it was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +25,19 @@ from hpf_core.geometry.rigid import apply_rigid
 from hpf_core.interfaces import Config, HandModel, Mesh
 from hpf_core.progress import Progress, no_progress
 from hpf_core.simulation import rigs
-from hpf_core.simulation.motion import random_motion
+from hpf_core.simulation.motion import Motion, random_motion
 from hpf_core.simulation.people import NEW, SECOND, SUBJECT_NAMES, TRAINING, Actor, cast
 from hpf_core.simulation.scene import Scene
 from hpf_core.simulation.sensor import Sensor
+from hpf_core.simulation.surroundings import (
+    SceneKind,
+    held_object,
+    other_hand,
+    person_without_hands,
+    second_person,
+    table,
+    with_surroundings,
+)
 from hpf_core.simulation.unfinished import Unfinished
 
 VERSION = 2
@@ -65,6 +75,12 @@ class CaptureConfig(Config):
     frames_per_pose: int = Field(3, ge=1, description="Frames from one key pose to the next.")
     reach_mm: float = Field(50.0, ge=0, le=200, description="How far the hand wanders from its place, mm.")
     sensor: Sensor = Field(Sensor(), description="The depth sensor's errors.")
+    scene: SceneKind = Field(
+        "plain",
+        description="What else is seen: nothing; a `table` whose edge is nearer than the hand; a `second_person` "
+        "before the first; `two_hands`, of which the right one is annotated; an `object` in the hand; or `empty`, "
+        "a person without a hand in view, whose annotation is NaN.",
+    )
 
 
 def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
@@ -86,8 +102,16 @@ def sidecar_of(hand: HandModel, config: CaptureConfig) -> Sidecar:
         rate_hz=RATE_HZ,
         subject_names=SUBJECT_NAMES,
         segments=segments_of(config),
-        made={"version": VERSION, "hand": hand.fingerprint(), "config": config.model_dump(mode="json")},
+        made={"version": VERSION, "hand": hand.fingerprint(), "config": _config_document(config)},
     )
+
+
+def _config_document(config: CaptureConfig) -> dict[str, Any]:
+    """The options that a capture follows from. A plain scene isn't named: older captures don't name it either."""
+    document = config.model_dump(mode="json")
+    if document["scene"] == "plain":
+        del document["scene"]
+    return document
 
 
 def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress = no_progress) -> bool:
@@ -149,8 +173,9 @@ class _Studio:
             split, joints = self._folder / name, []
             split.mkdir(exist_ok=True)
             for part in parts:
-                for first, points, surface in self._performed(people[part.subject], part):
-                    joints.append(matrix.to(points) @ points)
+                for first, points, surface in self._performed(people, part):
+                    seen = matrix.to(points) @ points
+                    joints.append(torch.full_like(seen, torch.nan) if self._config.scene == "empty" else seen)
 
                     def image(
                         k: int,
@@ -172,21 +197,51 @@ class _Studio:
             xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(self._rig.from_rig)])
             nyu.write_annotation(split, nyu.Annotation(xyz, nyu.JOINTS))
 
-    def _performed(self, actor: Actor, part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
+    def _performed(self, people: Mapping[int, Actor], part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
         """The recording in chunks: the first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""
+        actor = people[part.subject]
+        motion = self._motion(part, 2)
+        for first in range(0, part.frames, _CHUNK):
+            some = motion.moments(first, first + _CHUNK)
+            points, surface = actor.perform(some)
+            yield part.first + first, points, self._surrounded(people, part, first, some, points, surface)
+
+    def _surrounded(
+        self, people: Mapping[int, Actor], part: Segment, first: int, motion: Motion, points: Tensor, surface: Mesh
+    ) -> Mesh:
+        """The surfaces of some moments of a recording, with what else the scene holds."""
         config = self._config
-        motion = random_motion(
+        middle = motion.body.new_tensor([0.0, 0.0, config.distance_mm])
+        if config.scene == "table":
+            return with_surroundings(surface, table(len(points), middle))
+        if config.scene == "second_person":
+            other = people[NEW if part.subject != NEW else TRAINING]
+            return with_surroundings(surface, second_person(other.body, motion.body))
+        if config.scene == "two_hands":
+            others = self._motion(part, 4).moments(first, first + _CHUNK)
+            _, performed = people[part.subject].perform(others, body=False)
+            return with_surroundings(surface, other_hand(performed, middle))
+        if config.scene == "object":
+            return with_surroundings(
+                surface, held_object(self._hand, points, generator_of(config.seed, 5, part.sequence))
+            )
+        if config.scene == "empty":
+            return person_without_hands(people[part.subject].body, motion.body)
+        return surface
+
+    def _motion(self, part: Segment, key: int) -> Motion:
+        """How the hand of a recording moves; another key gives another hand's motion."""
+        config = self._config
+        return random_motion(
             self._hand,
             part.frames,
-            generator_of(config.seed, 2, part.sequence),
+            generator_of(config.seed, key, part.sequence),
             frames_per_pose=config.frames_per_pose,
             cone_deg=config.cone_deg,
             roll_deg=config.roll_deg,
             target_mm=torch.tensor([0.0, 0.0, config.distance_mm]),
             reach_mm=config.reach_mm,
         )
-        for first in range(0, part.frames, _CHUNK):
-            yield part.first + first, *actor.perform(motion.moments(first, first + _CHUNK))
 
 
 def generator_of(*key: int) -> torch.Generator:

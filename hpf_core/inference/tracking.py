@@ -1,0 +1,100 @@
+"""Hands over time: the last estimate gives the next crop, the side is held, and points are smoothed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hpf_core.data.cameras import Camera
+from hpf_core.inference.hands import Hand
+from hpf_core.inference.one_euro import OneEuro, OneEuroOptions
+from hpf_core.inference.predictor import HandPredictor
+from hpf_core.inference.search import Place
+
+_AGREEING = 5  # frames that must agree on a side before the other one isn't tried any more
+_SAME_HAND_MM = 150.0  # a palm moves less from one frame to the next
+_FORGET_S = 0.5  # a hand that wasn't seen for longer is searched as if it were new
+
+
+@dataclass
+class _Track:
+    """A hand that is followed.
+
+    Attributes:
+        hand: as it was estimated last, unsmoothed.
+        time: when, seconds.
+        agreed: frames in a row that said its side.
+        velocity: (3,) mm/s of the palm.
+        smooth: its filter, or None.
+    """
+
+    hand: Hand
+    time: float
+    smooth: OneEuro | None
+    agreed: int = 1
+    velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+
+class HandTracker:
+    """Finds hands in one depth image after the other.
+
+    Where the last image had a hand, the next one is cropped there first; only if that shows no hand is all of the image
+    searched. Once five frames agree on a hand's side it is held until the hand is lost.
+
+    Args:
+        predictor: what finds hands.
+        smoothing: the one-euro filter's numbers; None to leave points as they are estimated.
+    """
+
+    def __init__(self, predictor: HandPredictor, smoothing: OneEuroOptions | None = OneEuroOptions()) -> None:  # noqa: B008
+        self.predictor, self.smoothing = predictor, smoothing
+        self._tracks: list[_Track] = []
+
+    def update(self, depth: np.ndarray, camera: Camera, time: float) -> list[Hand]:
+        """The hands of the next image.
+
+        Args:
+            depth: (H, W) mm, as for `HandPredictor`.
+            camera: of the image.
+            time: in seconds, later than the last image's.
+        """
+        tracks = [track for track in self._tracks if 0 < time - track.time <= _FORGET_S]
+        starts = [Place(track.hand.centre + self._ahead(track, time), track.hand.upside_down) for track in tracks]
+        held = [track.hand.side for track in tracks if track.agreed >= _AGREEING]
+        only = held[0] if len(held) == 1 and self.predictor.side != "both" else None
+        hands = self.predictor(depth, camera, starts=starts, only=only)
+        if not hands and only is not None:
+            hands = self.predictor(depth, camera)
+        self._tracks, smoothed = [], []
+        for hand in hands:
+            track = self._followed(hand, tracks, time)
+            self._tracks.append(track)
+            smoothed.append(self._smoothed(hand, track, camera, time))
+        return smoothed
+
+    def reset(self) -> None:
+        """Forget all hands: the next image is of another recording."""
+        self._tracks = []
+
+    def _ahead(self, track: _Track, time: float) -> np.ndarray:
+        """(3,) mm, how far the palm has gone on since it was seen, if it goes on as it went."""
+        way = track.velocity * (time - track.time)
+        length = float(np.linalg.norm(way))
+        return way * min(1.0, _SAME_HAND_MM / 3 / max(length, 1e-9))
+
+    def _followed(self, hand: Hand, tracks: list[_Track], time: float) -> _Track:
+        for track in tracks:
+            way = hand.centre - track.hand.centre
+            if hand.side == track.hand.side and np.linalg.norm(way) < _SAME_HAND_MM:
+                passed = time - track.time
+                return _Track(hand, time, track.smooth, track.agreed + 1, way / passed)
+        return _Track(hand, time, None if self.smoothing is None else OneEuro(self.smoothing))
+
+    def _smoothed(self, hand: Hand, track: _Track, camera: Camera, time: float) -> Hand:
+        if track.smooth is None:
+            return hand
+        points = track.smooth(hand.points, time)
+        palm = points[self.predictor.network.hand.palm_centre].copy()
+        return dataclasses.replace(hand, points=points, pixels=camera.project(points)[:, :2], centre=palm)
