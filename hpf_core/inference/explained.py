@@ -23,6 +23,8 @@ _WRIST_MM = 10.0  # so far beyond the wrist's points the arm begins
 # Logistic regression of hands against everything else, on the validation splits of simulated captures with tables,
 # other people, held objects and no hand at all. Difference in depth and spread add nothing to these.
 _CONSTANT, _AGREE, _IOU, _BONES = -6.8, 9.5, 4.8, -0.7
+# The same of right against wrong sides of the same crops, on one capture's validation split and on another capture.
+_SIDE_FIT, _SIDE_IOU, _SIDE_AGREE, _SIDE_SPREAD = -0.8, 34.0, 14.0, -0.45
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ class Explained:
     def log_odds(self) -> Tensor:
         """(N,) how much likelier each is a hand than none: above 0 it is taken for one."""
         return _CONSTANT + _AGREE * self.agree + _IOU * self.iou + _BONES * self.bones_mm.clamp(max=10)
+
+    def side_score(self) -> Tensor:
+        """(N,) how well each explains a crop, as sides are compared: the difference of two sides is their log-odds."""
+        return (
+            _SIDE_FIT * self.fit_mm
+            + _SIDE_IOU * self.iou
+            + _SIDE_AGREE * self.agree
+            + _SIDE_SPREAD * self.spread_mm.clamp(max=_MOST_MM)
+        )
 
 
 @torch.no_grad()

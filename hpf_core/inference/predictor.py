@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from hpf_core.inference.hand_network import SHIPPED, HandNetwork, load_network
 from hpf_core.inference.hands import Hand
 from hpf_core.inference.search import Answer, Found, Image, Place, Request, Search, Searcher
 from hpf_core.inference.views import together
+
+if TYPE_CHECKING:
+    from hpf_core.inference.streams import PredictedFrame
 
 Side = Literal["auto", "right", "left", "both"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -115,6 +118,33 @@ class HandPredictor:
         prepared = [as_image(np.asarray(depth), camera) for depth, camera in zip(images, each, strict=True)]
         found = self._run([self._searcher.search(image) for image in prepared])
         return [[self._hand(one, camera) for one in hands] for hands, camera in zip(found, each, strict=True)]
+
+    def stream(
+        self,
+        place: Path | str,
+        camera: Camera | None = None,
+        *,
+        unit_mm: float = 1.0,
+        rate_hz: float = 30.0,
+        track: bool = True,
+    ) -> Iterator[PredictedFrame]:
+        """The hands of a folder of depth images, a capture or one image, frame after frame.
+
+        Args:
+            place: the folder, capture (its first view) or file.
+            camera: of the images; None where the capture's rig.yaml has it.
+            unit_mm: millimetres of one step of the stored depth; a capture's rig.yaml has its own.
+            rate_hz: frames a second, where the files' names hold no time.
+            track: whether hands are followed and smoothed; else each frame stands for itself.
+
+        Raises:
+            InputError: there is nothing to read, or its camera isn't known.
+        """
+        from hpf_core.inference.sources import CameraOptions, open_source
+        from hpf_core.inference.streams import predict_source
+
+        source = open_source(place, CameraOptions(camera=camera, unit_mm=unit_mm, rate_hz=rate_hz))
+        return predict_source(self, source, track and source.is_sequence)
 
     def _run(self, searches: Sequence[Search]) -> list[list[Found]]:
         """Run searches to their ends; each round, the network sees what all of them ask for."""

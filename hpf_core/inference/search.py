@@ -33,7 +33,9 @@ ACCEPTED = 0.0
 
 _HOPELESS = -3.0  # log-odds after the first look below which a candidate isn't looked at again
 _MOVED_MM = 25.0  # a crop is made again where the palm's centre lies farther from its middle
-_SIDE_MARGIN = 1.0  # log-odds by which a side must be the likelier one, else the crop is made again
+_SIDE_MARGIN = 4.0  # log-odds by which a side must be the likelier one, else more crops are looked at
+_HERE = np.zeros((1, 3))
+_AROUND_MM = np.array([[22.0, 0, 0], [-22.0, 0, 0], [0, 22.0, 0], [0, -22.0, 0]])
 _ONE_HAND_MM = 80.0  # two hands' palms are farther from each other
 
 Sides = tuple[str, ...]
@@ -116,6 +118,7 @@ class Found:
         spread_mm: (J,) float64.
         fit_mm, iou: as in `Explained`.
         log_odds: how much likelier it is a hand than none.
+        side_score: how well it explains its crop, as sides are compared.
         crop: what it was estimated from, as the camera sees it.
         shown: how the crop was shown.
     """
@@ -126,6 +129,7 @@ class Found:
     fit_mm: float
     iou: float
     log_odds: float
+    side_score: float
     crop: Crop
     shown: Shown
 
@@ -175,60 +179,74 @@ class Searcher:
         return self._chosen(tried)
 
     def _look(self, image: Image, place: Place, sides: Sides) -> Generator[Request, Answer, Found | None]:
-        """The best estimate at a place, re-centred once; None where the place shows nothing.
+        """The best estimate at a place; None where the place shows nothing.
 
-        The crop is first shown with the arm coming from below. If that doesn't look like a hand, it is turned.
+        The crop is first shown as the arm seems to lie; if that doesn't look like a hand, it is turned. Where the palm
+        lies far from the crop's middle, or the side isn't sure, a crop around the palm is looked at; where the side
+        still isn't sure, four crops beside it.
         """
         made = self._crop(image, place.centre)
         if made is None:
             return None
-        found = yield from self._estimate(made, [Shown(side, place.upside_down) for side in sides])
-        if _best(found).log_odds < SURE:
-            found += yield from self._estimate(made, [Shown(side, not place.upside_down) for side in sides])
-        best = _best(found)
-        if best.log_odds < _HOPELESS:
-            return best
+        found = yield from self._estimate([made], sides, place.upside_down)
+        if max(found, key=_by_odds).log_odds < SURE:
+            found += yield from self._estimate([made], sides, not place.upside_down)
+        best, margin = _likeliest(found)
         palm = self._centre(best)
-        moved = np.linalg.norm(palm - place.centre) > _MOVED_MM or _unsure_of_side(found)
-        again = self._crop(image, palm) if moved and palm[2] > 1 else None
-        if again is not None:
-            found += yield from self._estimate(again, [Shown(side, best.shown.upside_down) for side in sides])
-        return _best(found)
+        if best.log_odds < _HOPELESS or palm[2] <= 1:
+            return best
+        if np.linalg.norm(palm - place.centre) > _MOVED_MM or margin < _SIDE_MARGIN:
+            found += yield from self._estimate(self._crops(image, palm, _HERE), sides, best.shown.upside_down)
+            best, margin = _likeliest(found)
+        if margin < _SIDE_MARGIN:
+            around = self._crops(image, self._centre(best), _AROUND_MM)
+            found += yield from self._estimate(around, sides, best.shown.upside_down)
+            best, _ = _likeliest(found)
+        return best
+
+    def _crops(self, image: Image, centre: np.ndarray, offsets: np.ndarray) -> list[Crop]:
+        """Crops around a centre (3,) mm moved by offsets (K, 3) mm, as far as they show anything."""
+        made = (self._crop(image, centre + offset) for offset in offsets)
+        return [each for each in made if each is not None]
 
     def _crop(self, image: Image, centre: np.ndarray) -> Crop | None:
         network = self.network
         made = crop(image.depth, image.returned, image.camera, centre, network.grid, network.ray_aligned)
         return made if (made.state == State.HIT).any() else None
 
-    def _estimate(self, made: Crop, ways: Sequence[Shown]) -> Generator[Request, Answer, list[Found]]:
-        """The estimates of a crop that is shown in several ways."""
-        plain, state = torch.from_numpy(made.depth), torch.from_numpy(made.state)
-        depth = torch.stack([way.apply(plain) for way in ways])
+    def _estimate(
+        self, crops: Sequence[Crop], sides: Sides, upside_down: bool
+    ) -> Generator[Request, Answer, list[Found]]:
+        """The estimates of crops that are shown as each side."""
+        shown = [(made, Shown(side, upside_down)) for made in crops for side in sides]
+        if not shown:
+            return []
+        depth = torch.stack([way.apply(torch.from_numpy(made.depth)) for made, way in shown])
+        state = torch.stack([way.apply(torch.from_numpy(made.state)) for made, way in shown])
         answer = yield Request(depth)
         network = self.network
-        states = torch.stack([way.apply(state) for way in ways])
-        said = explain(network.hand, network.renderer, network.grid, depth, states, answer.points, answer.variance)
-        odds = said.log_odds()
-        return [self._found(made, ways, answer, said, odds, row) for row in range(len(ways))]
+        said = explain(network.hand, network.renderer, network.grid, depth, state, answer.points, answer.variance)
+        odds, scores = said.log_odds().tolist(), said.side_score().tolist()
+        return [
+            self._found(made, way, answer, said, row, odds[row], scores[row]) for row, (made, way) in enumerate(shown)
+        ]
 
     def _found(
-        self, made: Crop, ways: Sequence[Shown], answer: Answer, said: Explained, odds: Tensor, row: int
+        self, made: Crop, way: Shown, answer: Answer, said: Explained, row: int, odds: float, score: float
     ) -> Found:
-        signs = np.array([*ways[row].signs, 1.0])
-        points = answer.points[row].double().numpy() * signs
-        camera = made.to_camera
-        count = points.shape[0]
-        variance = answer.variance
-        spread = np.zeros(count) if variance is None else variance[row].double().clamp(min=0).sqrt().numpy()
+        points = answer.points[row].double().numpy() * np.array([*way.signs, 1.0])
+        camera, variance = made.to_camera, answer.variance
+        spread = np.zeros(len(points)) if variance is None else variance[row].double().clamp(min=0).sqrt().numpy()
         return Found(
-            side=ways[row].side,
+            side=way.side,
             points=points @ camera[:3, :3].T + camera[:3, 3],
             spread_mm=spread,
             fit_mm=float(said.fit_mm[row]),
             iou=float(said.iou[row]),
-            log_odds=float(odds[row]),
+            log_odds=odds,
+            side_score=score,
             crop=made,
-            shown=ways[row],
+            shown=way,
         )
 
     def _centre(self, found: Found) -> np.ndarray:
@@ -253,16 +271,20 @@ def _places(image: Image, starts: Sequence[Place]) -> Iterator[Place]:
         yield Place(found.centre, found.arm_from_above)
 
 
-def _best(found: Sequence[Found]) -> Found:
-    """The surest estimate."""
-    return max(found, key=_by_odds)
+def _likeliest(found: Sequence[Found]) -> tuple[Found, float]:
+    """The surest estimate of the likelier side, and by how much, in log-odds, that side is the likelier one.
 
-
-def _unsure_of_side(found: Sequence[Found]) -> bool:
-    """Whether the other side explains a crop nearly as well as the best estimate does."""
-    best = _best(found)
-    others = [one.log_odds for one in found if one.side != best.side]
-    return bool(others) and best.log_odds - max(others) < _SIDE_MARGIN
+    The crop is taken to lie as in the surest of all estimates; what its looks say of the sides adds up.
+    """
+    surest = max(found, key=_by_odds)
+    looks = [one for one in found if one.shown.upside_down == surest.shown.upside_down]
+    total: dict[str, float] = {}
+    for one in looks:
+        total[one.side] = total.get(one.side, 0.0) + one.side_score
+    if len(total) < 2:
+        return surest, math.inf
+    side = max(total, key=lambda name: total[name])
+    return max((one for one in looks if one.side == side), key=_by_odds), abs(total["right"] - total["left"])
 
 
 def _by_odds(found: Found) -> float:

@@ -1,0 +1,218 @@
+"""`hpf predict`: hands of depth images, folders and captures.
+
+Heavy imports belong inside the functions: `hpf --help` imports this module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpf_cli import show
+from hpf_cli.outputs import check_file, check_folder
+from hpf_core.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from hpf_core.inference.sources import CameraOptions, Source
+    from hpf_core.inference.streams import PredictedFrame
+
+_INPUTS = typer.Argument(
+    metavar="INPUT...", help="Depth images (PNG, npy), folders of them, or captures.", show_default=False
+)
+_SHOWN_ERRORS = 5  # unreadable frames that are named one by one
+_SHOWN_HANDS = 12  # frames of the table on a terminal
+
+
+def predict(
+    inputs: Annotated[list[Path], _INPUTS],
+    camera: Annotated[
+        Path | None, typer.Option("--camera", metavar="FILE", help="A rig.yaml with the camera of the images.")
+    ] = None,
+    intrinsics: Annotated[
+        str | None, typer.Option("--K", metavar="FX,FY,CX,CY", help="The camera of the images, in pixels.")
+    ] = None,
+    unit_mm: Annotated[float, typer.Option(help="Millimetres of one step of the stored depth.")] = 1.0,
+    hand: Annotated[str, typer.Option(help="Which hand: auto, right, left, or both.")] = "auto",
+    weights: Annotated[
+        str, typer.Option(metavar="WEIGHTS", help="shipped, the folder of a run, or a file of weights.")
+    ] = "shipped",
+    refine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A refiner, such as inverse_kinematics; repeatable.", show_default=False),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
+    views: Annotated[
+        bool, typer.Option("--all-views", help="Of captures, all views together, in the rig's frame.")
+    ] = False,
+    track: Annotated[
+        bool, typer.Option("--track/--no-track", help="Follow and smooth hands over the frames of a folder.")
+    ] = True,
+    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second, where the files' names hold no time.")] = 30.0,
+    joints: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An annotation's joints, such as nyu14. [default: all points]")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where to write: .json, .jsonl, .csv, .npz, .txt."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a picture of each frame with its hands there.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, auto.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Find the hands in depth images: where their joints are, which side they are, and how sure that is.
+
+    Points are in mm in the camera's frame: x right, y down, z away. Frames without a hand are listed; they are no
+    error. Of a folder, hands are followed from frame to frame and smoothed.
+
+    \b
+    Example:
+        hpf predict depth.png --K 588.03,587.07,320,240
+        hpf predict recording/depth --camera rig.yaml --out hands.csv
+        hpf predict sr305/231615 --K 476.007,476.007,313.683,242.755 --unit-mm 0.125 --out hands.jsonl --pictures look
+    """
+    from hpf_core.inference.prediction_files import WRITERS, write_predictions
+    from hpf_core.inference.predictor import SIDES, HandPredictor
+    from hpf_core.inference.sources import open_source
+
+    if hand not in SIDES:
+        raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
+    if out is not None:
+        if out.suffix.lower() not in WRITERS:
+            raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}.")
+        check_file("--out", out)
+    if pictures is not None:
+        check_folder("--pictures", pictures)
+    options = _camera(camera, intrinsics, unit_mm, rate)
+    sources = [open_source(place, options, views).every(every) for place in inputs]
+    predictor = HandPredictor.load(weights, side=hand, refiners=refine or (), device=device)  # type: ignore[arg-type]
+    if joints is not None and joints not in predictor.network.hand.annotations:
+        raise InputError(f"--joints is '{joints}'. {nearest(joints, predictor.network.hand.annotations)}")
+    began = time.monotonic()
+    frames = _predicted(predictor, sources, track, _picture_writer(pictures, predictor.network.hand.links))
+    seconds = time.monotonic() - began
+    readable = [frame for frame in frames if not frame.error]
+    if not readable:
+        raise InputError(frames[0].error)
+    if out is not None:
+        write_predictions(out, frames, joints)
+        show.note(f"wrote {len(frames):,} frames to {out}")
+    document = _document(frames, seconds, predictor.network.source, out, track)
+    if as_json:
+        show.emit_json(document | {"predictions": [frame.document(joints) for frame in frames]})
+        return
+    _show(frames, document)
+
+
+def _camera(camera: Path | None, intrinsics: str | None, unit_mm: float, rate: float) -> CameraOptions:
+    from hpf_core.inference.sources import CameraOptions
+
+    if camera is not None and intrinsics is not None:
+        raise InputError("--camera and --K both give the camera: leave one of them out.")
+    if not 0 < unit_mm < 1e6:
+        raise InputError(
+            f"--unit-mm is {unit_mm:g}, but a positive number was expected, such as 1, 0.1 or 1000 (metres)."
+        )
+    if intrinsics is not None:
+        return CameraOptions(intrinsics=_numbers(intrinsics), unit_mm=unit_mm, rate_hz=rate)
+    if camera is None:
+        return CameraOptions(unit_mm=unit_mm, rate_hz=rate)
+    from hpf_core.data.rig_file import read_rig
+
+    rig = read_rig(camera).rig
+    return CameraOptions(camera=rig.cameras[0], unit_mm=unit_mm * rig.unit_mm, rate_hz=rate)
+
+
+def _numbers(text: str) -> tuple[float, float, float, float]:
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--K is '{text}', but four numbers were expected: fx,fy,cx,cy in pixels.") from None
+    return fx, fy, cx, cy
+
+
+def _predicted(
+    predictor: Any, sources: list[Source], track: bool, picture: Callable[[PredictedFrame], None]
+) -> list[PredictedFrame]:
+    """All frames of all sources; depth images are let go of as soon as their pictures are drawn."""
+    import dataclasses
+
+    from hpf_cli.progress import Live
+    from hpf_core.inference.streams import predict_source
+
+    total = sum(len(source) for source in sources)
+    frames: list[PredictedFrame] = []
+    began = time.monotonic()
+    with Live(show.console) as live:
+        for source in sources:
+            for frame in predict_source(predictor, source, track and source.is_sequence and len(source) > 1):
+                picture(frame)
+                frames.append(dataclasses.replace(frame, depth=None))
+                rate = len(frames) / max(time.monotonic() - began, 1e-6)
+                live.progress(len(frames), total, "predicting", f"{rate:.0f} frames/s")
+    return frames
+
+
+def _picture_writer(folder: Path | None, links: Any) -> Callable[[PredictedFrame], None]:
+    if folder is None:
+        return lambda frame: None
+    from hpf_core.inference.pictures import write_picture
+
+    numbers = iter(range(10**9))
+
+    def write(frame: PredictedFrame) -> None:
+        if frame.depth is not None:
+            write_picture(folder / f"{next(numbers):06d}.png", frame, links)
+
+    return write
+
+
+def _document(
+    frames: list[PredictedFrame], seconds: float, source: str, out: Path | None, track: bool
+) -> dict[str, Any]:
+    readable = [frame for frame in frames if not frame.error]
+    return {
+        "frames": len(frames),
+        "with_hands": sum(bool(frame.hands) for frame in readable),
+        "without_hands": [frame.name for frame in readable if not frame.hands],
+        "unreadable": [{"frame": frame.name, "error": frame.error} for frame in frames if frame.error],
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(len(frames) / max(seconds, 1e-6), 2),
+        "weights": source,
+        "tracked": track,
+        "out": out,
+    }
+
+
+def _show(frames: list[PredictedFrame], document: dict[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("frame", overflow="fold")
+    for heading in ("hand", "palm x, y, z mm", "sure", "fit mm", "overlap"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for frame in frames[:_SHOWN_HANDS]:
+        for hand in frame.hands:
+            x, y, z = hand.centre
+            place = f"{x:.0f}, {y:.0f}, {z:.0f}"
+            table.add_row(
+                Text(frame.name), hand.side, place, f"{hand.confidence:.2f}", f"{hand.fit_mm:.1f}", f"{hand.iou:.2f}"
+            )
+        if not frame.hands:
+            table.add_row(Text(frame.name), "no image" if frame.error else "none", "", "", "", "")
+    show.result(table)
+    if len(frames) > _SHOWN_HANDS:
+        show.result(f"and {len(frames) - _SHOWN_HANDS:,} frames more; write all of them with --out FILE")
+    for entry in document["unreadable"][:_SHOWN_ERRORS]:
+        show.warning(entry["error"])
+    counts = f"{document['with_hands']:,} of {document['frames']:,} frames hold a hand"
+    if document["unreadable"]:
+        counts += f"; {len(document['unreadable']):,} couldn't be read"
+    show.result(f"{counts} ({document['frames_per_second']:g} frames/s)")

@@ -1,0 +1,134 @@
+"""`hpf predict`: from files to joints, in every format, and what it says of input that it can't use."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from hpf_cli.main import app
+from hpf_core.bench.scenes import raw_frame
+from hpf_core.data.layouts import nyu
+from hpf_core.inference.hand_network import load_network
+
+K = "588.03,587.07,320,240"
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def depth(tmp_path_factory) -> np.ndarray:
+    seen = nyu.read_depth(raw_frame(load_network().hand, tmp_path_factory.mktemp("frame")).path)
+    return np.where(nyu.returned(seen), seen, 0).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def folder(depth, tmp_path_factory):
+    """Four images: a hand, the hand moved aside, a wall, and a file that is cut off."""
+    place = tmp_path_factory.mktemp("recording")
+    for number, image in enumerate((depth, np.roll(depth, 12, axis=1), np.full_like(depth, 900))):
+        Image.fromarray(image).save(place / f"{number:06d}.png")
+    whole = (place / "000000.png").read_bytes()
+    (place / "000003.png").write_bytes(whole[: len(whole) // 2])
+    return place
+
+
+def run(*args: object, code: int = 0):
+    result = runner.invoke(app, ["predict", *map(str, args)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_a_folder_gives_one_document(folder):
+    found = json.loads(run(folder, "--K", K, "--joints", "nyu14", "--json").stdout)
+    assert (found["frames"], found["with_hands"]) == (4, 2)
+    assert [name.rpartition("/")[2] for name in found["without_hands"]] == ["000002.png"]
+    assert "damaged" in found["unreadable"][0]["error"]
+    first, second, empty, cut = found["predictions"]
+    assert first["hands"][0]["side"] == "right"
+    assert list(first["hands"][0]["joints"]) == [nyu.JOINTS[k] for k in nyu.EVALUATED]
+    moved = second["hands"][0]["centre"][0] - first["hands"][0]["centre"][0]
+    assert 5 < moved < 30  # 12 pixels at 0.85 m are 17 mm
+    assert empty["hands"] == []
+    assert cut["error"]
+
+
+def test_every_format_holds_the_same_hands(folder, tmp_path):
+    for ending in ("jsonl", "csv", "npz", "txt"):
+        run(
+            folder,
+            "--K",
+            K,
+            "--no-track",
+            "--joints",
+            "nyu14",
+            "--hand",
+            "right",
+            "--out",
+            tmp_path / f"hands.{ending}",
+        )
+    lines = [json.loads(line) for line in (tmp_path / "hands.jsonl").read_text().splitlines()]
+    joints = np.array(list(lines[0]["hands"][0]["joints"].values()))
+    rows = list(csv.DictReader((tmp_path / "hands.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 14
+    assert np.allclose([[float(row[axis]) for axis in "xyz"] for row in rows[:14]], joints, atol=2e-3)
+    with np.load(tmp_path / "hands.npz") as file:
+        arrays = dict(file)
+    assert arrays["joints"].shape == (2, 14, 3)
+    assert np.allclose(arrays["joints"][0], joints, atol=2e-3)
+    assert arrays["frame"].tolist() == [0, 1]
+    text = np.loadtxt(tmp_path / "hands.txt").reshape(4, 14, 3)
+    assert np.allclose(text[0, :, 2], joints[:, 2], atol=2e-3)
+    assert (text[2:] == 0).all()
+
+
+def test_arrays_in_metres_and_pictures(depth, tmp_path):
+    np.save(tmp_path / "a.npy", depth.astype(np.float32) / 1000)
+    found = json.loads(
+        run(tmp_path / "a.npy", "--K", K, "--unit-mm", 1000, "--pictures", tmp_path / "look", "--json").stdout
+    )
+    assert found["with_hands"] == 1
+    with Image.open(tmp_path / "look" / "000000.png") as picture:
+        assert picture.size == (640, 480)
+        assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_capture_needs_no_camera(depth, tmp_path):
+    split = tmp_path / "capture" / "test"
+    split.mkdir(parents=True)
+    nyu.write_depth(nyu.image_path(split, 0, 0), depth)
+    found = json.loads(run(tmp_path / "capture", "--json").stdout)
+    assert found["with_hands"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["{folder}"], "camera of .* isn't known"),
+        (["{folder}/none"], "doesn't exist"),
+        (["{folder}", "--K", "588,587"], "four numbers were expected"),
+        (["{folder}", "--K", K, "--hand", "rihgt"], "Did you mean 'right'"),
+        (["{folder}", "--K", K, "--out", "x.xml"], r"\.json"),
+        (["{folder}", "--K", K, "--joints", "nyu15"], "nyu14"),
+        (["{folder}", "--K", K, "--weights", "{folder}"], "neither the folder of a run"),
+        (["{empty}", "--K", K], "holds no depth images"),
+        (["{colour}", "--K", K], "16-bit grey"),
+        (["{folder}/000003.png", "--K", K], "damaged"),
+        (["{metres}", "--K", K], "looks like metres"),
+    ],
+)
+def test_wrong_input_is_named(args, message, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(np.zeros((480, 640, 3), np.uint8)).save(tmp_path / "colour.png")
+    np.save(tmp_path / "metres.npy", np.full((480, 640), 0.8))
+    places = {
+        "folder": folder, "empty": tmp_path / "empty", "colour": tmp_path / "colour.png",
+        "metres": tmp_path / "metres.npy",
+    }  # fmt: skip
+    result = run(*(arg.format(**places) for arg in args), code=2)
+    import re
+
+    assert re.search(message, " ".join(result.output.split())), result.output
