@@ -1,4 +1,4 @@
-"""HPF from Python: recipes, runs, evaluation, networks and cameras. `hpf.plugin` is for authors of plugins.
+"""HPF from Python: recipes, runs, evaluation, prediction and cameras. `hpf.plugin` is for authors of plugins.
 
     import hpf
 
@@ -18,13 +18,31 @@ from hpf_core import __version__
 
 if TYPE_CHECKING:
     from hpf.runs import FinishedRun, evaluate, load_recipe, run
-    from hpf_core.data.cameras import Camera
+    from hpf_core.data.cameras import Camera, Rig
+    from hpf_core.inference.hands import Hand
+    from hpf_core.inference.predictor import HandPredictor
+    from hpf_core.inference.tracking import HandTracker
 
-__all__ = ["Camera", "FinishedRun", "__version__", "evaluate", "load_recipe", "run"]
+__all__ = [
+    "Camera",
+    "FinishedRun",
+    "Hand",
+    "HandPredictor",
+    "HandTracker",
+    "Rig",
+    "__version__",
+    "evaluate",
+    "load_recipe",
+    "run",
+]
 
 _MODULES = {
     "Camera": "hpf_core.data.cameras",
     "FinishedRun": "hpf.runs",
+    "Hand": "hpf_core.inference.hands",
+    "HandPredictor": "hpf_core.inference.predictor",
+    "HandTracker": "hpf_core.inference.tracking",
+    "Rig": "hpf_core.data.cameras",
     "evaluate": "hpf.runs",
     "load_recipe": "hpf.runs",
     "run": "hpf.runs",

@@ -90,7 +90,7 @@ def predict(
         check_folder("--pictures", pictures)
     options = _camera(camera, intrinsics, unit_mm, rate)
     sources = [open_source(place, options, views).every(every) for place in inputs]
-    predictor = HandPredictor.load(weights, side=hand, refiners=refine or (), device=device)  # type: ignore[arg-type]
+    predictor = HandPredictor.load(weights, side=hand, refiners=refine or (), device=device)
     if joints is not None and joints not in predictor.network.hand.annotations:
         raise InputError(f"--joints is '{joints}'. {nearest(joints, predictor.network.hand.annotations)}")
     began = time.monotonic()

@@ -34,8 +34,8 @@ _TRIED: dict[str, tuple[str, ...]] = {
 class HandPredictor:
     """Finds hands in depth images.
 
-        predictor = HandPredictor.load("shipped")
-        camera = Camera(640, 480, fx=588.03, fy=587.07, cx=320, cy=240)
+        predictor = hpf.HandPredictor.load("shipped")
+        camera = hpf.Camera(640, 480, fx=588.03, fy=587.07, cx=320, cy=240)
         for hand in predictor(depth_mm, camera):
             print(hand.side, hand.joints["F4_KNU3_A"], hand.fit_mm)
 
