@@ -15,7 +15,7 @@ _ALL = ("seed", "hand", "renderer", "backbone", "grid", "init", "transforms", "e
 """What must be the same as a whole. Real data needn't: a control draws none, and the start's error tells whether both
 runs were measured alike."""
 
-_STEPS = ("steps", "lr", "weight_decay", "schedule", "warmup", "clip_norm", "cycle")
+_STEPS = ("steps", "lr", "weight_decay", "schedule", "warmup", "cooldown", "clip_norm", "ema", "cycle")
 
 
 def differences(lender: Path, run: Path, stage: str) -> list[str] | None:

@@ -12,9 +12,9 @@ _EVERY = ("every", "pictures_every", "checkpoint_every", "gradients_every", "uns
 def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """A resolved recipe's plain data with every length times `scale`, at least 1.
 
-    Lengths are the stages' steps, warm-ups and cycles (schedules are fractions of a stage), the option `steps` of
-    terms, by which those that are trained beforehand say for how long, and the steps between what is logged. Data and
-    evaluation stay as they are.
+    Lengths are the stages' steps, warm-ups, cool-downs and cycles (schedules are fractions of a stage), the option
+    `steps` of terms, by which those that are trained beforehand say for how long, and the steps between what is logged.
+    Data and evaluation stay as they are.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     if scale == 1:
@@ -22,6 +22,8 @@ def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
     for stage in changed["stages"].values():
         stage["steps"] = _shorter(stage["steps"], scale)
         stage["warmup"] = min(round(stage["warmup"] * scale), stage["steps"])
+        cooldown = round(stage.get("cooldown", 0) * scale)
+        stage["cooldown"] = min(cooldown, stage["steps"] - stage["warmup"])
         _shorten_cycle(stage, scale)
     for term in changed["terms"].values():
         if isinstance(term, dict) and isinstance(term.get("steps"), int):

@@ -109,6 +109,7 @@ class Keeper:
         path = self._world.on_rank_zero(lambda: self._last(trainer))
         if path is None:
             self._world.together(lambda: self.load(start))
+            trainer.begin()
             return 0, Clock()
         return self._world.together(lambda: _restored(path, trainer))
 

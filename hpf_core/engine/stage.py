@@ -74,7 +74,8 @@ class _Training:
             stopped = self._steps(trainer, done, clock, interrupt)
             trainer.check_finite(plan.steps - 1)
             if run.world.writes:
-                run.keeper.save(run.folder.stage_weights(plan.name), plan.name, plan.steps, clock)
+                with trainer.averaged():
+                    run.keeper.save(run.folder.stage_weights(plan.name), plan.name, plan.steps, clock)
             run.world.on_rank_zero(lambda: None)  # all wait until the file exists
             run.watch.tell("stage_ended", plan.name, plan.steps, run.folder.stage_weights(plan.name))
             if stopped:
@@ -120,7 +121,8 @@ class _Training:
         row = read(report, trainer.energy.names, trainer.energy.weight, trainer.rate(report.step - 1))
         row = {"stage": plan.name, **row, "images_per_second": clock.rate(), "images": clock.images}
         if measures_unseen:
-            row["unseen_mm"] = unseen.evaluate(run.parts, run.device, _UNSEEN_SAMPLES).measured.mean
+            with trainer.averaged():
+                row["unseen_mm"] = unseen.evaluate(run.parts, run.device, _UNSEEN_SAMPLES).measured.mean
         run.folder.append_metrics(row)
         run.watch.tell("step_done", plan.name, report.step, row)
 

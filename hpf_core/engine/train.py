@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hpf_core.engine.average import WeightAverage
 from hpf_core.engine.distributed import ALONE, World
 from hpf_core.engine.draw import chunks, frame_numbers
 from hpf_core.engine.step import Batch, Computation, Place, Precision, StepValue
@@ -87,6 +89,7 @@ class StageTrainer:
             weight_decay=plan.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self._average = None if plan.ema is None else WeightAverage(parts.backbone, plan.ema)
         # A control sees the same synthetic draw as the stage that it controls.
         self.stream = plan.control_of or plan.name
         self.frames = 0
@@ -104,7 +107,7 @@ class StageTrainer:
             rate *= 0.1 ** ((step >= plan.steps / 3) + (step >= plan.steps * 2 / 3))
         elif plan.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-        return rate * min(1.0, (step + 1) / (plan.warmup + 1))
+        return rate * min(1.0, (step + 1) / (plan.warmup + 1), (plan.steps - step) / (plan.cooldown + 1))
 
     def batch(self, step: int) -> Batch:
         """What step `step` sees, or this process' share: a function of the seed, the stage and the step alone."""
@@ -177,6 +180,8 @@ class StageTrainer:
             # Costs nothing here: stop before the step spoils the weights.
             self.check_finite(step)
         self.optimiser.step()
+        if self._average is not None:
+            self._average.update(step)
         return StepReport(step + 1, value, batch.images, norm.detach(), gradients, counts)
 
     def _backward(
@@ -231,7 +236,8 @@ class StageTrainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds."""
-        return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser)}
+        average = {} if self._average is None else self._average.tensors()
+        return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser), **average}
 
     def restore(self, checkpoint: files.Checkpoint, path: Path) -> None:
         """Go on from a checkpoint.
@@ -241,6 +247,22 @@ class StageTrainer:
         """
         files.load_model(self.parts.backbone, checkpoint, path)
         files.load_optimiser(self.optimiser, checkpoint)
+        if self._average is not None:
+            self._average.restore(checkpoint.tensors, path)
+
+    def begin(self) -> None:
+        """Take the network's weights as those that the stage starts from."""
+        if self._average is not None:
+            self._average.begin()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the network has the averaged weights, where the stage averages them; after it, its own again."""
+        if self._average is None:
+            yield
+            return
+        with self._average.in_place():
+            yield
 
     def steps(self, done: int, gradients_every: int) -> Iterator[StepReport]:
         """Make the steps that are left."""

@@ -137,8 +137,18 @@ class Stage(_Strict):
         "or as a half cosine to 0.",
     )
     warmup: _Count = Field(default=0, description="Steps over which the learning rate rises linearly from 0.")
+    cooldown: _Count = Field(
+        default=0, description="Last steps of the stage, over which the learning rate also falls linearly to 0."
+    )
     clip_norm: float | None = Field(
         default=None, gt=0, description="Largest norm of the gradient; a larger one is scaled down to it."
+    )
+    ema: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Decay, per step, of an exponential moving average of the weights. HPF evaluates and keeps the "
+        "average; the optimiser continues from the weights themselves. null: no average.",
     )
     cycle: int | None = Field(default=None, ge=2, description="Steps after which `during` starts again.")
     during: dict[_TermName, tuple[_Count, _Count]] = Field(
@@ -156,6 +166,9 @@ class Stage(_Strict):
     def _warmup_within(self) -> Stage:
         if self.warmup > self.steps:
             raise ValueError(f"warmup ({self.warmup} steps) is longer than the stage ({self.steps} steps)")
+        if self.warmup + self.cooldown > self.steps:
+            both = f"warmup and cooldown ({self.warmup} and {self.cooldown} steps)"
+            raise ValueError(f"{both} are longer than the stage ({self.steps} steps)")
         return self
 
     @model_validator(mode="after")

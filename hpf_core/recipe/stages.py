@@ -40,7 +40,8 @@ class StagePlan:
         draw_real: real frames in a step, over all processes.
         draw_synthetic: synthetic samples in a step, over all processes.
         draw_clip: how many real frames that follow each other are drawn together.
-        lr, weight_decay, schedule, warmup, clip_norm: the optimiser's.
+        lr, weight_decay, schedule, warmup, cooldown, clip_norm: the optimiser's.
+        ema: decay of the weights' average, or None.
         control_of: the stage that this one is a control of, or None.
         terms: the terms that are on, in the order of the recipe; at least one.
         cycle, during: which terms count in a part of each cycle of steps alone.
@@ -54,7 +55,9 @@ class StagePlan:
     weight_decay: float
     schedule: str
     warmup: int
+    cooldown: int
     clip_norm: float | None
+    ema: float | None
     control_of: str | None
     terms: tuple[TermPart, ...]
     cycle: int | None = None

@@ -72,6 +72,24 @@ def test_killed_in_a_step(whole, load, killed, after):
     assert_same_run(whole[0], folder)
 
 
+AVERAGED = {"sets": ["stages.pretrain.ema=0.9", "stages.pretrain.schedule=constant", "stages.pretrain.cooldown=3"]}
+
+
+def test_killed_while_weights_are_averaged(load, killed, tmp_path):
+    """The average goes on as well, and what a stage leaves is the average: other weights than without one."""
+    averaged = load(**AVERAGED, stages=["pretrain"])
+    Run(averaged, tmp_path / "whole").execute()
+    folder = killed(4, **AVERAGED, stages=["pretrain"])
+    Run(averaged, folder, resume=True).execute()
+    ends = [out / "weights.safetensors" for out in (tmp_path / "whole", folder)]
+    assert same_tensors(*ends)
+    without = load(sets=AVERAGED["sets"][1:], stages=["pretrain"])
+    Run(without, tmp_path / "without").execute()
+    assert not same_tensors(ends[0], tmp_path / "without" / "weights.safetensors")
+    logs = [[row["loss"] for row in rows_of(out)] for out in (tmp_path / "whole", folder, tmp_path / "without")]
+    assert logs[0] == logs[1] == logs[2], "the average doesn't steer the training"
+
+
 @pytest.mark.parametrize(
     ("where", "what"),
     [

@@ -94,6 +94,14 @@ def test_the_gradient_s_norm_is_told_as_it_was_before_it_is_clipped(load, clip):
     assert left == pytest.approx(row["gradient_norm"] if clip is None else clip, rel=1e-4)
 
 
+def test_the_rate_rises_stays_and_falls(load):
+    """With `constant` the rate before the cool-down is the same however long the stage is."""
+    sets = ["stages.fit.schedule=constant", "stages.fit.warmup=1", "stages.fit.cooldown=3", "stages.fit.lr=0.8"]
+    parts, plan = trained(load(sets=sets))
+    trainer = StageTrainer(parts, plan, 0, "cpu")
+    assert [trainer.rate(step) for step in range(plan.steps)] == pytest.approx([0.4, 0.8, 0.8, 0.8, 0.8, 0.6, 0.4, 0.2])
+
+
 def trained(resolved):
     """The parts, prepared, and the plan of `fit`."""
     parts = build_parts(resolved)

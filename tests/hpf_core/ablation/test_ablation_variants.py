@@ -85,9 +85,15 @@ def test_terms_are_left_out_and_added_on_the_fly(row: Resolve, base: Path) -> No
 
 
 def test_scale_shortens_all_that_is_trained(row: Resolve) -> None:
-    sets = ("stages.pretrain.steps=1000", "stages.pretrain.warmup=110", "terms.vae={steps: 2000}", "log.every=50")
+    sets = (
+        "stages.pretrain.steps=1000",
+        "stages.pretrain.warmup=110",
+        "stages.pretrain.cooldown=200",
+        "terms.vae={steps: 2000}",
+        "log.every=50",
+    )
     got = row("with:vae", scale=0.01, sets=sets)
-    assert [(s.steps, s.warmup) for s in got.stages] == [(10, 1), (1, 0), (1, 0)]
+    assert [(s.steps, s.warmup, s.cooldown) for s in got.stages] == [(10, 1, 2), (1, 0, 0), (1, 0, 0)]
     assert [t.config.steps for t in got.stages[1].terms if t.name == "vae"] == [20]
     assert (got.recipe.log.every, got.recipe.log.checkpoint_every) == (1, 1)
     assert row("full", scale=1.0).recipe.stages == row("full").recipe.stages

@@ -265,6 +265,8 @@ def test_a_variable_stays_text_and_a_bad_reference_is_refused(
         ("steps: 100", "steps: 1_00", "Write 100 without quotes"),
         ("steps: 100", "steps: true", "expected a whole number, got true"),
         ("steps: 100", "steps: 100, warmup: 101", "6:13: stages.pretrain: warmup (101 steps) is longer than the stage"),
+        ("steps: 100", "steps: 100, warmup: 60, cooldown: 50", "warmup and cooldown (60 and 50 steps) are longer than"),
+        ("steps: 100", "steps: 100, ema: 1.0", "stages.pretrain.ema: must be less than 1"),
         ("steps: 100", "steps: 100, lr: .nan", ".nan is no number"),
         ("steps: 100", "steps: 100, lr: fast", "expected a number, got the text 'fast'"),
         ("steps: 100", "steps: 100, schedule: cosin", "Did you mean 'cosine'?"),
