@@ -143,6 +143,13 @@ class CropNoise(_Losses):
         description="Share of edge pixels between both depths: few with structured light, most with time of flight "
         "(our choice).",
     )
+    fattened: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Largest share of a map's pixels that take the nearest depth of the 3 x 3 pixels around them, each "
+        "map by a share of its own: stereo cameras widen what is near (our choice: none).",
+    )
     blobs: float = Field(default=0.5, ge=0, description="Mean number of missing patches in each image (our choice).")
     blob_mm: float = Field(default=6.0, gt=0, description="Mean radius of a missing patch, mm (our choice).")
 
@@ -177,6 +184,8 @@ class CropNoise(_Losses):
             missing |= shadowed(_columns(z) + (self.baseline_mm / grid.pixel_mm * distance) / z)
         if self.blobs:
             missing |= patches(z, self.blobs, self.blob_mm / grid.pixel_mm, generator)
+        if self.fattened:
+            z = fattened(z, self.fattened, generator)
         if self.flying:
             z = flying(z, self.flying, 20.0, generator)
         if self.shift_px:
@@ -257,6 +266,14 @@ def flying(depth: Tensor, share: float, step_mm: float, generator: torch.Generat
     hangs = (drop > step_mm) & (drop < math.inf) & (draw < share) & (depth > 0) & (depth + gap > 0)
     # Of the draws below the share, each is as likely as any other: they say how far across the pixel hangs, too.
     return torch.where(hangs, torch.addcmul(depth, gap, draw.div_(max(share, 1e-12))), depth)
+
+
+def fattened(depth: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Maps (N, H, W) in which a share of the pixels, up to `most` of each map, shows the nearest of their 3 x 3."""
+    nearest = -torch.nn.functional.max_pool2d(-depth[:, None], 3, stride=1, padding=1)[:, 0]
+    draw = torch.rand(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
+    share = most * torch.rand((len(depth), 1, 1), generator=generator, device=depth.device, dtype=depth.dtype)
+    return torch.where(draw < share, nearest, depth)
 
 
 def quantised(depth: Tensor, step_per_mm: float, noise_steps: float, generator: torch.Generator) -> Tensor:

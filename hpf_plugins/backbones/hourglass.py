@@ -8,6 +8,7 @@ statistics, so that a batch that mixes real and synthetic images treats each alo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +38,16 @@ class HourglassConfig(Config):
         multiple_of=8,
         description="features more after each pooling inside an hourglass, where they cost little (Newell, Huang and "
         "Deng, NeurIPS 2017: 128)",
+    )
+    block: Literal["bottleneck", "basic"] = Field(
+        "bottleneck",
+        description="bottleneck: convolutions of 1x1, 3x3 at half the width, 1x1, each after a norm; basic: two of 3x3 "
+        "at the full width after one norm, which a processor computes at a higher rate",
+    )
+    entry: Literal["pooled", "patches"] = Field(
+        "pooled",
+        description="how the input becomes features on the maps' grid: pooled, a 5x5 convolution of stride 2, then "
+        "blocks and poolings; patches, one convolution of overlapping patches, twice as wide as their stride",
     )
     heatmap_size: int = Field(
         16, ge=8, le=256, description="side of the maps over the cube, pixels; divides the input's size"
@@ -101,16 +112,35 @@ class _Residual(nn.Module):
         return self.skip(x) + self.body(x)
 
 
+class _Basic(nn.Module):
+    """Pre-activation: two 3x3 convolutions after one norm, and the skip."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _norm(inside), nn.ReLU(), nn.Conv2d(inside, outside, 3, padding=1),
+            nn.ReLU(), nn.Conv2d(outside, outside, 3, padding=1),
+        )  # fmt: skip
+        self.skip: nn.Module = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.body(x)
+
+
+_Block = Callable[[int, int], nn.Module]
+_BLOCKS: dict[str, _Block] = {"bottleneck": _Residual, "basic": _Basic}
+
+
 class _Hourglass(nn.Module):
     """Down, inwards, up again, with a branch that stays at this resolution."""
 
-    def __init__(self, width: int, depth: int, growth: int) -> None:
+    def __init__(self, width: int, depth: int, growth: int, block: _Block) -> None:
         super().__init__()
         below = width + growth
-        self.stay = _Residual(width, width)
-        self.down = _Residual(width, below)
-        self.inner: nn.Module = _Hourglass(below, depth - 1, growth) if depth > 1 else _Residual(below, below)
-        self.up = _Residual(below, width)
+        self.stay = block(width, width)
+        self.down = block(width, below)
+        self.inner: nn.Module = _Hourglass(below, depth - 1, growth, block) if depth > 1 else block(below, below)
+        self.up = block(below, width)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
@@ -120,13 +150,34 @@ class _Hourglass(nn.Module):
 class _Head(nn.Module):
     """Maps of all points from features; works on a border of `margin` pixels around the cube as well."""
 
-    def __init__(self, width: int, points: int, margin: int) -> None:
+    def __init__(self, width: int, points: int, margin: int, block: _Block) -> None:
         super().__init__()
         self.margin = margin
-        self.body = nn.Sequential(_Residual(width, width), _norm(width), nn.ReLU(), nn.Conv2d(width, 2 * points, 1))
+        self.body = nn.Sequential(block(width, width), _norm(width), nn.ReLU(), nn.Conv2d(width, 2 * points, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.body(functional.pad(features, [self.margin] * 4))
+
+
+def _pooled(config: HourglassConfig, grid: Grid, block: _Block) -> nn.Sequential:
+    """A convolution of stride 2, and a block before and after each pooling down to the maps' size."""
+    width = config.width
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, config.stem, 5, stride=2, padding=2), _norm(config.stem), nn.ReLU(),
+        block(config.stem, width // 2 if config.heatmap_size * 2 < grid.size else width),
+    ]  # fmt: skip
+    for k in range(round(math.log2(grid.size / config.heatmap_size)) - 1):
+        layers += [nn.MaxPool2d(2), block(width // 2 if k == 0 else width, width)]
+    return nn.Sequential(*layers)
+
+
+def _patches(config: HourglassConfig, grid: Grid) -> nn.Sequential:
+    """One convolution of overlapping patches, straight to the maps' size."""
+    stride = grid.size // config.heatmap_size
+    return nn.Sequential(
+        nn.Conv2d(1, config.width, 2 * stride, stride=stride, padding=stride // 2),
+        _norm(config.width), nn.ReLU(), nn.Conv2d(config.width, config.width, 1),
+    )  # fmt: skip
 
 
 class Hourglass(Backbone):
@@ -138,15 +189,12 @@ class Hourglass(Backbone):
         self.soft_argmax = SoftArgmax.of(config, grid)
         self.half_cube = grid.far_mm
         width = config.width
-        layers: list[nn.Module] = [
-            nn.Conv2d(1, config.stem, 5, stride=2, padding=2), _norm(config.stem), nn.ReLU(),
-            _Residual(config.stem, width // 2 if config.heatmap_size * 2 < grid.size else width),
-        ]  # fmt: skip
-        for k in range(round(math.log2(grid.size / config.heatmap_size)) - 1):
-            layers += [nn.MaxPool2d(2), _Residual(width // 2 if k == 0 else width, width)]
-        self.stem = nn.Sequential(*layers)
-        self.glasses = nn.ModuleList(_Hourglass(width, config.depth, config.growth) for _ in range(config.stacks))
-        self.heads = nn.ModuleList(_Head(width, points, config.margin) for _ in range(config.stacks))
+        block = _BLOCKS[config.block]
+        self.stem = _patches(config, grid) if config.entry == "patches" else _pooled(config, grid, block)
+        self.glasses = nn.ModuleList(
+            _Hourglass(width, config.depth, config.growth, block) for _ in range(config.stacks)
+        )
+        self.heads = nn.ModuleList(_Head(width, points, config.margin, block) for _ in range(config.stacks))
         between = config.stacks - 1
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(between))
         self.merge_maps = nn.ModuleList(nn.Conv2d(2 * points, width, 1) for _ in range(between))

@@ -14,12 +14,14 @@ from hpf_core.frames import SyntheticSamples
 from hpf_core.geometry.rotations import rotation_vector, sample_view
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Config, HandModel, Mesh, PluginSpec, SyntheticDataset
+from hpf_core.simulation import clutter
 from hpf_core.simulation.forearm import forearm, random_bend
 from hpf_core.simulation.rasteriser import listed, orthographic
 from hpf_core.simulation.sensor import CropNoise
 from hpf_core.simulation.tessellate import joined
 
 _ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
+_LARGEST_BALL_MM = 37.0  # as in the public code of Ren et al., TIP 2022
 _NO_NOISE = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, step_per_mm=0, flying=0, blobs=0)
 
 
@@ -74,6 +76,32 @@ class SyntheticConfig(Config):
     noise: Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise | Literal["off", False])] = (
         Field(CropNoise(), description="What a sensor would do to the maps; `off`: nothing.")
     )
+    other_noise: list[Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise)]] = Field(
+        default=[],
+        description="Noise of other sensors. Each draw of samples is divided evenly between `noise` and these, in this "
+        "order.",
+    )
+    stray: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the samples whose palm's centre lies within +- `stray_mm` of the crop's along each axis: "
+        "crops that a centre without a label puts far off.",
+    )
+    stray_mm: float = Field(80.0, ge=0, le=150, description="How far off those crops are at most, mm (our choice).")
+    erased: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Balls around points of the hand from which nothing returns, at most; each number up to it is as "
+        "likely.",
+    )
+    plane: float = Field(
+        0.0, ge=0, le=1, description="Share of the samples with a plane of random slope behind the hand."
+    )
+    plane_mm: float = Field(
+        100.0, ge=0, le=300, description="How far behind the hand such a plane stands at most, mm (our choice)."
+    )
 
     @field_validator("stretch")
     @classmethod
@@ -121,7 +149,12 @@ class Synthetic(SyntheticDataset):
         if config.stretch != (1.0, 1.0):
             points, shown = self._stretched(points, shown, generator)
         depth = self._drawn(shown)
-        depth, missing = config.noise.apply(depth, grid, generator)
+        if config.plane:
+            behind = clutter.plane_behind(skin.vertices, grid, config.plane, config.plane_mm, generator)
+            depth = torch.minimum(depth, behind)
+        depth, missing = self._noisy(depth, generator)
+        if config.erased:
+            missing |= clutter.erased(depth, points, grid, config.erased, _LARGEST_BALL_MM, generator)
         depth, state = classify(depth, missing, grid)
         return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)
 
@@ -129,7 +162,21 @@ class Synthetic(SyntheticDataset):
         """(count, 3) mm, where the palm's centre lies in the crop."""
         draw = torch.rand(count, 3, generator=generator, device=generator.device)
         low, extent = _place(self.config.sideways_mm, self.config.depth_mm, draw.device)
-        return low + draw * extent
+        centre = low + draw * extent
+        if self.config.stray:
+            far = torch.rand(count, 4, generator=generator, device=generator.device)
+            strays = self.config.stray_mm * (2 * far[:, :3] - 1)
+            centre = torch.where(far[:, 3:] < self.config.stray, strays, centre)
+        return centre
+
+    def _noisy(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Depth (N, H, W) mm with the sensors' noise, and the pixels that return nothing."""
+        sensors = [self.config.noise, *self.config.other_noise]
+        if len(sensors) == 1:
+            return sensors[0].apply(depth, self.grid, generator)
+        pieces = zip(sensors, depth.tensor_split(len(sensors)), strict=True)
+        made = [sensor.apply(piece, self.grid, generator) for sensor, piece in pieces if len(piece)]
+        return torch.cat([noisy for noisy, _ in made]), torch.cat([missing for _, missing in made])
 
     def _stretched(self, points: Tensor, mesh: Mesh, generator: torch.Generator) -> tuple[Tensor, Mesh]:
         """Points and mesh along the crop's axes, each sample by factors of its own; its palm's centre stays."""

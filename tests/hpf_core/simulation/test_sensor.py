@@ -9,7 +9,17 @@ import torch
 
 from hpf_core.data.cameras import PRIMESENSE
 from hpf_core.grid import Grid
-from hpf_core.simulation.sensor import CropNoise, Sensor, flying, grazing, patches, quantised, ragged, shadowed
+from hpf_core.simulation.sensor import (
+    CropNoise,
+    Sensor,
+    fattened,
+    flying,
+    grazing,
+    patches,
+    quantised,
+    ragged,
+    shadowed,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -90,6 +100,21 @@ def test_flying_pixels_hang_between_both_sides() -> None:
     assert (seen[..., 9] < 1000).all()
     keep = [k for k in range(20) if k != 9]
     torch.testing.assert_close(seen[..., keep], depth[..., keep], rtol=0, atol=0)
+
+
+def test_what_is_near_grows_by_a_pixel_at_most() -> None:
+    depth = torch.full((200, 20, 20), 1000.0)
+    depth[:, 8:12, 8:12] = 800.0
+    seen = fattened(depth, 0.6, seeded())
+    near = seen == 800.0
+    assert near[:, 8:12, 8:12].all()
+    beside = near.clone()
+    beside[:, 7:13, 7:13] = False
+    assert not beside.any()
+    shares = (near.sum(dim=(1, 2)) - 16) / 20.0  # of the 20 pixels around
+    assert shares.mean() == pytest.approx(0.3, abs=0.05)
+    assert shares.max() <= 1
+    assert shares.min() < 0.1
 
 
 def test_the_sensor_depends_on_its_generator_alone() -> None:

@@ -101,6 +101,46 @@ def test_noise_changes_the_maps_and_not_the_points() -> None:
     assert 0.01 < unknown < 0.2
 
 
+def test_some_crops_are_far_off() -> None:
+    offset = dataset(sideways_mm=10, depth_mm=(0, 10), stray=0.25, stray_mm=80).sample(200, seeded()).points
+    far = (offset[:, HAND.palm_centre] - torch.tensor([0, 0, 5.0])).abs().amax(dim=-1) > 10.01
+    assert 0.15 < far.float().mean() < 0.35
+    assert offset[:, HAND.palm_centre].abs().max() <= 80.01
+
+
+def test_balls_are_erased_and_the_rest_stays() -> None:
+    whole = dataset(noise="off").sample(40, seeded())
+    holed = dataset(noise="off", erased=9).sample(40, seeded())
+    torch.testing.assert_close(whole.points, holed.points)
+    gone = (whole.state == State.HIT) & (holed.state == State.UNKNOWN)
+    kept = holed.state == State.HIT
+    torch.testing.assert_close(whole.depth[kept], holed.depth[kept], atol=1e-3, rtol=0)
+    share = gone.flatten(1).sum(1) / (whole.state == State.HIT).flatten(1).sum(1)
+    assert 0.03 < share.mean() < 0.5
+    assert share.min() == 0, "no ball is one of the numbers"
+
+
+def test_a_plane_stands_behind_the_hand_as_often_as_asked() -> None:
+    options = {"noise": "off", "forearm": 0}
+    bare, backed = (dataset(**options, plane=share).sample(60, seeded()) for share in (0.0, 0.5))
+    seen = bare.state == State.HIT
+    # No pixel of the hand is hidden: the ray of each meets the skin before the plane.
+    torch.testing.assert_close(bare.depth[seen], backed.depth[seen], atol=1e-3, rtol=0)
+    more = (backed.state != bare.state).flatten(1).any(dim=1)
+    assert 0.2 < more.float().mean() <= 0.6
+
+
+def test_each_sensor_gets_its_share_of_the_samples() -> None:
+    flat = {"shift_px": 0, "baseline_mm": 0, "grazing_deg": 90, "blobs": 0, "flying": 0, "step_per_mm": 0}
+    other = [CropNoise.model_validate({**flat, "depth_mm": 20, "weakest": 1})]
+    clean = dataset(noise=CLEAN).sample(10, seeded())
+    mixed = dataset(noise=CLEAN, other_noise=other).sample(10, seeded())
+    assert torch.equal(clean.points, mixed.points)
+    assert torch.equal(clean.depth[:5], mixed.depth[:5])
+    assert not any(torch.equal(one, two) for one, two in zip(clean.depth[5:], mixed.depth[5:], strict=True))
+    assert dataset(noise=CLEAN, other_noise=other).sample(1, seeded()).depth.shape == (1, 64, 64)
+
+
 def test_what_stands_before_the_cube_hides_it() -> None:
     samples = dataset(noise=CLEAN, depth_mm=(-145.0, -145.0), forearm=0).sample(8, seeded())
     assert ((samples.state == State.UNKNOWN).flatten(1).sum(dim=1) > 50).all()
