@@ -38,8 +38,18 @@ def test_shapes(size, heatmap, stacks):
         assert network.labels(estimate.points).heatmaps.shape == estimate.heatmaps.shape
 
 
-def test_every_stack_reaches_the_input_and_learns():
-    network = made(stacks=2)
+@pytest.mark.parametrize("options", [{"block": "basic"}, {"entry": "patches"}, {"block": "basic", "entry": "patches"}])
+@pytest.mark.parametrize(("size", "heatmap"), [(64, 16), (64, 32), (128, 16)])
+def test_blocks_and_entries_change_the_network_and_not_the_maps(size, heatmap, options):
+    usual, other = (made(Grid(size), heatmap_size=heatmap, **more) for more in ({}, options))
+    assert [p.shape for p in usual.parameters()] != [p.shape for p in other.parameters()]
+    (estimate,) = other(depth(size=size))
+    assert estimate.heatmaps.shape == usual(depth(size=size))[0].heatmaps.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"block": "basic", "entry": "patches"}])
+def test_every_stack_reaches_the_input_and_learns(options):
+    network = made(stacks=2, **options)
     estimates = network(depth())
     for parameter in network.heads[0].parameters():
         assert parameter.grad is None
@@ -91,6 +101,15 @@ def test_sizes_that_do_not_fit_are_refused():
         made(sigma=1.0)
     with pytest.raises(ValueError, match="can't be halved"):
         HourglassConfig(heatmap_size=18)
+
+
+def test_patches_lie_evenly_around_their_pixel():
+    """Row 5 of 16 shows rows 20 to 23 of 64, and its patch two more on each side."""
+    image = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    made(entry="patches").stem[0](image)[0, :, 5, 9].abs().sum().backward()
+    rows, columns = (image.grad[0, 0].abs().sum(dim) > 0 for dim in (1, 0))
+    assert rows.nonzero().flatten().tolist() == list(range(18, 26))
+    assert columns.nonzero().flatten().tolist() == list(range(34, 42))
 
 
 def test_it_can_learn_one_image():
