@@ -15,11 +15,13 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from hpf_core.engine.average import PREFIX
 from hpf_core.files.cache import cache_folder
 from hpf_core.inference import unseen
 from hpf_core.inference.build import Parts, build_parts, load_init
@@ -66,10 +68,11 @@ def main() -> None:
         resolved = load(options.data, host=host, sets=[f"backbone={json.dumps(backbone)}"])
         parts = build_parts(resolved, cache_folder())
         if options.average:
-            named = {k.removeprefix("average."): v for k, v in file.tensors.items() if k.startswith("average.")}
-            parts.backbone.load_state_dict(named, strict=False)
-        else:
-            checkpoint.load_model(parts.backbone, file, Path(options.weights))
+            averaged = {f"model.{k.removeprefix(PREFIX)}": v for k, v in file.tensors.items() if k.startswith(PREFIX)}
+            if not averaged:
+                parser.error(f"{options.weights} holds no average of the weights: the stage needs the option ema")
+            file = replace(file, tensors={**file.tensors, **averaged})
+        checkpoint.load_model(parts.backbone, file, Path(options.weights))
     else:
         resolved = load(options.data, host=host, sets=["init=shipped"])
         parts = build_parts(resolved, cache_folder())

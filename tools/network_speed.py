@@ -1,9 +1,9 @@
-"""What hourglasses of other options cost, in CPU time on one thread: a training step's image, and a crop.
+"""Measure what hourglasses cost, in CPU time on one thread: an image of a training step, and a crop.
 
     python tools/network_speed.py "width: 48, stem: 16, depth: 3, growth: 64" "width: 64, depth: 3, block: basic"
 
-Each argument lists options of `hourglass`. A step here is the network forwards and backwards, without samples, labels
-and optimiser. CPU time grows by a third or more while other programs run: compare the rows of one call.
+Each argument lists options of `hourglass`. A step is the network's forward and backward pass, without samples,
+labels and optimiser. CPU time grows by a third or more while other programs run: compare the rows of one call.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from hpf_core.geometry import Grid
-from hpf_core.interfaces import Build
+from hpf_core.grid import Grid
+from hpf_core.inference.estimate import last_estimate
+from hpf_core.interfaces import Backbone, Build
 from hpf_core.plugins import PluginHost
 
 FLOPS_OF_A_MULTIPLY_ADD = 2
@@ -36,7 +37,7 @@ def median_ms(action: Callable[[], object], repeats: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What hourglasses of other options cost.")
+    parser = argparse.ArgumentParser(description="Measure what hourglasses cost.")
     parser.add_argument("options", nargs="+", help="options of `hourglass`, as `width: 48, depth: 3`")
     parser.add_argument("--batch", type=int, default=32, help="images in a step")
     given = parser.parse_args()
@@ -51,8 +52,10 @@ def main() -> None:
         network = spec.factory(spec.config.model_validate(YAML(typ="safe").load(f"{{{text}}}")), full)
         depth = torch.rand(given.batch, grid.size, grid.size) * grid.cube_mm - grid.far_mm
 
-        def step(network: torch.nn.Module = network, depth: torch.Tensor = depth) -> None:
-            estimate = network(depth)[-1]
+        def step(network: Backbone = network, depth: torch.Tensor = depth) -> None:
+            estimate = last_estimate(network, depth)
+            assert estimate.heatmaps is not None
+            assert estimate.latent_depth is not None
             (estimate.points.square().mean() + estimate.heatmaps.mean() + estimate.latent_depth.mean()).backward()
 
         with FlopCounterMode(display=False) as counter, torch.no_grad():

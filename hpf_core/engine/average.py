@@ -11,17 +11,19 @@ from torch import Tensor, nn
 
 from hpf_core.errors import DataError
 
-_PREFIX = "average."
+PREFIX = "average."
+"""What the names of averaged weights begin with in a checkpoint."""
+
 _DELAY = 10
-"""The first steps count more: the decay of step t is at most (1 + t) / (_DELAY + t), so that the start is forgotten."""
+"""Step t decays by at most (1 + t) / (_DELAY + t): the first steps count more, and the start is soon forgotten."""
 
 
 class WeightAverage:
-    """The average of the parameters; buffers are the network's own.
+    """Averages the parameters of a network. Buffers aren't averaged.
 
     Args:
-        network: its parameters are read at each update. They stay as they are, except inside `in_place`.
-        decay: share of the old average that each step keeps.
+        network: each update reads its parameters. Only `in_place` changes them.
+        decay: share of the old average that each step keeps, 0 to 1.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -36,13 +38,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Add the weights that step `step`, counted from 0, left."""
+        """Add the network's weights after step `step`, counted from 0."""
         decay = min(self._decay, (1 + step) / (_DELAY + step))
         torch._foreach_lerp_(list(self._average.values()), list(self._named.values()), 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the network has the average; after it, its own weights again, bit for bit."""
+        """Put the average into the network while the context lasts; its own weights return bit for bit."""
         own = [weight.detach().clone() for weight in self._named.values()]
         with torch.no_grad():
             torch._foreach_copy_(list(self._named.values()), list(self._average.values()))
@@ -53,17 +55,17 @@ class WeightAverage:
                 torch._foreach_copy_(list(self._named.values()), own)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds."""
-        return {_PREFIX + name: tensor for name, tensor in self._average.items()}
+        """The average by name, as a checkpoint keeps it."""
+        return {PREFIX + name: tensor for name, tensor in self._average.items()}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
-        """Go on from a checkpoint's tensors.
+        """Continue from a checkpoint's tensors.
 
         Raises:
-            DataError: it lacks the average.
+            DataError: the checkpoint at `path` has no average of some weight.
         """
         for name, tensor in self._average.items():
-            if _PREFIX + name not in tensors:
+            if PREFIX + name not in tensors:
                 raise DataError(f"{path}: the average of {name} is missing")
-            tensor.copy_(tensors[_PREFIX + name])
+            tensor.copy_(tensors[PREFIX + name])

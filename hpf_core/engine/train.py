@@ -251,13 +251,13 @@ class StageTrainer:
             self._average.restore(checkpoint.tensors, path)
 
     def begin(self) -> None:
-        """Take the network's weights as those that the stage starts from."""
+        """Start the average from the network's present weights."""
         if self._average is not None:
             self._average.begin()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the network has the averaged weights, where the stage averages them; after it, its own again."""
+        """Put the averaged weights, if the stage has them, into the network while the context lasts."""
         if self._average is None:
             yield
             return
