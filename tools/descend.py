@@ -11,7 +11,8 @@ simulated capture, whose annotation gives 36 of the points. The five others begi
 Two oracles bound what a term could gain before anyone builds it:
 
 - `--parts true`: d2m compares each point of a depth map with the spheres of one part alone, the palm or a finger. It is
-  the part of the nearest true sphere. `--wrong 0.2` gives a fifth of the points another part at random.
+  the part of the nearest true sphere. `--wrong 0.2` gives a fifth of the points another part at random. With `--forearm
+  true`, m2d and d2m also know where the hand ends: at the true wrist, not at the estimated one.
 - `--bones true`: bone_length allows each rigid bone its true length alone, the median over the subject's frames, at
   `--stiff` times its usual weight.
 """
@@ -36,6 +37,7 @@ from hpf_core.inference.estimate import last_estimate
 from hpf_core.interfaces import SURFACE_BUDGET, Prior, SurfaceDistance, TermValue
 from hpf_core.objective.energy import Energy
 from hpf_core.objective.fit import Fit
+from hpf_core.objective.wrist import beyond_wrist
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import load
 
@@ -66,19 +68,21 @@ class PartOracle:
         parts: the built recipe.
         truth: (N, J, 3) mm, the true points in each view's crop.
         wrong: share of the points that get another part, drawn evenly.
+        forearm: whether the forearm begins at the true wrist, not at the estimated one.
     """
 
-    def __init__(self, parts: Parts, truth: Tensor, wrong: float) -> None:
+    def __init__(self, parts: Parts, truth: Tensor, wrong: float, forearm: bool) -> None:
         names = list(dict.fromkeys(parts.hand.parts))
         self.part = torch.tensor([names.index(name) for name in parts.hand.parts])  # (J,) of each sphere
-        self._truth, self._wrong, self._kinds = truth, wrong, len(names)
+        self.truth, self.forearm = truth, forearm
+        self._wrong, self._kinds = wrong, len(names)
         self._labels: Tensor | None = None
 
     def labels(self, fit: Fit, queries: Tensor) -> Tensor:
         """(N, Q) int64, the part of the true sphere nearest to each of `queries` (N, Q, 3) mm. The frames stay."""
         if self._labels is None:
             rows = torch.arange(len(queries))
-            label = self.part[to_spheres(fit, self._truth, queries, rows).argmin(dim=-1)]
+            label = self.part[to_spheres(fit, self.truth, queries, rows).argmin(dim=-1)]
             drawn = torch.Generator().manual_seed(0)
             other = (label + torch.randint(1, self._kinds, label.shape, generator=drawn)) % self._kinds
             self._labels = torch.where(torch.rand(label.shape, generator=drawn) < self._wrong, other, label)
@@ -96,6 +100,13 @@ class PartFit(Fit):
         distance = to_spheres(self, self.points_across(cross), queries[target], target)
         other = self.oracle.labels(self, queries)[target][:, :, None] != self.oracle.part
         return SurfaceDistance(*distance.masked_fill(other, torch.inf).min(dim=-1))
+
+    def forearm(self, cross: bool, points: Tensor, valid: Tensor, margin_mm: float = 0.0) -> Tensor:
+        """(P, Q) bool, which points (N, Q, 3) mm lie beyond the wrist; (N, Q) without `cross`."""
+        if not self.oracle.forearm:
+            return super().forearm(cross, points, valid, margin_mm)
+        target = self.pair_target(cross)
+        return beyond_wrist(self.hand, self.oracle.truth[target], points, valid, target, margin_mm)
 
 
 def to_spheres(fit: Fit, points: Tensor, queries: Tensor, rows: Tensor) -> Tensor:
@@ -221,6 +232,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.5, help="mm")
     parser.add_argument("--parts", choices=("none", "true"), default="none", help="whether d2m knows each pixel's part")
     parser.add_argument("--wrong", type=float, default=0.0, help="share of the points whose part is wrong")
+    parser.add_argument(
+        "--forearm",
+        choices=("estimate", "true"),
+        default="estimate",
+        help="with --parts true: whose wrist ends the hand",
+    )
     parser.add_argument("--bones", choices=("range", "true"), default="range", help="lengths that bone_length allows")
     parser.add_argument("--stiff", type=float, default=10.0, help="factor on bone_length with --bones true")
     parser.add_argument("--set", action="append", default=[], dest="sets", help="KEY=VALUE of the recipe")
@@ -259,7 +276,9 @@ def main() -> None:
         bones = TrueBones(parts, true_points, subject, options.stiff)
         energy.terms[energy.names.index("bone_length")] = bones
         print(f"{bones.count} rigid bones have their true length")
-    oracle = PartOracle(parts, true_points, options.wrong) if options.parts == "true" else None
+    oracle = None
+    if options.parts == "true":
+        oracle = PartOracle(parts, true_points, options.wrong, options.forearm == "true")
     report(f"start ({options.start})", start, truth, subject, joints, names)
     end = descend(parts, energy, frames, start, options.steps, options.rate, oracle)
     report("end", end, truth, subject, joints, names)
