@@ -24,6 +24,7 @@ from hpf_core.hookspecs import HOOKS
 from hpf_core.interfaces import KINDS
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, load
+from hpf_core.report import write_report
 from hpf_plugins.backbones.soft_argmax import TOLERANCE_MM, SoftArgmax
 from hpf_plugins.hands import anatomy, mixture
 from hpf_plugins.hands.skinning import BONES, BONES_A_VERTEX, Skin
@@ -156,6 +157,7 @@ def run(tiny: Path, host: PluginHost, cache: Path) -> Path:
     """A tiny run's folder."""
     out = tiny.with_name("run")
     Run(load(tiny, host=host), out, cache=cache).execute()
+    write_report(out)  # as `hpf run` does
     return out
 
 
