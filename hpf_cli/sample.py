@@ -62,7 +62,7 @@ def sample(
     points = torch.cat([batch.points for batch in batches])[:count].numpy()
     pixels = to_pixels(points, made.grid.size, made.grid.cube_mm)
     size, cube = made.grid.size, f"{made.grid.cube_mm:g} mm"
-    about = f"simulated data: seed {seed}, of crops of {size} x {size} pixels and {cube} the part around the hand"
+    about = f"simulated data, seed {seed}; cut out of crops of {size} x {size} pixels ({cube})"
     document: dict[str, Any] = {"recipe": recipe, "seed": seed, "count": count, "sheet": out}
     if stats:
         pose, shape = (torch.cat([getattr(batch, name) for batch in batches])[:stats] for name in ("pose", "shape"))

@@ -24,7 +24,7 @@ from hpf_core.figures import drawing
 from hpf_core.figures.colours import QUIET
 from hpf_core.figures.style import house_style, new_figure, write_figure
 
-_TILE, _GAP, _CAPTION, _HEAD, _FOOT = 1.3, 0.05, 0.2, 0.5, 0.85  # inches
+_TILE, _GAP, _CAPTION, _HEAD, _FOOT = 1.3, 0.05, 0.2, 0.5, 0.72  # inches
 _TILES_IN_A_ROW = 6
 _DEPTH_MM = 150.0  # from the palm, for the colours
 _MARGIN = 1.15
@@ -94,7 +94,7 @@ def _figure(report: CaptureReport, chosen: list[tuple[SplitReport, int]]) -> Fig
             bottom = height - top - _CAPTION - _TILE
             axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
             tile = _tile(report.root / part.name, part, view, frame)
-            figure.text(left / width, 1 - (top + _CAPTION / 2) / height, tile.caption, fontsize=6.6, va="center")
+            figure.text(left / width, 1 - (top + _CAPTION / 2) / height, tile.caption, fontsize=6.1, va="center")
             _draw(axes, tile)
     _foot(figure, width, height)
     return figure
@@ -161,7 +161,7 @@ def _colours() -> Colormap:
 
 def _foot(figure: Figure, width: float, height: float) -> None:
     """What the colours are."""
-    axes = figure.add_axes((0.15 / width, (_FOOT - 0.2) / height, 1.9 / width, 0.07 / height))
+    axes = figure.add_axes((0.15 / width, (_FOOT - 0.16) / height, 1.9 / width, 0.07 / height))
     scale = Normalize(-_DEPTH_MM, _DEPTH_MM)
     bar = figure.colorbar(ScalarMappable(scale, _colours()), cax=axes, orientation="horizontal", extend="both")
     bar.outline.set_visible(False)

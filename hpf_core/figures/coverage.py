@@ -44,6 +44,9 @@ def _angles(axes: Axes, angles: Mapping[str, Any]) -> None:
     axes.tick_params(axis="y", labelsize=7, length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.grid(False)
+    axes.use_sticky_edges = False  # So that no whisker ends in the axis.
+    axes.autoscale_view()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title("angles: all, 5 to 95 %, 25 to 75 %, median")
     axes.set_xlabel("degrees")
 
