@@ -17,7 +17,7 @@ from hpf_cli.options import NoPlugin
 from hpf_cli.outputs import check_picture
 from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
-from hpf_core.errors import InputError, skip_on_failure
+from hpf_core.errors import InputError, nearest, skip_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ _JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SHEET = typer.Option(
     "--sheet", metavar="FILE", help="The contact sheet. [default: NAME-sheet.png]", show_default=False
 )
-_OPTION_OF = {"train": "--frames"}
+_OPTION_OF = {"train": "--frames", "spread_deg": "--spread"}
 
 
 @app.callback()
@@ -62,7 +62,13 @@ def simulate(
     validation: Annotated[
         int | None, typer.Option(help="Frames to tune on. [default: a tenth of --frames]", show_default=False)
     ] = None,
-    views: Annotated[int, typer.Option(help="Calibrated cameras; the first one is evaluated.")] = 3,
+    views: Annotated[int, typer.Option(help="Calibrated cameras, 1 to 9; the first one is evaluated.")] = 3,
+    spread: Annotated[
+        float, typer.Option(metavar="DEG", help="Angle of the outermost cameras from the middle one, degrees.")
+    ] = 30.0,
+    layout: Annotated[
+        str, typer.Option(metavar="NAME", help="How it lies on disk: nyu, or capture with a rig.yaml.")
+    ] = "nyu",
     seed: Annotated[int, typer.Option(help="All of the capture follows from it.")] = 0,
     scene: Annotated[
         str,
@@ -80,7 +86,7 @@ def simulate(
     no_plugin: NoPlugin = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Simulate a multi-view capture in the raw layout of NYU, for `hpf run recipes/paper.yaml` and `hpf data check`.
+    """Simulate a multi-view capture in the raw layout of NYU, or in HPF's own with a rig.yaml (--layout capture).
 
     People that synthetic samples don't hold move a hand before calibrated depth cameras. After an interruption the same
     command goes on where it stopped. An image takes about 0.17 MB.
@@ -89,6 +95,7 @@ def simulate(
     Example:
         hpf data simulate captures/small --frames 400 --test 100
         HPF_NYU_ROOT=captures/small hpf run recipes/paper.yaml --dry-run
+        hpf data simulate my-capture --layout capture --views 2 --spread 45
     """
     from hpf_cli.progress import Live
     from hpf_core.simulation.simulate import simulate as make
@@ -101,12 +108,15 @@ def simulate(
         views=views,
         seed=seed,
         scene=scene,
+        spread_deg=spread,
     )
+    if layout not in ("nyu", "capture"):
+        raise InputError(f"--layout is {layout!r}. {nearest(layout, ('nyu', 'capture'))}")
     model = build_hand(hand, no_plugin or [])
     began = time.monotonic()
     try:
         with Live(show.console) as live:
-            made = make(out, model, config, live.progress)
+            made = make(out, model, config, live.progress, layout)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         if partial_folder(out).is_dir():
             show.note(how_to_go_on(out))
@@ -197,7 +207,7 @@ def _tenth(frames: int) -> int:
     return max(1, round(frames / 10))
 
 
-def _config(**options: int | str) -> CaptureConfig:
+def _config(**options: float | str) -> CaptureConfig:
     """The capture's options; what is wrong with one is said by its name on the command line."""
     from pydantic import ValidationError
 

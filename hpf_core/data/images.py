@@ -8,6 +8,7 @@ unpacked once within the size that the header names, so that no image takes more
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -151,6 +152,21 @@ def is_whole(path: Path) -> bool:
             return file.read() == _END
     except OSError:
         return False
+
+
+def write_whole(path: Path, content: memoryview) -> None:
+    """Write a file by a hidden one beside it and one move. What a killed process leaves of it begins with a dot.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def other_image(content: bytes) -> str | None:

@@ -17,7 +17,8 @@ from typing import Any, NoReturn, cast, get_args
 import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import CollectionNode, MappingNode
+from ruamel.yaml.nodes import Node as YamlNode
 
 from hpf_core.data.cameras import DISTORTION_LENGTHS, Camera, Rig, Side, wrong_with_pose
 from hpf_core.data.images import Encoding
@@ -105,7 +106,9 @@ def rig_text(content: RigFile) -> str:
     top = CommentedMap()
     top["format"] = FORMAT
     top["images"] = content.images
-    top["depth"] = _flow({"encoding": content.encoding, "unit_mm": rig.unit_mm, "no_return": _seq(rig.no_return)})
+    top["depth"] = _flow(
+        {"encoding": content.encoding, "unit_mm": _plain(rig.unit_mm), "no_return": _seq(rig.no_return)}
+    )
     top["hand"] = rig.hand
     if rig.volume_mm is not None:
         top["volume_mm"] = _flow({axis: _seq(ends) for axis, ends in zip("xyz", rig.volume_mm, strict=True)})
@@ -115,7 +118,7 @@ def rig_text(content: RigFile) -> str:
         entry |= {key: _plain(getattr(camera, key)) for key in ("fx", "fy", "cx", "cy")}
         if camera.distortion:
             entry["distortion"] = _seq(camera.distortion)
-        cameras[name] = _flow(entry)
+        cameras[name] = CommentedMap(entry)
         if rig.to_rig is not None and view > 0:
             cameras[name]["to_rig"] = _rows(rig.to_rig[view])
     comments = {
@@ -175,14 +178,21 @@ def _with_pose(text: str, camera: MappingNode, rows: str) -> str:
     """The text with these rows as `to_rig` of a camera."""
     for key, value in camera.value:
         if key.value == "to_rig":
-            return text[: value.start_mark.index] + rows + text[value.end_mark.index :]
-    last = camera.value[-1][1].end_mark.index
+            return text[: value.start_mark.index] + rows + text[_end(value) :]
+    last = _end(camera.value[-1][1])
     if camera.flow_style:
         return f"{text[:last]}, to_rig: {rows}{text[last:]}"
-    last = len(text[:last].rstrip())
     line_end = text.find("\n", last)
     place = len(text) if line_end < 0 else line_end
     return f"{text[:place]}\n{' ' * camera.value[0][0].start_mark.column}to_rig: {rows}{text[place:]}"
+
+
+def _end(node: YamlNode) -> int:
+    """Where the text of a node ends. Of a block, the mark lies behind the comments that follow."""
+    if isinstance(node, CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark.index
 
 
 def _rows_text(pose: np.ndarray) -> str:
@@ -472,7 +482,7 @@ class _Reader:
 
 def _yaml() -> YAML:
     yaml = YAML()
-    yaml.width = 120
+    yaml.width = 4096  # a camera's rows stay in one line
     yaml.preserve_quotes = True
     return yaml
 

@@ -1,4 +1,4 @@
-"""Simulate a multi-view capture and write it in NYU's raw layout: rig, people, motion, sensor, annotation.
+"""Simulate a multi-view capture and write it in NYU's layout or HPF's own: rig, people, motion, sensor, annotation.
 
 Deterministic by seed: every image draws from a generator of its own, keyed by (seed, split, frame, view), so neither
 the number of threads, nor the order of work, nor an interruption changes a byte. `capture.json` beside the splits says
@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import Tensor
 
 from hpf_core.data.images import is_whole
-from hpf_core.data.layouts import nyu
 from hpf_core.data.sidecar import Segment, Sidecar
 from hpf_core.errors import InputError
 from hpf_core.files.worker_pools import threaded
@@ -39,6 +38,7 @@ from hpf_core.simulation.surroundings import (
     with_surroundings,
 )
 from hpf_core.simulation.unfinished import Unfinished
+from hpf_core.simulation.writers import LayoutName, writer_of
 
 VERSION = 2
 """Of what `simulate` makes; raise it when the same options give another capture."""
@@ -66,7 +66,7 @@ class CaptureConfig(Config):
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Everything in the capture follows from it.")
     distance_mm: float = Field(850.0, ge=500, le=2000, description="Distance of the hand from each camera, mm.")
     spread_deg: float = Field(
-        30.0, ge=0, le=60, description="Angle of the outermost cameras from the middle one, degrees."
+        30.0, ge=0, le=150, description="Angle of the outermost cameras from the middle one, degrees."
     )
     cone_deg: float = Field(
         35.0, ge=0, le=180, description="How far the palm turns away from the first camera at most, degrees."
@@ -95,14 +95,15 @@ def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
     return plan
 
 
-def sidecar_of(hand: HandModel, config: CaptureConfig) -> Sidecar:
+def sidecar_of(hand: HandModel, config: CaptureConfig, layout: LayoutName = "nyu") -> Sidecar:
     """What `capture.json` of such a capture says; equal for two captures only where every byte is."""
     return Sidecar(
         simulated=True,
         rate_hz=RATE_HZ,
         subject_names=SUBJECT_NAMES,
         segments=segments_of(config),
-        made={"version": VERSION, "hand": hand.fingerprint(), "config": _config_document(config)},
+        made={"version": VERSION, "hand": hand.fingerprint(), "config": _config_document(config)}
+        | ({} if layout == "nyu" else {"layout": layout}),
     )
 
 
@@ -114,7 +115,13 @@ def _config_document(config: CaptureConfig) -> dict[str, Any]:
     return document
 
 
-def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Progress = no_progress) -> bool:
+def simulate(
+    folder: Path,
+    hand: HandModel,
+    config: CaptureConfig,
+    progress: Progress = no_progress,
+    layout: LayoutName = "nyu",
+) -> bool:
     """Make a capture in `folder`, which must not exist or be empty. It appears there complete or not at all.
 
     What is unfinished lies in the hidden folder `.NAME-partial` beside it. After an interruption, a call with the same
@@ -130,13 +137,13 @@ def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Pro
     """
     if "nyu36" not in hand.annotations:
         raise InputError(
-            f"A capture in NYU's layout needs a hand model with the annotation 'nyu36'; this one has "
+            f"A simulated capture needs a hand model with the annotation 'nyu36'; this one has "
             f"{', '.join(sorted(hand.annotations)) or 'none'}."
         )
-    with Unfinished(folder, sidecar_of(hand, config), progress) as place:
+    with Unfinished(folder, sidecar_of(hand, config, layout), progress) as place:
         if place.finished:
             return False
-        studio = _Studio(place.path, hand, config)
+        studio = _Studio(place.path, hand, config, layout)
         place.need_room(studio.missing() * BYTES_PER_IMAGE)
         studio.shoot(progress)
         place.finish()
@@ -146,21 +153,21 @@ def simulate(folder: Path, hand: HandModel, config: CaptureConfig, progress: Pro
 class _Studio:
     """Makes what is missing of a capture in `folder`."""
 
-    def __init__(self, folder: Path, hand: HandModel, config: CaptureConfig) -> None:
-        self._folder, self._hand, self._config = folder, hand, config
+    def __init__(self, folder: Path, hand: HandModel, config: CaptureConfig, layout: LayoutName) -> None:
+        self._hand, self._config = hand, config
         self._rig = rigs.arc(config.views, config.distance_mm, config.spread_deg)
+        self._writer = writer_of(layout, folder, self._rig)
         self._plan = segments_of(config)
         self._frames = sum(part.frames for parts in self._plan.values() for part in parts)
 
     def missing(self) -> int:
         """How many images there aren't."""
-        folders = [self._folder / split for split in self._plan]
-        there = sum(len(nyu.images(folder)) for folder in folders if folder.is_dir())
+        there = sum(1 for path in self._writer.root.rglob("*.png") if not path.name.startswith("."))
         return self._frames * self._config.views - there
 
-    def _missing(self, split: Path, frame: int) -> list[int]:
+    def _missing(self, split: str, frame: int) -> list[int]:
         """The views of which a frame's image isn't there to its end."""
-        paths = (nyu.image_path(split, view, frame) for view in range(self._config.views))
+        paths = (self._writer.path(split, view, frame) for view in range(self._config.views))
         return [view for view, path in enumerate(paths) if not is_whole(path)]
 
     def shoot(self, progress: Progress) -> None:
@@ -170,8 +177,8 @@ class _Studio:
         matrix = torch.as_tensor(self._hand.annotations["nyu36"][1])
         done = 0
         for number, (name, parts) in enumerate(self._plan.items()):
-            split, joints = self._folder / name, []
-            split.mkdir(exist_ok=True)
+            joints = []
+            self._writer.prepare(name)
             for part in parts:
                 for first, points, surface in self._performed(people, part):
                     seen = matrix.to(points) @ points
@@ -179,7 +186,7 @@ class _Studio:
 
                     def image(
                         k: int,
-                        split: Path = split,
+                        split: str = name,
                         number: int = number,
                         first: int = first,
                         points: Tensor = points,
@@ -188,14 +195,14 @@ class _Studio:
                         for view in self._missing(split, first + k):
                             generator = generator_of(self._config.seed, 3, number, first + k, view)
                             depth = scene.image(surface.vertices[k], surface.faces, points[k], view, generator)
-                            nyu.write_depth(nyu.image_path(split, view, first + k), depth)
+                            self._writer.write(self._writer.path(split, view, first + k), depth)
 
                     for _ in threaded(image, range(len(points))):
                         done += 1
                         progress(done, self._frames, "simulating the capture")
             in_rig = torch.cat(joints).double()
             xyz = np.stack([apply_rigid(pose, in_rig).numpy() for pose in torch.from_numpy(self._rig.from_rig)])
-            nyu.write_annotation(split, nyu.Annotation(xyz, nyu.JOINTS))
+            self._writer.annotate(name, xyz)
 
     def _performed(self, people: Mapping[int, Actor], part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
         """The recording in chunks: the first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""

@@ -62,7 +62,7 @@ class Unfinished:
         Raises:
             InputError: it hasn't. A folder without images doesn't stay behind.
         """
-        begun = any(self.path.glob("*/*.png"))
+        begun = any(self.path.rglob("*.png"))
         otherwise = how_to_go_on(self._folder) if begun else "Ask for fewer frames or views, or choose another disk."
         try:
             need_room(self._folder.parent, count, "The capture", otherwise)
@@ -73,7 +73,7 @@ class Unfinished:
 
     def finish(self) -> None:
         """Move the whole capture to its place. Nothing but the capture is in it."""
-        for left in (*self.path.glob("*/.*"), self.path / _LOCK):
+        for left in (*self.path.rglob(".*"), self.path / _LOCK):
             left.unlink(missing_ok=True)
         if self._folder.exists():
             self._folder.rmdir()

@@ -7,16 +7,19 @@ without these views. `joints.npz` in a split's folder is optional: `xyz` (N, K, 
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from hpf_core.data.images import read_stored
+from hpf_core.data.images import read_stored, write_whole
 from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
 from hpf_core.data.rig_file import RigFile, image_of, matcher_of, read_rig
 from hpf_core.errors import DataError
@@ -175,6 +178,18 @@ def millimetres(stored: np.ndarray, unit_mm: float, no_return: tuple[float, ...]
     if lost is not None:
         depth[lost] = 0
     return depth
+
+
+def write_gray16(path: Path, depth: np.ndarray) -> None:
+    """Write a depth map (H, W) uint16 as a 16-bit grey PNG. It is there whole or not.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    packed = io.BytesIO()
+    # Level 1 with run lengths, as NYU's layout has it: several times as fast as the default.
+    Image.fromarray(depth).save(packed, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    write_whole(path, packed.getbuffer())
 
 
 def write_labels(folder: Path, joints: np.ndarray, names: tuple[str, ...]) -> None:

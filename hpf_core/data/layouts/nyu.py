@@ -21,7 +21,7 @@ import scipy.io
 from PIL import Image
 
 from hpf_core.data.cameras import PRIMESENSE, Camera, Rig
-from hpf_core.data.images import read_stored
+from hpf_core.data.images import read_stored, write_whole
 from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
 from hpf_core.errors import DataError
 
@@ -130,7 +130,7 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
     # Level 1 with run lengths: four times as fast as the default and a quarter larger on such images (measured).
     packed = io.BytesIO()
     Image.fromarray(rgb).save(packed, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    _write_whole(path, packed.getbuffer())
+    write_whole(path, packed.getbuffer())
 
 
 def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
@@ -156,18 +156,7 @@ def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMER
     scipy.io.savemat(packed, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
     # The header is free text, and scipy writes the time of day into it.
     packed.getbuffer()[:_HEADER_BYTES] = _HEADER.ljust(_HEADER_BYTES)
-    _write_whole(split / LABELS_FILE, packed.getbuffer())
-
-
-def _write_whole(path: Path, content: memoryview) -> None:
-    """By a hidden file beside it and one move. What a killed process leaves of it begins with a dot."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_whole(split / LABELS_FILE, packed.getbuffer())
 
 
 def read_annotation(split: Path) -> Annotation:

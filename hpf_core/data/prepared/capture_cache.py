@@ -14,6 +14,7 @@ them makes them where they are missing.
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,8 +163,14 @@ class CaptureCache:
         store = store or self._there(made, progress, False)
         if store is None:
             raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
-        self._tell_left_out(store, split)
-        self._tell_empty(store, split)
+        try:
+            self._tell_left_out(store, split)
+            self._tell_empty(store, split)
+        except DataError:
+            # Once the images are mended, the same command must look at them again.
+            shutil.rmtree(made, ignore_errors=True)
+            (place / "centres-start.npy").unlink(missing_ok=True)
+            raise
         return store
 
     def unfinished(self, split: str) -> Path | None:

@@ -106,7 +106,13 @@ def test_poses_are_put_into_blocks(tmp_path: Path) -> None:
     written(tmp_path, BLOCK)
     save_poses(read_rig(tmp_path), np.stack([np.eye(4), POSE]))
     np.testing.assert_array_equal(read_rig(tmp_path).rig.poses[1], POSE)
-    assert "cy: 240  # as well\n    to_rig: [[0.8, 0, 0.6, 300.25]" in (tmp_path / "rig.yaml").read_text()
+    text = (tmp_path / "rig.yaml").read_text()
+    assert "cy: 240  # as well\n    to_rig: [[0.8, 0, 0.6, 300.25]" in text
+    rows = "".join(f"\n      - {row}" for row in np.eye(4).tolist())
+    written(tmp_path, text[: text.index("[[0.8")] + rows + "  # in rows\n# the end\n")
+    save_poses(read_rig(tmp_path), np.stack([np.eye(4), POSE]))
+    np.testing.assert_array_equal(read_rig(tmp_path).rig.poses[1], POSE)
+    assert (tmp_path / "rig.yaml").read_text().endswith("]]  # in rows\n# the end\n")
 
 
 @pytest.mark.parametrize(
