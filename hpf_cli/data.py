@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.hands import build_hand
 from hpf_cli.options import NoPlugin
 from hpf_cli.outputs import check_picture
 from hpf_cli.prepare import prepare
@@ -20,13 +21,12 @@ from hpf_cli.sample import sample
 from hpf_core.errors import InputError, nearest, skip_on_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.table import Table
 
     from hpf_core.data.checks.capture import CaptureReport, SplitReport
     from hpf_core.data.checks.findings import Finding
-    from hpf_core.interfaces import HandModel
     from hpf_core.simulation.simulate import CaptureConfig
 
 app = typer.Typer(no_args_is_help=True)
@@ -178,26 +178,6 @@ def check(
             show.note(f"run on it: {how}")
     if report.status == "failed":
         raise typer.Exit(InputError.exit_code)
-
-
-def build_hand(name: str | None = None, blocked: Sequence[str] = ()) -> HandModel:
-    """The hand model of this name at its defaults; by default the one of recipes that name none.
-
-    Raises:
-        PluginError: there is no such hand model, or it is broken.
-    """
-    from hpf_core.errors import PluginError
-    from hpf_core.files.cache import cache_folder
-    from hpf_core.grid import Grid
-    from hpf_core.interfaces import Build, HandModel
-    from hpf_core.plugins import PluginHost
-
-    host = PluginHost.load(blocked=blocked)
-    found = host.get("hand", name) if name else host.default("hand")
-    made = found.spec.factory(found.spec.config(**found.preset), Build(Grid(), 0, cache_folder()))
-    if not isinstance(made, HandModel):
-        raise PluginError(f"hand '{found.spec.name}' built a {type(made).__name__}, not a HandModel")
-    return made
 
 
 # ------------------------------------------------------------------------------------------------------------ simulate

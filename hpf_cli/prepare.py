@@ -26,10 +26,14 @@ _NAMED = 20  # frames that are left out of a split; the list in the cache has al
 
 def prepare(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="The dataset, as recipes name it: nyu.", show_default=False)
+        str,
+        typer.Argument(metavar="DATASET", help="The dataset, as recipes name it: nyu, or capture.", show_default=False),
     ],
     root: Annotated[
-        Path, typer.Argument(metavar="ROOT", help="Its folder, with `train` and `test`.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="ROOT", help="Its folder: with `train` and `test`, or with a rig.yaml.", show_default=False
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -51,7 +55,7 @@ def prepare(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Cameras used, with commas, as `views` in the recipe. [default: 1,2,3]",
+            help="Cameras used, with commas: numbers, or names in rig.yaml. [default: 1,2,3; all]",
             show_default=False,
         ),
     ] = None,
@@ -72,9 +76,9 @@ def prepare(
     Example:
         hpf data prepare nyu $HPF_NYU_ROOT
         hpf data prepare nyu captures/small --out /scratch/hpf --size 128
+        hpf data prepare capture my-capture
     """
     from hpf_cli import show
-    from hpf_cli.progress import Live
     from hpf_core.files.cache import cache_folder
 
     if size not in _SIZES:
@@ -86,6 +90,24 @@ def prepare(
     capture = _capture(
         dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []
     )
+    seconds = _prepare(capture, jobs)
+    prepared = capture.prepared()
+    if as_json:
+        show.emit_json(_document(capture, prepared, cache, size, seconds))
+        return
+    show.result(_table(capture, prepared))
+    for split in prepared:
+        for line in _left_out(split):
+            show.note(f"{split.split}: {line}")
+    show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
+    show.note(f"run on it: {_how_to_run(capture, cache if out else None)}")
+
+
+def _prepare(capture: Capture, jobs: int | None) -> float:
+    """Prepare the capture with its progress on standard error. Returns the seconds that it took."""
+    from hpf_cli import show
+    from hpf_cli.progress import Live
+
     began = time.monotonic()
     try:
         with Live(show.console) as live:
@@ -94,17 +116,16 @@ def prepare(
         for folder in capture.unfinished():
             show.note(f"what is made so far is kept in {folder}: the same command goes on from there")
         raise
-    seconds = time.monotonic() - began
-    prepared = capture.prepared()
-    if as_json:
-        show.emit_json(_document(capture, prepared, cache, size, seconds))
-        return
-    show.result(_table(prepared))
-    for split in prepared:
-        for line in _left_out(split):
-            show.note(f"{split.split}: {line}")
-    show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
-    show.note(f"run on it: HPF_CACHE_DIR={shlex.quote(str(cache))} HPF_NYU_ROOT={shlex.quote(str(root))} hpf run ...")
+    return time.monotonic() - began
+
+
+def _how_to_run(capture: Capture, cache: Path | None) -> str:
+    """The command that fits a network to the capture; `cache` where it isn't the one that is used anyway."""
+    moved = f"HPF_CACHE_DIR={shlex.quote(str(cache))} " if cache else ""
+    root = shlex.quote(str(capture.source.root))
+    if capture.source.layout.name == "capture":
+        return f"{moved}hpf run recipes/capture.yaml --set data.real.root={root}"
+    return f"{moved}HPF_NYU_ROOT={root} hpf run recipes/paper.yaml"
 
 
 def _left_out(split: PreparedSplit) -> Iterator[str]:
@@ -113,6 +134,8 @@ def _left_out(split: PreparedSplit) -> Iterator[str]:
         yield f"left out: {reason}"
     if len(split.left_out) > _NAMED:
         yield f"left out: {len(split.left_out) - _NAMED:,} frames more"
+    if split.palm_off_mm is not None:
+        yield f"crops' centres are {split.palm_off_mm:.0f} mm (median) from the annotated palms"
     if split.left_out:
         meta = split.folder / "meta.json"
         yield f"listed in {meta}; once the images are mended, remove that folder and prepare again"
@@ -127,7 +150,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     """
     from pydantic import ValidationError
 
-    from hpf_cli.data import build_hand
+    from hpf_cli.hands import build_hand
     from hpf_core.data.captures import Capture
     from hpf_core.grid import Grid
     from hpf_core.interfaces import Build
@@ -152,16 +175,17 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     return made
 
 
-def _table(prepared: list[PreparedSplit]) -> Table:
+def _table(capture: Capture, prepared: list[PreparedSplit]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("split")
-    for name in ("frames", "left out", "MB", "view", "residual mm", "frames off"):
+    for name in ("frames", "left out", "MB", "camera", "no hand", "residual mm", "frames off"):
         table.add_column(name, justify="right")
     for split in prepared:
         calibration = split.calibration
+        measured = None if calibration.method == "file" else calibration.residual_mm
         for k, view in enumerate(calibration.views):
             first = k == 0
             table.add_row(
@@ -169,9 +193,10 @@ def _table(prepared: list[PreparedSplit]) -> Table:
                 f"{split.frames:,}" if first else "",
                 f"{len(split.left_out):,}" if first else "",
                 f"{split.bytes / 1e6:,.0f}" if first else "",
-                str(view + 1),
-                "" if first else f"{calibration.residual_mm[k]:.2f}",
-                "" if first else f"{len(calibration.off[k]):,} ({calibration.outliers[k]:.1%})",
+                capture.source.layout.rig.names[view],
+                f"{split.empty[k]:,}",
+                "" if first or measured is None else f"{calibration.residual_mm[k]:.2f}",
+                "" if first or measured is None else f"{len(calibration.off[k]):,} ({calibration.outliers[k]:.1%})",
             )
     return table
 
@@ -192,13 +217,17 @@ def _document(
                 "frames": split.frames,
                 "left_out": split.left_out,
                 "bytes": split.bytes,
+                "calibration": split.calibration.method,
+                "palm_off_mm": split.palm_off_mm,
                 "views": [
                     {
                         "view": view + 1,
+                        "camera": capture.source.layout.rig.names[view],
+                        "without_hand": split.empty[k],
                         "to_rig": split.calibration.to_rig[k].tolist(),
-                        "residual_mm": float(split.calibration.residual_mm[k]),
+                        "residual_mm": _number(split.calibration.residual_mm[k]),
                         "off": [frame + 1 for frame in split.calibration.off[k]],
-                        "off_share": float(split.calibration.outliers[k]),
+                        "off_share": _number(split.calibration.outliers[k]),
                     }
                     for k, view in enumerate(split.calibration.views)
                 ],
@@ -206,3 +235,8 @@ def _document(
             for split in prepared
         },
     }
+
+
+def _number(value: float) -> float | None:
+    """None for what wasn't measured."""
+    return None if value != value else float(value)

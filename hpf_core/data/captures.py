@@ -43,6 +43,9 @@ class PreparedSplit:
         left_out: why frames were left out, one by one.
         bytes: size of the crops.
         calibration: where the cameras stood.
+        empty: for each view, how many crops show no hand.
+        palm_off_mm: median distance of the crops' centres from the annotated palms in the first view; None where the
+            centres are those palms, or there are no labels.
     """
 
     split: str
@@ -51,6 +54,8 @@ class PreparedSplit:
     left_out: tuple[str, ...]
     bytes: int
     calibration: Calibration
+    empty: tuple[int, ...] = ()
+    palm_off_mm: float | None = None
 
 
 class Capture(RealDataset):
@@ -208,6 +213,8 @@ class Capture(RealDataset):
                 left_out=store.left_out,
                 bytes=store.files.bytes,
                 calibration=self.calibration(split),
+                empty=tuple(np.bincount(store.empty[:, 1], minlength=len(self.source.views)).tolist()),
+                palm_off_mm=self._palm_off(split, store),
             )
             for split, store in self._stores.items()
         ]
@@ -234,6 +241,17 @@ class Capture(RealDataset):
         """(F, V) bool, the views that are used of each frame, and that it has."""
         has = np.isfinite(frames.gather(lambda store, rows: store.centres[rows])).all(axis=-1)
         return frames.present(len(self.source.views)) & has
+
+    def _palm_off(self, split: str, store: CropStore) -> float | None:
+        """How far the label-free centres lie from the annotated palms, mm."""
+        layout = self.source.layout
+        if self.options.start == "annotated" or not layout.has_labels(split):
+            return None
+        labels = annotation_of(layout, split)
+        palm = labels.xyz[self.source.views[0], :, select(labels.names, [layout.palm], labels.file)[0]]
+        rows = store.kept[store.numbers[store.kept] < len(palm)]
+        away = np.linalg.norm(store.centres[rows, 0] - palm[store.numbers[rows]], axis=-1)
+        return float(np.nanmedian(away)) if np.isfinite(away).any() else None
 
     def _splits_used(self) -> list[str]:
         """The splits on disk that are used; the split `train` isn't, where training is on others."""
