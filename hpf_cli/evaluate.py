@@ -158,12 +158,12 @@ def _check_use(
 
 def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
     """What some runs recorded, each with its folder as `run`; with `after`, of that stage alone."""
-    from hpf_core.evaluation.result import summary_evaluations
+    from hpf_core.runs.documents import read_summary
     from hpf_core.runs.predictions import read_run
 
     if after is not None:
         return [_of_run(read_run(run, after).document, run) for run in runs]
-    documents = [_of_run(document, run) for run in runs for document in summary_evaluations(run)]
+    documents = [_of_run(document, run) for run in runs for document in read_summary(run)["evaluation"]]
     if not documents:
         raise InputError(f"{runs[0]} was not evaluated: its recipe has `evaluate: null`.")
     return documents

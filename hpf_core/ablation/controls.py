@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from hpf_core.errors import DataError
+from hpf_core.runs.documents import read_recipe
 from hpf_core.runs.folder import RunFolder
 
 _ALL = ("seed", "hand", "renderer", "backbone", "grid", "init", "transforms", "evaluate", "versions")
@@ -32,7 +31,7 @@ def differences(lender: Path, run: Path, stage: str) -> list[str] | None:
     try:
         theirs, ours = _recipe(lender), _recipe(run)
         return list(dict.fromkeys(_different(theirs, ours, stage)))
-    except (OSError, YAMLError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+    except (DataError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
 
 
@@ -40,7 +39,7 @@ def draws_real(run: Path, stage: str) -> bool:
     """Whether a stage of a run draws real frames, as fitting does; true where its recipe can't be read."""
     try:
         return bool(_recipe(run)["stages"][stage]["draw"]["real"])
-    except (OSError, YAMLError, ValueError, KeyError, TypeError):
+    except (DataError, ValueError, KeyError, TypeError):
         return True
 
 
@@ -83,7 +82,4 @@ def _terms(names: Iterable[str], theirs: Mapping[str, Any], ours: Mapping[str, A
 
 
 def _recipe(run: Path) -> dict[str, Any]:
-    found = YAML(typ="safe").load(RunFolder(run).recipe.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError("it isn't a recipe")
-    return found
+    return read_recipe(RunFolder(run).recipe)

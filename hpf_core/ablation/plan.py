@@ -6,13 +6,46 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from hpf_core.ablation.variants import Variant
-from hpf_core.errors import InputError
+from hpf_core.errors import DataError, InputError
 from hpf_core.files.cache import write_atomic
+from hpf_core.runs.documents import read_json
 
 _DOCUMENT = "ablation.json"
+
+
+class VariantDocument(BaseModel):
+    """A variant in ablation.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=200)]
+    path: str | None
+
+
+class PlanDocument(BaseModel):
+    """`ablation.json`."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    base: str
+    scale: Annotated[float, Field(gt=0, le=1)]
+    sets: list[str]
+    seeds: list[int]
+    rows: list[VariantDocument]
+
+
+class Failure(BaseModel):
+    """`failed/VARIANT-seed-N.json`: why a run failed."""
+
+    model_config = ConfigDict(strict=True)
+
+    reason: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,13 +176,12 @@ def read(folder: Path) -> Plan:
     if not path.is_file():
         raise InputError(f"{folder} holds no ablation (no {_DOCUMENT} in it)")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        variants = tuple(_variant(str(variant["name"]), variant["path"]) for variant in found["rows"])
-        seeds = tuple(int(seed) for seed in found["seeds"])
-        sets = tuple(str(text) for text in found["sets"])
-        return Plan(Path(found["base"]), variants, seeds, sets, float(found["scale"]), folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): the ablation can't be gone on with") from error
+        found = read_json(path, PlanDocument)
+    except DataError as error:
+        raise InputError(f"{error}: the ablation can't be resumed") from error
+    variants = tuple(_variant(variant["name"], variant["path"]) for variant in found["rows"])
+    seeds, sets = tuple(found["seeds"]), tuple(found["sets"])
+    return Plan(Path(found["base"]), variants, seeds, sets, float(found["scale"]), folder)
 
 
 def _variant(name: str, path: str | None) -> Variant:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,13 +11,14 @@ import numpy as np
 
 from hpf_core.ablation import controls
 from hpf_core.ablation.paper import PublishedRow
-from hpf_core.ablation.plan import Job, Plan
+from hpf_core.ablation.plan import Failure, Job, Plan
 from hpf_core.ablation.variants import FULL, Variant
 from hpf_core.errors import DataError
 from hpf_core.evaluation.metrics import CURVE_MM, success_curve
-from hpf_core.runs import checkpoint as files
+from hpf_core.runs.documents import read_json
 from hpf_core.runs.folder import RunFolder
 from hpf_core.runs.lineage import Lineage
+from hpf_core.runs.predictions import read_joints
 
 SUCCESS_MM = 20
 
@@ -231,6 +231,8 @@ def read_run(run: Path, seed: int) -> RunResult | None:
     summary = folder.ended()
     if summary is None:
         return None
+    if not summary.get("stages"):
+        raise DataError(f"{folder.summary} is damaged: it lists no stages")
     measured = {entry["after"]: entry for entry in summary["evaluation"]}
     last = next(stage["name"] for stage in reversed(summary["stages"]) if not stage.get("control_of"))
     if last not in measured:
@@ -252,18 +254,18 @@ def read_run(run: Path, seed: int) -> RunResult | None:
 
 def _curve(path: Path) -> np.ndarray | None:
     try:
-        kept = files.read(path).tensors
-        errors = (kept["joints"] - kept["truth"]).norm(dim=-1)
-    except (DataError, KeyError):
+        joints, truth = read_joints(path)
+    except DataError:
         return None
+    errors = (joints - truth).norm(dim=-1)
     return success_curve(errors.amax(dim=1).double().numpy())
 
 
 def _failure(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return str(read_json(path, Failure)["reason"]) if path.is_file() else ""
+    except DataError as error:
+        return f"it failed, and the reason can't be read: {error}"
 
 
 def simulated(results: Sequence[VariantResult]) -> bool:

@@ -95,7 +95,7 @@ def take_over(resolved: Resolved, shared: Shared, source: Path, run: Path) -> No
     """
     folder, made = RunFolder(run), RunFolder(source)
     folder.check(resolved, resume=folder.recipe.is_file())
-    folder.begin(resolved)
+    folder.begin(resolved, starts=False)
     # The weights last, and the last stage's after all others: they say that it is done.
     if made.metrics.is_file() and not folder.metrics.is_file():
         _copy(made.metrics, folder.metrics)

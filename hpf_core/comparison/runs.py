@@ -13,7 +13,8 @@ from hpf_core.errors import DataError
 from hpf_core.evaluation.joint_txt import LabelSet
 from hpf_core.evaluation.metrics import measure
 from hpf_core.evaluation.protocols import PROTOCOLS
-from hpf_core.evaluation.result import distinct_names, summary_evaluations
+from hpf_core.evaluation.result import distinct_names
+from hpf_core.runs.documents import read_summary
 from hpf_core.runs.predictions import RunPredictions, read_run
 
 _SAME_MM = 0.01  # the same annotation, read by the same loader
@@ -33,7 +34,7 @@ def compare_runs(runs: Sequence[Path], after: str | None = None) -> Comparison:
     """
     names = distinct_names(runs)
     if len(runs) == 1 and after is None:
-        stages: list[str | None] = [str(document["after"]) for document in summary_evaluations(runs[0])]
+        stages: list[str | None] = [str(document["after"]) for document in read_summary(runs[0])["evaluation"]]
         found = [read_run(runs[0], stage) for stage in stages or [None]]
         names = [str(each.document["after"]) for each in found]
     else:

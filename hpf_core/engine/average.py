@@ -58,14 +58,25 @@ class WeightAverage:
         """The average by name, as a checkpoint keeps it."""
         return {PREFIX + name: tensor for name, tensor in self._average.items()}
 
+    def check(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Raises DataError where the checkpoint at `path` lacks the average of a weight, or has another one."""
+        for name, wanted in self._average.items():
+            tensor = tensors.get(PREFIX + name)
+            if tensor is None:
+                raise DataError(f"{path}: the average of {name} is missing")
+            if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype or not bool(tensor.isfinite().all()):
+                raise DataError(
+                    f"{path}: the average of {name} is {tensor.dtype} {tuple(tensor.shape)}; finite {wanted.dtype} "
+                    f"{tuple(wanted.shape)} was expected"
+                )
+
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Continue from a checkpoint's tensors.
 
         Raises:
-            DataError: the checkpoint at `path` has no average of some weight.
+            DataError: as `check`; the average stays as it is.
         """
+        self.check(tensors, path)
         for name, tensor in self._average.items():
-            if PREFIX + name not in tensors:
-                raise DataError(f"{path}: the average of {name} is missing")
             tensor.copy_(tensors[PREFIX + name])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from hpf_core.engine.distributed import World
 from hpf_core.engine.train import StageTrainer
@@ -95,6 +98,7 @@ class Keeper:
             "step": step,
             "seconds": clock.seconds(),
             "images": clock.images,
+            "optimised": files.optimised(trainer.optimiser),
         }
         files.save(path, trainer.tensors(), about)
         for old in self._folder.checkpoints(stage)[:-_KEPT_CHECKPOINTS]:
@@ -119,10 +123,13 @@ class Keeper:
         for path in reversed(self._folder.checkpoints(stage)):
             try:
                 step, _ = _restored(path, trainer)
-            except (DataError, KeyError, IndexError, ValueError) as error:
+            except DataError as error:
                 text = f"{error}: the run goes on from what was saved before it"
                 warnings.warn(text, ResumeWarning, stacklevel=2)
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
                 continue
             self._folder.cut_metrics(stage, step)
             return path
@@ -131,7 +138,20 @@ class Keeper:
 
 
 def _restored(path: Path, trainer: StageTrainer) -> tuple[int, Clock]:
+    """Put a checkpoint into the trainer; where it doesn't fit (DataError), the trainer stays as it is."""
     checkpoint = files.read(path)
-    step, seconds, images = (float(str(checkpoint.about[key])) for key in ("step", "seconds", "images"))
-    trainer.restore(checkpoint, path)
-    return int(step), Clock(seconds, int(images))
+    plan = trainer.plan
+    try:
+        about = files.CheckpointAbout.model_validate(checkpoint.about)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise DataError(f"{path}: not a checkpoint: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if not checkpoint.has_checksum:
+        raise DataError(f"{path}: this checkpoint has no checksum")
+    if about.stage != plan.name or not 1 <= about.step < plan.steps:
+        raise DataError(
+            f"{path}: this checkpoint is of step {about.step} of stage {about.stage!r}; one of steps 1 to "
+            f"{plan.steps - 1} of '{plan.name}' was expected"
+        )
+    trainer.restore(checkpoint, path, about.optimised)
+    return about.step, Clock(about.seconds, about.images)

@@ -239,14 +239,17 @@ class StageTrainer:
         average = {} if self._average is None else self._average.tensors()
         return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser), **average}
 
-    def restore(self, checkpoint: files.Checkpoint, path: Path) -> None:
-        """Go on from a checkpoint.
+    def restore(self, checkpoint: files.Checkpoint, path: Path, optimised: list[int]) -> None:
+        """Continue from a checkpoint; `optimised` as in `files.load_optimiser`.
 
         Raises:
-            DataError: it is of another network.
+            DataError: it is of another network; nothing was changed.
         """
+        files.check_model(self.parts.backbone, checkpoint, path)
+        if self._average is not None:
+            self._average.check(checkpoint.tensors, path)
+        files.load_optimiser(self.optimiser, checkpoint, path, optimised)
         files.load_model(self.parts.backbone, checkpoint, path)
-        files.load_optimiser(self.optimiser, checkpoint)
         if self._average is not None:
             self._average.restore(checkpoint.tensors, path)
 

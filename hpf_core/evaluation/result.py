@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,29 +43,6 @@ class Evaluation:
         """The `FIELDS` and `auc` as plain JSON values."""
         about = {"after": self.after, "data": self.data, "split": self.split, "centre": self.centre}
         return about | self.measured.document()
-
-
-def summary_evaluations(run: Path) -> list[dict[str, Any]]:
-    """The evaluations that a run's folder records in its `summary.json`, as written.
-
-    Raises:
-        DataError: the folder isn't a finished run, or its summary is damaged.
-    """
-    path = run / "summary.json"
-    if not path.is_file():
-        raise DataError(f"{run} holds no summary.json: it isn't the folder of a run that ended.")
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} can't be read: {error}.") from error
-    found = summary.get("evaluation") if isinstance(summary, dict) else None
-    if not isinstance(found, list):
-        raise DataError(f"{path} has no list `evaluation`: it isn't a run's summary.")
-    for number, entry in enumerate(found):
-        missing = [name for name in FIELDS if name not in entry] if isinstance(entry, dict) else list(FIELDS)
-        if missing:
-            raise DataError(f"{path}: evaluation[{number}] lacks {', '.join(missing)}.")
-    return found
 
 
 def write_frames_csv(

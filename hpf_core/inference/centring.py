@@ -131,7 +131,7 @@ def put_back(parts: Parts, split: str, path: Path) -> bool:
         return False
     places = kept.tensors.get("centres")
     wanted = {"split": split, "weights": weights_key(parts)}
-    if places is None or places.shape != (parts.real.splits()[split], 3):
+    if places is None or places.dtype != torch.float64 or places.shape != (parts.real.splits()[split], 3):
         return False
     if any(kept.about.get(name) != value for name, value in wanted.items()):
         return False

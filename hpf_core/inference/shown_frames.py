@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from hpf_core.errors import DataError
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples
 from hpf_core.geometry.rigid import apply_rigid, invert_rigid
 from hpf_core.inference import unseen
@@ -194,3 +197,48 @@ def keep(folder: RunFolder, parts: Parts, split: str | None, before: str, after:
         "points": list(parts.hand.names),
     }
     files.save(folder.frames(after), {**tensors, "radii": parts.hand.radii}, about)
+
+
+class FramesAbout(BaseModel):
+    """What a file of shown frames says of itself."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+
+    after: str
+    before: str | None
+    split: str
+    of: Annotated[int, Field(ge=1)]
+    view: Annotated[int, Field(ge=0)]
+    far_mm: Annotated[float, Field(gt=0)]
+    cube_mm: Annotated[float, Field(gt=0)]
+    links: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]]
+    points: list[str]
+
+
+def check(kept: files.Checkpoint, path: Path) -> None:
+    """Raises DataError where a file isn't what `keep` wrote."""
+    try:
+        about = FramesAbout.model_validate(kept.about)
+        shape = tuple(kept.tensors["depth"].shape)
+        if len(shape) != 4 or not all(shape) or about.view >= shape[1]:
+            raise ValueError(f"depth is {shape}")
+        pair, joints, points = shape[:2], kept.tensors["truth"].shape[2], len(about.points)
+        wanted: dict[str, tuple[int, ...]] = {
+            "numbers": shape[:1],
+            "depth": shape,
+            "rendered": shape,
+            "present": pair,
+            "truth": (*pair, joints, 3),
+            "to_first": (*pair, 4, 4),
+            "radii": (points,),
+        }
+        for role in ("after", *(["before"] if about.before is not None else [])):
+            wanted |= {f"points.{role}": (*pair, points, 3), f"joints.{role}": (*pair, joints, 3)}
+        for name, size in wanted.items():
+            tensor = kept.tensors[name]
+            if tuple(tensor.shape) != size or tensor.is_complex() or not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, or not finite")
+        if any(max(link) >= points for link in about.links) or not bool(kept.tensors["present"][:, about.view].all()):
+            raise ValueError("its links or its views don't fit")
+    except (KeyError, IndexError, ValueError) as error:
+        raise DataError(f"{path}: not the frames that a run keeps ({error})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel
 
 from hpf_core.errors import DataError, InputError
+from hpf_core.inference import shown_frames
 from hpf_core.runs import checkpoint as files
+from hpf_core.runs.documents import About, EvaluationDocument, Summary, read_json, read_recipe
 from hpf_core.runs.folder import INIT, RunFolder
 from hpf_core.runs.lineage import Lineage
+from hpf_core.runs.predictions import read_joints
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,14 @@ def read_run(root: Path) -> Material:
         raise InputError(
             f"{root} is not the folder of a run: it has no recipe.yaml. Give one such as runs/quickstart-1"
         )
-    try:
-        text = folder.recipe.read_text(encoding="utf-8")
-        recipe = YAML(typ="safe").load(text)
-    except (OSError, ValueError, YAMLError) as error:
-        raise DataError(f"{folder.recipe} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(recipe, dict):
-        raise DataError(f"{folder.recipe} is damaged: it isn't a recipe")
+    recipe = read_recipe(folder.recipe)
+    text = folder.recipe.read_text(encoding="utf-8-sig")
     tensors = _Tensors()
     stages, evaluate = _stages(folder, recipe, tensors), recipe.get("evaluate")
     evaluations = {}
     for name in [INIT, *(stage.name for stage in stages)]:
         document = folder.evaluated(name)
-        if document is not None and _is_evaluation(document):
+        if document is not None:
             evaluations[name] = document
     chain = [INIT, *(s.name for s in stages if s.control_of is None and s.name in evaluations)]
     errors = {name: found for name in evaluations if (found := _errors(folder, name, tensors)) is not None}
@@ -106,9 +102,9 @@ def read_run(root: Path) -> Material:
         root=root,
         name=str(recipe.get("name") or "run"),
         recipe=text,
-        about=_json(folder.about),
+        about=folder.read_about(),
         stages=stages,
-        metrics=[row for row in folder.read_metrics() if isinstance(number(row["step"]), float)],
+        metrics=folder.read_metrics(),
         evaluations=evaluations,
         errors=errors,
         frames=frames,
@@ -123,15 +119,6 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
-
-
-def _is_evaluation(document: Mapping[str, Any]) -> bool:
-    """Whether the fields that the report shows are there."""
-    return (
-        all(number(document.get(key)) is not None for key in ("mean_error_mm", "median_error_mm", "frames"))
-        and isinstance(document.get("success"), dict)
-        and isinstance(document.get("per_joint_mm"), dict)
-    )
 
 
 class _Tensors:
@@ -157,8 +144,9 @@ class _Tensors:
 
 def _damaged_texts(folder: RunFolder, stages: list[str]) -> list[Path]:
     """Of the documents and the metrics, those that are there and damaged."""
-    documents = [folder.about, folder.summary, *(folder.evaluation(name) for name in stages)]
-    damaged = [path for path in documents if path.is_file() and not _json(path)]
+    models: list[tuple[Path, type[BaseModel]]] = [(folder.about, About), (folder.summary, Summary)]
+    models += [(folder.evaluation(name), EvaluationDocument) for name in stages]
+    damaged = [path for path, model in models if path.exists() and not _fits(path, model)]
     # What is cut off at the end of the metrics is a kill's; what is cut off before that isn't.
     lines = (
         folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines() if folder.metrics.is_file() else []
@@ -190,24 +178,32 @@ def _stages(folder: RunFolder, recipe: Mapping[str, Any], tensors: _Tensors) -> 
 
 
 def _errors(folder: RunFolder, stage: str, tensors: _Tensors) -> np.ndarray | None:
-    found = tensors.read(folder.predictions(stage))
-    try:
-        return (
-            None if found is None else (found.tensors["joints"] - found.tensors["truth"]).norm(dim=-1).double().numpy()
-        )
-    except (KeyError, RuntimeError):
-        tensors.damaged.append(folder.predictions(stage))
+    path = folder.predictions(stage)
+    if not path.is_file():
         return None
+    try:
+        joints, truth = read_joints(path)
+    except DataError:
+        tensors.damaged.append(path)
+        return None
+    return (joints - truth).norm(dim=-1).double().numpy()
 
 
 def _frames(folder: RunFolder, chain: list[str], tensors: _Tensors) -> files.Checkpoint | None:
-    found = (tensors.read(folder.frames(stage)) for stage in reversed(chain))
-    return next((frames for frames in found if frames is not None), None)
+    for path in (folder.frames(stage) for stage in reversed(chain)):
+        kept = tensors.read(path)
+        try:
+            if kept is not None:
+                shown_frames.check(kept, path)
+                return kept
+        except DataError:
+            tensors.damaged.append(path)
+    return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _fits(path: Path, model: type[BaseModel]) -> bool:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        read_json(path, model)
+    except DataError:
+        return False
+    return True

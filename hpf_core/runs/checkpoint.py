@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from hpf_core.errors import DataError
 from hpf_core.files.cache import write_atomic
+from hpf_core.runs.documents import parse_json
 
-_MODEL, _OPTIMISER = "model.", "optimiser."
+_MODEL, _OPTIMISER, _CHECKSUM = "model.", "optimiser.", "sha256"
+_ADAM = ("step", "exp_avg", "exp_avg_sq")
+
+
+class CheckpointAbout(BaseModel):
+    """What a training checkpoint says of itself."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+
+    kind: Literal["checkpoint"]
+    stage: str
+    step: Annotated[int, Field(ge=1)]
+    seconds: Annotated[float, Field(ge=0)]
+    images: Annotated[int, Field(ge=0)]
+    optimised: list[Annotated[int, Field(ge=0)]]
+
+
+class WeightsAbout(BaseModel):
+    """What a file of weights says of itself; every field may be missing."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+
+    stage: str = ""
+    step: Annotated[int, Field(ge=0)] = 0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    images_per_second: Annotated[float, Field(ge=0)] = 0.0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: the tensors by name, and what was written beside them."""
+    """What a file holds.
+
+    Attributes:
+        tensors: by name.
+        about: what was written beside them.
+        has_checksum: whether the file has a checksum, which then fits. Files of an older HPF have none.
+    """
 
     tensors: dict[str, Tensor]
-    about: dict[str, object]
+    about: dict[str, Any]
+    has_checksum: bool = False
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
-    """Write tensors and a JSON description to one safetensors file.
+    """Write tensors, a JSON description and a checksum over both to one safetensors file.
 
     Raises:
         RunError: it can't be written: the disk is full, or the folder can't be.
     """
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    content = to_bytes(plain, metadata={"hpf": json.dumps(about)})
+    # One entry alone: safetensors writes several in any order, and the same content is to be the same file.
+    metadata = {"hpf": json.dumps({**about, _CHECKSUM: _checksum(plain, about)})}
+    content = to_bytes(plain, metadata=metadata)
     # Written by Python, not by safetensors: its error for a full disk is no OSError, and it leaves files of its own.
     write_atomic(path, lambda temporary: _write(temporary, content))
 
@@ -44,21 +80,37 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> str:
+    """SHA-256 over the description and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def read(path: Path) -> Checkpoint:
-    """Read such a file.
+    """Read such a file, and compare it with its checksum if it has one.
 
     Raises:
         DataError: where it is missing, damaged, or not a safetensors file.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a weights file")
     if not path.is_file():
         raise DataError(f"{path}: there is no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-            about = json.loads((file.metadata() or {}).get("hpf", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+            metadata = file.metadata() or {}
+        about = parse_json(metadata.get("hpf", "{}"), WeightsAbout)
+        checksum = about.pop(_CHECKSUM, None)
+        if checksum is not None and checksum != _checksum(tensors, about):
+            raise ValueError("it was changed or damaged: its checksum doesn't fit")
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise DataError(f"{path}: not a weights file that can be read ({error})") from error
-    return Checkpoint(tensors, about)
+    return Checkpoint(tensors, about, checksum is not None)
 
 
 def options_of(name: str, config: BaseModel) -> dict[str, Any]:
@@ -75,8 +127,15 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Put a file's weights into the model.
 
     Raises:
-        DataError: where names or shapes differ, with the first few of them.
+        DataError: where names, shapes or types differ, with the first few of them, or a weight isn't finite.
     """
+    check_model(model, checkpoint, path)
+    found = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
+    model.load_state_dict(found)
+
+
+def check_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Raises DataError where a file's weights don't fit the model; the model stays as it is."""
     found = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
     wanted = model.state_dict()
     wrong = [f"{k} is missing" for k in wanted if k not in found]
@@ -87,9 +146,23 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         if k in found and found[k].shape != v.shape
     ]
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise DataError(f"{path}: these weights are of another network than the recipe's: {'; '.join(wrong[:3])}{more}")
-    model.load_state_dict(found)
+        raise DataError(f"{path}: these weights are of another network than the recipe's: {_first(wrong)}")
+    wrong = [
+        f"{k} is {_type(found[k])}, the network's is {_type(v)}" for k, v in wanted.items() if found[k].dtype != v.dtype
+    ]
+    if wrong:
+        raise DataError(f"{path}: these weights have another number type than the network: {_first(wrong)}")
+    wrong = [k for k, v in found.items() if v.dtype.is_floating_point and not bool(v.isfinite().all())]
+    if wrong:
+        raise DataError(f"{path}: these weights aren't finite: {_first(wrong)}")
+
+
+def _first(wrong: list[str]) -> str:
+    return "; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -98,20 +171,47 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{_OPTIMISER}{i}.{k}": torch.as_tensor(v) for i, entry in state.items() for k, v in entry.items()}
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's optimiser state back."""
-    document = optimiser.state_dict()
+def optimised(optimiser: torch.optim.Optimizer) -> list[int]:
+    """Numbers of the parameters that the optimiser has a state of: those that had a gradient."""
+    return sorted(optimiser.state_dict()["state"])
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, checkpoint: Checkpoint, path: Path, wanted: list[int]) -> None:
+    """Put a checkpoint's state of Adam back.
+
+    Args:
+        optimiser: it is changed in place.
+        checkpoint: what `path` holds.
+        path: for the message.
+        wanted: numbers of the parameters that have a state (`optimised`).
+
+    Raises:
+        DataError: the state is not of these parameters; the optimiser stays as it is.
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    found = {k: v for k, v in checkpoint.tensors.items() if k.startswith(_OPTIMISER)}
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in checkpoint.tensors.items():
-        if name.startswith(_OPTIMISER):
-            number, key = name.removeprefix(_OPTIMISER).split(".", 1)
-            state.setdefault(int(number), {})[key] = _laid_out_as(parameters[int(number)], tensor)
-    optimiser.load_state_dict({**document, "state": state})
+    wrong = [f"there is no parameter {number}" for number in wanted if number >= len(parameters)]
+    for number in (number for number in wanted if number < len(parameters)):
+        state[number] = {}
+        for key in _ADAM:
+            name, parameter = f"{_OPTIMISER}{number}.{key}", parameters[number]
+            tensor = found.pop(name, None)
+            shape, kind = ((), torch.float32) if key == "step" else (tuple(parameter.shape), parameter.dtype)
+            if tensor is None:
+                wrong.append(f"{name} is missing")
+            elif tuple(tensor.shape) != shape or tensor.dtype != kind:
+                wrong.append(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, not {kind} {shape}")
+            elif not bool(tensor.isfinite().all()):
+                wrong.append(f"{name} isn't finite")
+            else:
+                state[number][key] = tensor if key == "step" else _laid_out_as(parameter, tensor)
+    wrong += [f"{name} isn't expected" for name in found]
+    if wrong:
+        raise DataError(f"{path}: this isn't the optimiser's state: {_first(wrong)}")
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
     """The tensor in its parameter's memory format: files know none, and fused optimisers go by the memory's order."""
-    if tensor.shape != parameter.shape:
-        return tensor  # the number of steps
     return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

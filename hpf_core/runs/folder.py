@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import platform
 import re
@@ -14,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel
 
 import hpf_core
-from hpf_core.errors import InputError, RunError
+from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.files.cache import temporary_files, write_atomic
 from hpf_core.files.locks.file_lock import FileLock
 from hpf_core.recipe import Resolved, used_plugins
-
-INIT = "init"
-"""What the weights before the first stage are called, among the stages."""
+from hpf_core.runs import documents
+from hpf_core.runs.documents import INIT
 
 
 class RunFolder:
@@ -133,8 +132,8 @@ class RunFolder:
     def _check_resumed(self, resolved: Resolved) -> None:
         if not self.recipe.is_file():
             raise InputError(f"{self.root} holds no run to resume (no recipe.yaml in it)")
-        begun, asked = _comparable(self.recipe), _plain(resolved.to_yaml())
-        different = sorted(k for k in begun.keys() | asked.keys() if begun.get(k) != asked.get(k))
+        begun, asked = _saved(self.recipe), _as_saved(resolved)
+        different = sorted(k for k in (begun.keys() | asked.keys()) - _MAY_CHANGE if begun.get(k) != asked.get(k))
         if different:
             raise InputError(
                 f"{self.root} holds a run of another recipe than the one that is to be resumed; they differ in "
@@ -150,20 +149,41 @@ class RunFolder:
                 "all machines share"
             )
 
-    def begin(self, resolved: Resolved) -> None:
-        """Make the folder and write down what is run in it; `check` comes first. Where it resumes, nothing changes.
+    def begin(self, resolved: Resolved, starts: bool = True) -> None:
+        """Write down what is run in the folder and, where the run starts or resumes now, what this start changes.
+
+        `check` comes first, with the threads set that the run will use.
 
         Raises:
-            InputError: it can't be written.
+            InputError: the folder can't be written.
         """
         text = resolved.to_yaml()
         try:
             if not self.recipe.is_file():
                 write_atomic(self.recipe, lambda p: _write(p, text))
-            if not self.about.is_file():
-                self.write_json(self.about, _about(resolved))
+                self.about.unlink(missing_ok=True)
+            about = self.read_about() or _about(resolved)
+            self.write_json(self.about, self._with_start(about, resolved) if starts else about)
         except RunError as error:
             raise InputError(str(error)) from error
+
+    def _with_start(self, about: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+        """run.json with one start more."""
+        earlier, threads = about.get("starts", []), torch.get_num_threads()
+        changes = resume_changes(_saved(self.recipe), _as_saved(resolved))
+        if earlier and earlier[-1]["threads"] != threads and not any("runtime.threads" in c for c in changes):
+            changes.append(f"threads: {earlier[-1]['threads']} -> {threads} (--resume)")
+        if not earlier:
+            changes = list(dict.fromkeys([*about.get("changes", []), *changes]))
+        start = {
+            "at": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+            "changes": changes,
+            "threads": threads,
+            "command": sys.argv[1:],
+        }
+        known = list(about.get("changes", []))
+        known += [change for change in changes if change not in known]
+        return about | {"changes": known, "starts": [*earlier, start]}
 
     def forget(self) -> None:
         """Undo `begin`, where it turned out that nothing can be run: what else is in the folder stays."""
@@ -173,25 +193,31 @@ class RunFolder:
             self.root.rmdir()
 
     def changes(self) -> list[str]:
-        """What the command line that began the run changed in its recipe, in words."""
-        return [str(change) for change in self._read_json(self.about).get("changes", [])]
+        """What the command lines that started and resumed the run changed, in words."""
+        return list(self.read_about().get("changes", []))
+
+    def read_about(self) -> dict[str, Any]:
+        """run.json; empty where it is missing or damaged."""
+        return self._read(self.about, documents.About)
 
     def ended(self) -> dict[str, Any] | None:
-        """The summary of a run that is done, else None."""
-        return self._read_json(self.summary) or None
+        """The summary of a finished run, else None. A damaged summary counts as none: resuming makes it again."""
+        return self._read(self.summary, documents.Summary) or None
 
     def evaluated(self, stage: str) -> dict[str, Any] | None:
         """What was measured after a stage, else None; without its predictions, it has to be measured again."""
-        return (self._read_json(self.evaluation(stage)) or None) if self.predictions(stage).is_file() else None
+        if not self.predictions(stage).is_file():
+            return None
+        document = self._read(self.evaluation(stage), documents.EvaluationDocument)
+        return document if document.get("after") == stage else None
 
     @staticmethod
-    def _read_json(path: Path) -> dict[str, Any]:
+    def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
         """A document; empty where it is missing or damaged."""
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return documents.read_json(path, model)
+        except DataError:
             return {}
-        return document if isinstance(document, dict) else {}
 
     def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
         """One JSON document, whole or not at all."""
@@ -227,11 +253,9 @@ class RunFolder:
         found = []
         for line in self._metrics_text().splitlines():
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
+                found.append((line, documents.parse_json(line, documents.MetricsRow)))
+            except ValueError:
                 continue
-            if isinstance(row, dict) and {"stage", "step"} <= row.keys():
-                found.append((line, row))
         return found
 
     def _metrics_text(self) -> str:
@@ -300,24 +324,36 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _comparable(path: Path) -> dict[str, Any]:
-    """A saved recipe without what may change when a run resumes.
+_MAY_CHANGE = frozenset({"log", "runtime", "observers", "versions"})
+"""What may differ when a run resumes: how often to log, the machine, the observers, the versions of packages."""
 
-    Raises:
-        InputError: it is damaged.
-    """
+
+def _saved(path: Path) -> dict[str, Any]:
+    """A saved recipe. Raises InputError where it is damaged."""
     try:
-        return _plain(path.read_text(encoding="utf-8"))
-    except (YAMLError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({str(error).splitlines()[0]}): the run can't be resumed") from error
+        return documents.read_recipe(path)
+    except DataError as error:
+        raise InputError(f"{error}. The run can't be resumed") from error
 
 
-def _plain(yaml_text: str) -> dict[str, Any]:
-    """Without how often to log, the machine, who watches, and the versions of packages."""
-    document = YAML(typ="safe").load(yaml_text)
-    if not isinstance(document, dict):
-        raise ValueError("it isn't a recipe")
-    return {k: v for k, v in document.items() if k not in ("log", "runtime", "observers", "versions")}
+def _as_saved(resolved: Resolved) -> dict[str, Any]:
+    """The recipe as it reads once it is saved."""
+    return documents.recipe_values(resolved.to_yaml(), "recipe.yaml")
+
+
+def resume_changes(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """In words, in what a resumed recipe differs from the saved one, such as "runtime.threads: 2 -> 1 (--resume)"."""
+    changes = []
+    for section in ("runtime", "log", "observers", "versions"):
+        before, after = saved.get(section), asked.get(section)
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            before, after = {"": before}, {"": after}
+        for name in dict.fromkeys((*before, *after)):
+            old, new = before.get(name), after.get(name)
+            if old != new:
+                path = f"{section}.{name}" if name else section
+                changes.append(f"{path}: {json.dumps(old)} -> {json.dumps(new)} (--resume)")
+    return changes
 
 
 def _about(resolved: Resolved) -> dict[str, Any]:

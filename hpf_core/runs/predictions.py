@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from torch import Tensor
 
 from hpf_core.errors import DataError, InputError, nearest
 from hpf_core.evaluation.protocols import TextProtocol
-from hpf_core.evaluation.result import summary_evaluations
+from hpf_core.runs import checkpoint
+from hpf_core.runs.documents import read_summary
 
 _SAME_MM = 5.0  # two readings of one annotation differ by rounding and by the camera's constants, not by this
 
@@ -47,21 +46,46 @@ def read_run(run: Path, after: str | None = None) -> RunPredictions:
         InputError: it wasn't evaluated after that stage, or at all.
         DataError: the folder isn't a finished run, or is damaged.
     """
-    documents = {str(document["after"]): document for document in summary_evaluations(run)}
+    summary = read_summary(run)
+    documents = {str(document["after"]): document for document in summary["evaluation"]}
     if not documents:
         raise InputError(f"{run} was not evaluated: its recipe has `evaluate: null`.")
     if after is not None and after not in documents:
         raise InputError(f"{run} has no evaluation after {after!r}. {nearest(after, documents)}")
-    chosen = after if after is not None else [name for name in documents if name not in _controls(run)][-1]
+    controls = {stage["name"] for stage in summary.get("stages", []) if stage.get("control_of") is not None}
+    candidates = [name for name in documents if name not in controls]
+    if after is None and not candidates:
+        raise InputError(f"{run} was evaluated after controls alone: name one of them with --after")
+    chosen = after if after is not None else candidates[-1]
     path = run / "evaluation" / f"{chosen}.safetensors"
-    try:
-        tensors = load_file(path)
-        joints, truth = (tensors[name].astype(np.float64) for name in ("joints", "truth"))
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(f"{path}: the run's predictions can't be read ({error}).") from error
-    if joints.shape != truth.shape or joints.shape[1:] != (len(documents[chosen]["per_joint_mm"]), 3):
-        raise DataError(f"{path}: the run's predictions have shape {joints.shape}, its labels {truth.shape}.")
+    joints, truth = (errors.double().numpy() for errors in read_joints(path))
+    if joints.shape[1] != len(documents[chosen]["per_joint_mm"]):
+        raise DataError(
+            f"{path}: the run's predictions have {joints.shape[1]} joints, but its summary has "
+            f"{len(documents[chosen]['per_joint_mm'])}."
+        )
     return RunPredictions(run, documents[chosen], joints, truth)
+
+
+def read_joints(path: Path) -> tuple[Tensor, Tensor]:
+    """The predicted and the annotated joints (F, K, 3) mm that a run kept in a file.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds something else.
+    """
+    tensors = checkpoint.read(path).tensors
+    joints, truth = tensors.get("joints"), tensors.get("truth")
+    if joints is None or truth is None:
+        raise DataError(f"{path}: the run's predictions can't be read: it has no joints with their truth.")
+    fits = joints.ndim == 3 and joints.shape[0] > 0 and joints.shape[2] == 3 and joints.shape == truth.shape
+    if not fits or not (joints.dtype.is_floating_point and truth.dtype.is_floating_point):
+        raise DataError(
+            f"{path}: the run's predictions are {tuple(joints.shape)} {joints.dtype}, its labels "
+            f"{tuple(truth.shape)} {truth.dtype}; two float arrays (F, K, 3) were expected."
+        )
+    if not bool(joints.isfinite().all() & truth.isfinite().all()):
+        raise DataError(f"{path}: the run's predictions or labels aren't finite.")
+    return joints, truth
 
 
 def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, labels_path: Path) -> np.ndarray:
@@ -94,9 +118,3 @@ def check_joints(found: RunPredictions, protocol: TextProtocol) -> None:
             f"{found.run} predicts {len(found.joint_names)} joints ({', '.join(found.joint_names[:3])}, ...), but the "
             f"protocol {protocol.name} has {len(protocol.joints)} ({', '.join(protocol.joints[:3])}, ...)."
         )
-
-
-def _controls(run: Path) -> set[str]:
-    """Stages that a finished run lists as controls of others."""
-    stages = json.loads((run / "summary.json").read_text(encoding="utf-8")).get("stages", [])
-    return {str(stage["name"]) for stage in stages if isinstance(stage, dict) and stage.get("control_of")}

@@ -1,5 +1,6 @@
 """A run goes on from wherever it died, and ends as if it hadn't."""
 
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hpf_core import recipe as recipes
 from hpf_core.engine import run as engine
@@ -21,6 +23,8 @@ from hpf_core.errors import InputError, RunError
 from hpf_core.inference import evaluate
 from hpf_core.inference.build import Parts
 from hpf_core.interfaces import Observer
+from hpf_core.report import run_and_report
+from hpf_core.runs import checkpoint
 from hpf_core.runs.folder import RunFolder, last_folder, next_folder
 
 from .conftest import STAGES, assert_same_run, rows_of, same_tensors
@@ -138,11 +142,68 @@ def test_a_damaged_checkpoint(whole, load, killed, damaged):
     assert_same_run(whole[0], folder)
 
 
-def test_half_a_checkpoint_under_its_temporary_name(whole, load, killed):
+def _rewritten(change, **about):
+    """A checkpoint with other tensors or another description, and a checksum that fits them."""
+
+    def rewrite(path):
+        read = checkpoint.read(path)
+        change(read.tensors)
+        checkpoint.save(path, read.tensors, read.about | about)
+
+    return rewrite
+
+
+def _as_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def _without_checksum(path):
+    read = checkpoint.read(path)
+    save_file(read.tensors, path, {"hpf": json.dumps(read.about)})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _as_folder,
+        _without_checksum,
+        _rewritten(lambda t: None, step=99),
+        _rewritten(lambda t: None, step=8),
+        _rewritten(lambda t: None, stage="pretrain"),
+        _rewritten(lambda t: None, images="many"),
+        _rewritten(lambda t: [t.pop(k) for k in list(t) if k.startswith("optimiser.")]),
+        _rewritten(lambda t: t.update({k: v.to(torch.int8) for k, v in t.items() if k.startswith("model.")})),
+        _rewritten(lambda t: t.pop(next(k for k in t if k.endswith("exp_avg")))),
+        _rewritten(lambda t: t.update({"optimiser.0.exp_avg": torch.zeros(1)})),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"),
+    ],
+)
+@pytest.mark.usefixtures("_no_figures")
+def test_a_checkpoint_that_is_not_what_was_written(whole, load, killed, spoil):
+    """The one before it serves, which is said; the run ends with the same bits."""
+    folder = killed(13)
+    spoil(RunFolder(folder).checkpoints("fit")[-1])
+    with pytest.warns(ResumeWarning, match="00000006.*goes on from what was saved before it") as warned:
+        Run(load(), folder, resume=True).execute()
+    assert len(warned) == 1
+    assert_same_run(whole[0], folder)
+
+
+def test_what_a_killed_process_was_writing_is_removed(whole, load, killed):
     folder = killed(2)
     (folder / "checkpoints" / "pretrain").mkdir(parents=True)
-    (folder / "checkpoints" / "pretrain" / ".00000003-x1y2.safetensors").write_bytes(b"half of it")
+    left = [
+        folder / "checkpoints" / "pretrain" / ".00000003-x1y2z3_4.safetensors",
+        folder / "figures" / ".training-abcd1234.png",
+        folder / ".summary-abcd1234.json",
+    ]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half of it")
     Run(load(), folder, resume=True).execute()
+    assert not any(path.exists() for path in left)
+    assert not list(folder.rglob(".*")), "nor a lock"
     assert_same_run(whole[0], folder)
 
 
@@ -173,7 +234,26 @@ def test_resuming_from_the_saved_recipe(host, killed):
     saved.write_text(text.replace(f'torch: "{torch.__version__}"', 'torch: "2.0.0"'))
     assert saved.read_text() != text
     summary = Run(recipes.load(saved, host=host), folder, resume=True).execute()
-    assert summary["changes"] == ["collision: off in stage fit (--without)"]
+    versions = f'versions.torch: "2.0.0" -> "{torch.__version__}" (--resume)'
+    assert summary["changes"] == ["collision: off in stage fit (--without)", versions]
+    about = json.loads((folder / "run.json").read_text())
+    assert [start["changes"] for start in about["starts"]] == [[summary["changes"][0]], [versions]]
+
+
+def test_a_resume_with_other_threads_is_recorded(load, killed):
+    threads = torch.get_num_threads()
+    folder = killed(3, sets=[f"runtime.threads={threads}"], stages=["pretrain"])
+    try:
+        again = load(sets=[f"runtime.threads={threads + 1}"], stages=["pretrain"])
+        summary = run_and_report(Run(again, folder, resume=True))
+    finally:
+        torch.set_num_threads(threads)
+    change = f"runtime.threads: {threads} -> {threads + 1} (--resume)"
+    about = json.loads((folder / "run.json").read_text())
+    assert summary["changes"] == about["changes"]
+    assert summary["changes"][-1] == change
+    assert [start["threads"] for start in about["starts"]] == [threads, threads + 1]
+    assert change.replace(">", "&gt;") in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize("content", ["{", "a: [1, 2", "7", "\x00"])
@@ -212,6 +292,60 @@ def test_an_interrupt_is_heard(whole, load, tmp_path, stage, step):
     Run(load(), folder, resume=True, observers=[Watching()]).execute()
     assert again[0] == (("fit", 4) if step == 4 else ("control", 0))
     assert_same_run(whole[0], folder)
+
+
+# ------------------------------------------------------------------------------------------------- several processes
+
+
+def test_a_second_process_in_the_folder_is_refused(load, tmp_path):
+    """Whether it is to start or to resume there; the first one goes on."""
+    folder, refused = tmp_path / "run", []
+
+    class Second(Observer):
+        def step_done(self, stage, step, metrics):
+            for resume in (False, True):
+                with pytest.raises(InputError, match=f"another run is at work .*process {os.getpid()} on this mach"):
+                    Run(load(stages=["pretrain"]), folder, resume=resume).execute()
+                refused.append(step)
+
+    Run(load(stages=["pretrain"]), folder, observers=[Second()]).execute()
+    assert refused == [step for step in range(1, 7) for _ in range(2)]
+    assert [row["step"] for row in rows_of(folder)] == list(range(1, 7))
+
+
+def test_a_lock_that_a_kill_left_does_not_block(whole, load, killed):
+    folder = killed(4)
+    (folder / ".lock").write_text(json.dumps({"process": os.getpid(), "host": "gone", "since": "2026"}))
+    Run(load(), folder, resume=True).execute()
+    assert_same_run(whole[0], folder)
+
+
+@pytest.mark.usefixtures("_no_figures")
+def test_a_file_system_without_locks_does_not_block(load, tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("hpf_core.files.locks.file_lock.fcntl.flock", refuses)
+    Run(load(stages=["pretrain"]), tmp_path / "run").execute()
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+@pytest.mark.parametrize("what", ["prepare_terms", "to"])
+def test_sigterm_outside_of_the_stages_ends_the_run_in_order(load, tmp_path, monkeypatch, what):
+    """As Ctrl-C does: observers hear of it, and the lock is given up."""
+    heard = []
+
+    class Watching(Observer):
+        def run_failed(self, folder, error):
+            heard.append(type(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, what, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            Run(load(stages=["pretrain"]), tmp_path / "run", observers=[Watching()]).execute()
+    assert heard == ([KeyboardInterrupt] if what == "prepare_terms" else [])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not (tmp_path / "run" / ".lock").exists()
 
 
 def hpf(*arguments):

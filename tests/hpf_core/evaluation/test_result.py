@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from hpf_core.errors import DataError
 from hpf_core.evaluation.metrics import measure
-from hpf_core.evaluation.result import FIELDS, Evaluation, distinct_names, summary_evaluations, write_frames_csv
+from hpf_core.evaluation.result import FIELDS, Evaluation, distinct_names, write_frames_csv
 
 MEASURED = measure(np.full((3, 2, 3), 2.0), np.zeros((3, 2, 3)), joint_names=("a", "b"))
 
@@ -25,32 +24,6 @@ def test_document_has_just_the_fields_and_the_area() -> None:
         "range_mm": [0, 80],
     }
     assert document["after"] == "fit"
-
-
-def test_evaluations_of_a_run_are_given_as_written(tmp_path: Path) -> None:
-    documents = [Evaluation(name, "nyu", "test", "mass", MEASURED).document() for name in ("init", "fit")]
-    (tmp_path / "summary.json").write_text(json.dumps({"evaluation": documents, "seed": 1}))
-    assert summary_evaluations(tmp_path) == documents
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "holds no summary.json"),
-        (b"{", "can't be read"),
-        (b"\xff\xfe", "can't be read"),
-        (b"[" * 100_000, "can't be read"),
-        (b"[1]", "no list `evaluation`"),
-        (b'{"evaluation": 3}', "no list `evaluation`"),
-        (b'{"evaluation": [7]}', r"evaluation\[0\] lacks after"),
-        (b'{"evaluation": [{"after": "fit"}]}', r"evaluation\[0\] lacks data, split"),
-    ],
-)
-def test_damaged_summary_is_an_error(tmp_path: Path, content: bytes | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "summary.json").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        summary_evaluations(tmp_path)
 
 
 def test_table_of_frames(tmp_path: Path) -> None:

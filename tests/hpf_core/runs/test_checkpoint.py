@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from hpf_core.errors import DataError, RunError
@@ -27,7 +28,7 @@ def test_model_and_optimiser_come_back_bit_for_bit(tmp_path):
     read = files.read(path)
     assert read.about == {"step": 3}
     files.load_model(other, read, path)
-    files.load_optimiser(fresh, read)
+    files.load_optimiser(fresh, read, path, files.optimised(optimiser))
     for m, o in ((model, optimiser), (other, fresh)):
         o.zero_grad()
         m(torch.full((1, 4), 0.3)).square().sum().backward()
@@ -56,7 +57,7 @@ def test_an_optimiser_of_weights_in_another_memory_format(tmp_path):
     files.save(path, {**files.model_tensors(model), **files.optimiser_tensors(optimiser)}, {})
     read = files.read(path)
     files.load_model(other, read, path)
-    files.load_optimiser(fresh, read)
+    files.load_optimiser(fresh, read, path, files.optimised(optimiser))
     step(model, optimiser, 3)
     step(other, fresh, 3)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
@@ -88,3 +89,79 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Can't write"):
         files.save(tmp_path / "file" / "c.safetensors", {}, {})
+
+
+def test_one_changed_byte_is_found(tmp_path):
+    """Of the tensors, of the description, of the checksum itself."""
+    path = tmp_path / "c.safetensors"
+    files.save(path, {"a": torch.arange(9.0), "e": torch.zeros(0), "s": torch.tensor(3)}, {"step": 31})
+    whole = path.read_bytes()
+    assert files.read(path).has_checksum
+    for place in (len(whole) - 1, whole.index(b"31"), whole.index(b"sha256") + 12):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"c\.safetensors"):
+            files.read(path)
+
+
+@pytest.mark.parametrize(
+    "about", ["[" * 50_000, '{"step": ' + "1" * 5000 + "}", "7", '{"step": "x"}', '{"seconds": NaN}']
+)
+def test_a_description_that_is_none(tmp_path, about):
+    path = tmp_path / "c.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"hpf": about})
+    with pytest.raises(DataError, match=r"c\.safetensors"):
+        files.read(path)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "c.safetensors").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        files.read(tmp_path / "c.safetensors")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_weights_of_another_type(tmp_path, kind):
+    path, model = tmp_path / "w.safetensors", nn.Linear(4, 2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    files.save(path, {k: v.to(kind) for k, v in files.model_tensors(model).items()}, {})
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(DataError, match=rf"w\.safetensors.*weight is {name}, the network's is float32"):
+        files.load_model(model, files.read(path), path)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path, value):
+    path, model = tmp_path / "w.safetensors", nn.Linear(4, 2)
+    tensors = {k: v.clone() for k, v in files.model_tensors(model).items()}
+    tensors["model.bias"][1] = value
+    files.save(path, tensors, {})
+    with pytest.raises(DataError, match=r"w\.safetensors.*aren't finite: bias"):
+        files.load_model(model, files.read(path), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("optimiser.1.exp_avg"), r"optimiser\.1\.exp_avg is missing"),
+        (lambda t: t.update({"optimiser.0.exp_avg_sq": torch.zeros(3)}), r"optimiser\.0\.exp_avg_sq is"),
+        (lambda t: t.update({"optimiser.0.step": torch.zeros((), dtype=torch.int64)}), r"optimiser\.0\.step is"),
+        (lambda t: t.update({"optimiser.1.exp_avg": torch.full((2,), torch.nan)}), "isn't finite"),
+        (lambda t: t.update({"optimiser.7.step": torch.zeros(())}), r"optimiser\.7\.step isn't expected"),
+        (lambda t: t.update({"optimiser.x": torch.zeros(())}), r"optimiser\.x isn't expected"),
+    ],
+)
+def test_a_state_of_adam_that_does_not_fit(tmp_path, change, message):
+    model, optimiser = trained()
+    tensors = {**files.model_tensors(model), **files.optimiser_tensors(optimiser)}
+    change(tensors)
+    path = tmp_path / "c.safetensors"
+    files.save(path, tensors, {})
+    _, fresh = trained(seed=1, steps=1)
+    before = {k: v.clone() for k, v in files.optimiser_tensors(fresh).items()}
+    with pytest.raises(DataError, match=message):
+        files.load_optimiser(fresh, files.read(path), path, [0, 1])
+    after = files.optimiser_tensors(fresh)
+    assert all(torch.equal(v, before[k]) for k, v in after.items())
