@@ -12,12 +12,12 @@ from hpf_core.comparison.compare import compare
 from hpf_core.engine.run import Run
 from hpf_core.errors import InputError
 from hpf_core.evaluation.protocols import text_protocol
-from hpf_core.evaluation.result import summary_evaluations
 from hpf_core.interfaces import Observer
 from hpf_core.plugins import PluginHost
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Resolved
 from hpf_core.report import run_and_report
+from hpf_core.runs.documents import read_summary
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def evaluate(
     files = [path for path in paths if not path.is_dir()]
     if files:
         raise InputError(f"{files[0]} is not the folder of a run. Files of predictions need `labels`.")
-    documents = [{**document, "run": str(path)} for path in paths for document in summary_evaluations(path)]
+    documents = [{**document, "run": str(path)} for path in paths for document in read_summary(path)["evaluation"]]
     return [document for document in documents if after in (None, document["after"])]

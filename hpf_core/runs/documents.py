@@ -142,7 +142,7 @@ class About(_Document):
     hpf: str = ""
     seed: int = 0
     changes: list[str] = []
-    plugins: dict[str, dict[str, Any]] = {}
+    plugins: dict[str, Any] = {}
     python: str = ""
     versions: dict[str, str] = {}
     machine: dict[str, str | int] = {}

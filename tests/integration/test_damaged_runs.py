@@ -26,7 +26,7 @@ from hpf_core.runs.folder import RunFolder
 from hpf_core.runs.lineage import Lineage
 
 DOCUMENTS = ("summary.json", "run.json", "evaluation/fit.json", "metrics.jsonl", "recipe.yaml")
-MUTANTS = 16  # of each document
+MUTANTS = 8  # of each document
 
 VALUES = [None, True, -1, 0, 10**30, 1.5, 1e300, "", "x", "\x1b[31mred", "../..", "é" * 3000, [], [[]], {}, {"a": None}]
 TEXTS = ["[" * 30_000, "{" * 30_000, "9" * 5000, "NaN", '"', "\x00", "\ufeff", "&a [*a]", "!!python/object:os.system x"]
@@ -133,7 +133,7 @@ def test_documents(name, copy, load):
 def test_pages_of_damaged_runs(name, copy):
     """A page is made of what is left, or the recipe is named."""
     text = (copy / name).read_text()
-    for seed in range(1000, 1004):
+    for seed in range(1000, 1003):
         (copy / name).write_bytes(mutant(text, name, random.Random(f"{name} {seed}")))
         pages = []
         said = refusal(lambda made=pages: made.append(render(read_material(copy))))
@@ -149,7 +149,7 @@ def test_weights(copy, load, cache):
     network = build_parts(load(stages=["pretrain"]), cache).backbone
     header = int.from_bytes(whole[:8], "little")
     same = 0
-    for seed in range(60):
+    for seed in range(45):
         draw = random.Random(f"weights {seed}")
         data = bytearray(whole)
         if seed % 3 == 0:  # in the header or its length
@@ -172,14 +172,14 @@ def test_weights(copy, load, cache):
             same += 1
             state = network.state_dict()
             assert all(torch.equal(state[k.removeprefix("model.")], v) for k, v in tensors.items())
-    assert same < 20
+    assert same < 15
 
 
 def test_tensors_of_an_evaluation(copy):
     """Predictions and frames that were exchanged for something else: the report lacks them and says so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for seed in range(24):
+        for seed in range(10):
             draw = random.Random(f"tensors {seed}")
             path = copy / draw.choice(["frames/fit.safetensors", "evaluation/fit.safetensors"])
             before = path.read_bytes()

@@ -43,10 +43,16 @@ def finish(plan: Plan, row: str, seed: int, errors: dict[str, float], **about: A
         joints[:, 0, 0], joints[:, 1, 0] = 0.5 * error, 1.5 * error
         files.save(run / "evaluation" / f"{stage}.safetensors", {"joints": joints, "truth": truth}, {})
         evaluations.append(
-            {"after": stage, "mean_error_mm": error, "success": {"20": float(1.5 * error <= 20)}}
-            | {"data": "nyu", "split": "test", "simulated": False, "joints": 14, "frames": 8252, **about}
+            {"after": stage, "mean_error_mm": error, "median_error_mm": error, "fingertip_error_mm": None}
+            | {"success": {"20": float(1.5 * error <= 20), "30": 1.0, "40": 1.0}, "subjects": {}, "centre": "mass"}
+            | {"data": "nyu", "split": "test", "simulated": False, "joints": 14, "frames": 8252}
+            | {"per_joint_mm": {f"joint {k}": error for k in range(about.get("joints", 14))}, **about}
         )
-    stages = [{"name": name, "control_of": "fit" if name == "control" else None} for name in errors if name != "init"]
+    stages = [
+        {"name": name, "steps": 1, "control_of": "fit" if name == "control" else None}
+        for name in errors
+        if name != "init"
+    ]
     (run / "summary.json").write_text(json.dumps({"stages": stages, "evaluation": evaluations}))
 
 
