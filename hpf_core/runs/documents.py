@@ -100,7 +100,7 @@ class StageDocument(_Document):
     """A stage in summary.json."""
 
     name: _Name
-    steps: _Count
+    steps: _Count = 0
     control_of: str | None = None
     seconds: _Distance = 0.0
     images_per_second: _Distance = 0.0
