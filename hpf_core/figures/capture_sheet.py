@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hpf_core.data.checks.capture import CaptureReport, SplitReport
+from hpf_core.data.images import read_stored
 from hpf_core.data.layouts import nyu
 from hpf_core.errors import DataError
 from hpf_core.figures import drawing
@@ -102,10 +103,17 @@ def _figure(report: CaptureReport, chosen: list[tuple[SplitReport, int]]) -> Fig
 
 def _tile(split: Path, part: SplitReport, view: int, frame: int) -> _Tile:
     caption = f"{part.name} frame {frame + 1}, view {view + 1}"
+    path = nyu.image_path(split, view, frame)
     try:
-        depth = nyu.read_depth(nyu.image_path(split, view, frame))
+        depth = nyu.read_depth(path)
     except DataError:
-        return _Tile(f"{caption}: unreadable")
+        # Not in NYU's code of colours, but a look at it helps more than an empty tile.
+        size = nyu.CAMERA.width, nyu.CAMERA.height
+        try:
+            depth = read_stored(path, "gray16", size, "it has")
+        except DataError:
+            return _Tile(f"{caption}: unreadable")
+        caption += ": 16-bit"
     joints = _joints(part, view, frame)
     if joints is None:
         seen = depth[nyu.returned(depth)]

@@ -270,3 +270,17 @@ def test_the_sheet_is_drawn_of_damaged_captures_too(root: Path, tmp_path: Path) 
     assert capture_sheet(check_capture(root, 1), tmp_path / "sheet.png") == 7
     with pytest.raises(RunError, match=r"Can't write .*sheet\.png"):
         capture_sheet(check_capture(root, 1), root / "capture.json" / "sheet.png")
+
+
+def test_16_bit_images_are_shown_on_the_sheet_as_they_are(root: Path, tmp_path: Path) -> None:
+    """They aren't NYU's layout, but whoever has them sees the hands instead of a black sheet."""
+    whole = capture_sheet(check_capture(root, 1), tmp_path / "a.png")
+    for path in root.rglob("depth_*.png"):
+        pixels = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(pixels[..., 1] * 256 + pixels[..., 2]).save(path)
+    assert capture_sheet(check_capture(root, 1), tmp_path / "b.png") == whole
+    tiles = []
+    for name in ("a.png", "b.png"):
+        with Image.open(tmp_path / name) as sheet:
+            tiles.append(np.asarray(sheet.convert("RGB"))[120:280, 20:180].astype(int))
+    assert np.abs(tiles[0] - tiles[1]).max() == 0
