@@ -20,9 +20,11 @@ from hpf_cli.bench import bench
 from hpf_cli.doctor import doctor
 from hpf_cli.evaluate import evaluate
 from hpf_cli.export import export
+from hpf_cli.live import live
 from hpf_cli.predict import predict
 from hpf_cli.report import report
 from hpf_cli.run import run
+from hpf_cli.view import view
 from hpf_core.errors import HPFError
 
 INTERRUPTED = 130
@@ -81,6 +83,8 @@ def hpf(
 app.command("run", short_help="Run a recipe: train, evaluate, write it all down.")(run)
 app.command("eval")(evaluate)
 app.command("predict", short_help="Find the hands in depth images, folders and captures.")(predict)
+app.command("view", short_help="Make a page that shows predictions.")(view)
+app.command("live", short_help="Show the hands of a stream in the browser.")(live)
 app.command("export", short_help="Write a trained network as ONNX, or as a folder of weights.")(export)
 app.command("ablate", short_help="Run a recipe's rows, several seeds each; one table and the paper's figures.")(ablate)
 app.command("report", short_help="Make the report of a run again.")(report)

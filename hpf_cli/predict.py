@@ -57,7 +57,7 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Where to write: .json, .jsonl, .csv, .npz, .txt."),
+        typer.Option("--out", "-o", metavar="FILE", help="Where to write: .json, .jsonl, .csv, .npz, .txt, .html."),
     ] = None,
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a picture of each frame with its hands there.")
@@ -83,24 +83,31 @@ def predict(
     if hand not in SIDES:
         raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
     if out is not None:
-        if out.suffix.lower() not in WRITERS:
-            raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}.")
+        if out.suffix.lower() not in (*WRITERS, ".html"):
+            raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}, or .html.")
         check_file("--out", out)
     if pictures is not None:
         check_folder("--pictures", pictures)
-    options = _camera(camera, intrinsics, unit_mm, rate)
+    options = camera_options(camera, intrinsics, unit_mm, rate)
     sources = [open_source(place, options, views).every(every) for place in inputs]
     predictor = HandPredictor.load(weights, side=hand, refiners=refine or (), device=device)
     if joints is not None and joints not in predictor.network.hand.annotations:
         raise InputError(f"--joints is '{joints}'. {nearest(joints, predictor.network.hand.annotations)}")
     began = time.monotonic()
-    frames = _predicted(predictor, sources, track, _picture_writer(pictures, predictor.network.hand.links))
+    shown: list[dict[str, Any]] = []
+    look = _onlooker(shown if out is not None and out.suffix.lower() == ".html" else None, pictures, predictor)
+    frames = predicted(predictor, sources, track, look)
     seconds = time.monotonic() - began
     readable = [frame for frame in frames if not frame.error]
     if not readable:
         raise InputError(frames[0].error)
     if out is not None:
-        write_predictions(out, frames, joints)
+        if out.suffix.lower() == ".html":
+            from hpf_core.inference.viewer import write_page
+
+            write_page(out, shown, predictor.network.hand, ", ".join(source.name for source in sources))
+        else:
+            write_predictions(out, frames, joints)
         show.note(f"wrote {len(frames):,} frames to {out}")
     document = _document(frames, seconds, predictor.network.source, out, track)
     if as_json:
@@ -109,7 +116,7 @@ def predict(
     _show(frames, document)
 
 
-def _camera(camera: Path | None, intrinsics: str | None, unit_mm: float, rate: float) -> CameraOptions:
+def camera_options(camera: Path | None, intrinsics: str | None, unit_mm: float, rate: float) -> CameraOptions:
     from hpf_core.inference.sources import CameraOptions
 
     if camera is not None and intrinsics is not None:
@@ -136,10 +143,10 @@ def _numbers(text: str) -> tuple[float, float, float, float]:
     return fx, fy, cx, cy
 
 
-def _predicted(
-    predictor: Any, sources: list[Source], track: bool, picture: Callable[[PredictedFrame], None]
+def predicted(
+    predictor: Any, sources: list[Source], track: bool, look: Callable[[PredictedFrame], None]
 ) -> list[PredictedFrame]:
-    """All frames of all sources; depth images are let go of as soon as their pictures are drawn."""
+    """All frames of all sources; depth images are let go of as soon as `look` has seen them."""
     import dataclasses
 
     from hpf_cli.progress import Live
@@ -151,25 +158,30 @@ def _predicted(
     with Live(show.console) as live:
         for source in sources:
             for frame in predict_source(predictor, source, track and source.is_sequence and len(source) > 1):
-                picture(frame)
+                look(frame)
                 frames.append(dataclasses.replace(frame, depth=None))
                 rate = len(frames) / max(time.monotonic() - began, 1e-6)
                 live.progress(len(frames), total, "predicting", f"{rate:.0f} frames/s")
     return frames
 
 
-def _picture_writer(folder: Path | None, links: Any) -> Callable[[PredictedFrame], None]:
-    if folder is None:
-        return lambda frame: None
-    from hpf_core.inference.pictures import write_picture
-
+def _onlooker(
+    shown: list[dict[str, Any]] | None, folder: Path | None, predictor: Any
+) -> Callable[[PredictedFrame], None]:
+    """What is done with each frame while its depth image is there: kept for a page, drawn as a picture."""
     numbers = iter(range(10**9))
 
-    def write(frame: PredictedFrame) -> None:
-        if frame.depth is not None:
-            write_picture(folder / f"{next(numbers):06d}.png", frame, links)
+    def look(frame: PredictedFrame) -> None:
+        if shown is not None:
+            from hpf_core.inference.viewer import view_frame
 
-    return write
+            shown.append(view_frame(frame))
+        if folder is not None and frame.depth is not None:
+            from hpf_core.inference.pictures import write_picture
+
+            write_picture(folder / f"{next(numbers):06d}.png", frame, predictor.network.hand.links)
+
+    return look
 
 
 def _document(

@@ -98,6 +98,14 @@ class Source:
     def __iter__(self) -> Iterator[DepthFrame]:
         return (frame.read() for frame in self._frames)
 
+    def __getitem__(self, number: int) -> DepthFrame:
+        return self._frames[number].read()
+
+    @property
+    def times(self) -> list[float]:
+        """Seconds, of all frames."""
+        return [frame.time for frame in self._frames]
+
     def every(self, step: int) -> Source:
         """Each `step`-th frame alone."""
         return Source(self.name, self.is_sequence, self._frames[::step])
