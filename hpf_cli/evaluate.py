@@ -206,6 +206,9 @@ def _against(
             f"{labels_path} has {len(found.labels.xyz):,} of the {protocol.frames:,} frames of {protocol.title}: "
             f"{whose}the figures can't be compared with published ones."
         )
+    for document in found.documents:
+        if reading := document.get("better_reading"):
+            show.warning(f"{document['after']}: {reading}. The figures are those of the file as it is")
     if out is not None:
         _say_written(write_comparison(out, found), out)
     return found.documents

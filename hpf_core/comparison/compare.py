@@ -18,6 +18,7 @@ from hpf_core.evaluation.labels import read_pair
 from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure
 from hpf_core.evaluation.protocols import TextProtocol
 from hpf_core.evaluation.published import PublishedMethod
+from hpf_core.evaluation.readings import better_reading
 from hpf_core.evaluation.result import Evaluation, distinct_names, write_curves_csv, write_frames_csv
 from hpf_core.files.cache import write_atomic
 from hpf_core.runs.predictions import RunPredictions, fitting, read_run
@@ -32,7 +33,8 @@ class Comparison:
         joints: K joint names.
         labels: the annotation.
         measured: the figures by name of a file, run or stage, in the order in which they were given.
-        documents: as `hpf eval --json` lists them; a run's has its folder as `run`.
+        documents: as `hpf eval --json` lists them; a run's has its folder as `run`, and a file's `better_reading` says
+            which other reading cuts its error many times over, if one does.
         methods: what others published on the same frames; empty where these aren't a whole test set.
     """
 
@@ -53,12 +55,16 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
     names = distinct_names(paths)
     labels = read_labels(labels_path, protocol)
     read: list[tuple[np.ndarray, RunPredictions | None]] = []
-    for path in paths:
+    readings: dict[str, str] = {}
+    for name, path in zip(names, paths, strict=True):
         if path.is_dir():
             run = read_run(path, after)
             read.append((fitting(run, protocol, labels.xyz, labels_path), run))
         else:
-            read.append((protocol.to_xyz(read_pair(path, labels.xyz, labels_path, protocol)), None))
+            uvd = read_pair(path, labels.xyz, labels_path, protocol)
+            read.append((protocol.to_xyz(uvd), None))
+            if reading := better_reading(uvd, labels.xyz, protocol):
+                readings[name] = reading
     evaluations = {
         name: Evaluation(
             after=str(run.document["after"]) if run else name,
@@ -76,7 +82,8 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
         )
         for name, (xyz, run) in zip(names, read, strict=True)
     }
-    folders = {name: {"run": str(run.run)} for name, (_, run) in zip(names, read, strict=True) if run}
+    folders: dict[str, dict[str, str]] = {name: {"better_reading": text} for name, text in readings.items()}
+    folders |= {name: {"run": str(run.run)} for name, (_, run) in zip(names, read, strict=True) if run}
     return Comparison(
         title=protocol.title,
         joints=protocol.joints,

@@ -16,6 +16,7 @@ import numpy as np
 
 from hpf_core.errors import DataError
 from hpf_core.evaluation.labels import read_uvd, text_lines
+from hpf_core.evaluation.plausible import check_uvd, check_xyz
 from hpf_core.evaluation.protocols import TextProtocol
 
 _NAME = "joint.txt"
@@ -40,13 +41,18 @@ def read_labels(path: Path, protocol: TextProtocol) -> LabelSet:
     """The annotation in a text file of u v d, a `joint.txt`, or a folder of them (a subject's, or the dataset's).
 
     Raises:
-        DataError: there is none, or it is damaged. Names file and line.
+        DataError: there is none, it is damaged (names the line), or what it holds can't be hands (see `plausible`).
     """
     if path.is_dir():
-        return _folder(path, protocol)
+        found = _folder(path, protocol)
+        check_xyz(path, found.xyz)
+        return found
     if path.name == _NAME and path.is_file() and len(text_lines(path)[0].split()) == 1:
-        return LabelSet(read_joint_txt(path, protocol), None, {})
+        xyz = read_joint_txt(path, protocol)
+        check_xyz(path, xyz)
+        return LabelSet(xyz, None, {})
     uvd = read_uvd(path, protocol)
+    check_uvd(path, uvd, protocol)
     return LabelSet(protocol.to_xyz(uvd), protocol.subject_of(len(uvd)), protocol.subject_names)
 
 

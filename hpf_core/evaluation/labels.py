@@ -17,19 +17,22 @@ from hpf_core.files.cache import write_atomic
 
 _LARGEST_FILE = 256 * 2**20  # a hundred times NYU's test set; more is no label file, and is not read into memory
 _LARGEST_VALUE = 1e6  # pixels or mm, far beyond every camera: keeps the arithmetic after it finite
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".exr")
+_NYU_JOINTS = 36
 _SHOWN = 60  # characters of a wrong line that a message quotes
 
 
 def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
     """(F, K, 3) float64 pixels, pixels and mm of a text file.
 
-    Blanks are spaces or tabs; Windows' line ends, a byte-order mark and empty lines at the end are accepted.
+    Blanks are spaces or tabs; Windows' line ends, a byte-order mark and empty lines at the end are accepted, and so is
+    the image's name at the start of each line, as ICVL's own label files have it.
 
     Raises:
         DataError: the file is missing, empty, too large or not text, or a line has a wrong number of columns,
             something that isn't a finite number, or a depth that isn't positive. Names file and line.
     """
-    lines = text_lines(path)
+    lines = _without_names(text_lines(path))
     try:
         flat = np.array([[float(token) for token in line.split()] for line in lines])
         good = flat.ndim == 2 and flat.shape[1] == protocol.columns and not any("_" in line for line in lines)
@@ -41,6 +44,13 @@ def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
     if not good:
         raise _first_fault(path, lines, protocol)
     return flat.reshape(len(lines), len(protocol.joints), 3)
+
+
+def _without_names(lines: list[str]) -> list[str]:
+    """The lines without the names of images at their starts; as they are where a line lacks one."""
+    pieces = [line.split(None, 1) for line in lines]
+    named = all(len(piece) == 2 and piece[0].lower().endswith(_IMAGES) for piece in pieces)
+    return [piece[1] for piece in pieces] if named else lines
 
 
 def read_pair(predictions: Path, labels: np.ndarray, labels_path: Path, protocol: TextProtocol) -> np.ndarray:
@@ -93,6 +103,8 @@ def text_lines(path: Path) -> list[str]:
     Raises:
         DataError: it is missing, empty, too large, or not text.
     """
+    if reason := _other_format(path):
+        raise DataError(f"{path}: {reason} Expected a text file with a line for each frame.")
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected a text file with a line for each frame.")
     if not path.exists():
@@ -126,6 +138,32 @@ def text_lines(path: Path) -> list[str]:
     return lines
 
 
+_OTHER_FORMATS = {
+    b"MATLAB 5.0": "this is a MATLAB file.",
+    b"MATLAB 7.3": "this is a MATLAB file of version 7.3.",
+    b"\x89HDF": "this is an HDF5 file.",
+    b"PK\x03\x04": "this is a ZIP archive, as torch.save and numpy.savez write it.",
+    b"\x93NUMPY": "this is a NumPy array.",
+    b"\x89PNG": "this is an image.",
+    b"\x80\x02": "this is a pickle, which HPF never reads.",
+    b"\x80\x04": "this is a pickle, which HPF never reads.",
+    b"\x80\x05": "this is a pickle, which HPF never reads.",
+    b"%PDF": "this is a PDF document.",
+}
+
+
+def _other_format(path: Path) -> str:
+    """What a file is that is no text, by its first bytes; empty where they are none of the known ones."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            first = file.read(16)
+    except OSError:
+        return ""
+    return next((what for start, what in _OTHER_FORMATS.items() if first.startswith(start)), "")
+
+
 def _neighbours(path: Path) -> str:
     """What the folder of a missing file holds."""
     if not path.parent.is_dir():
@@ -138,6 +176,8 @@ def _first_fault(path: Path, lines: list[str], protocol: TextProtocol) -> DataEr
     """The error that names the first wrong line."""
     for number, line in enumerate(lines, start=1):
         tokens = line.split()
+        if divided := _other_separator(line, protocol):
+            return DataError(f"{path}:{number}: {divided}. The line begins: {_quote(line)}")
         if len(tokens) != protocol.columns:
             what = (
                 f"{len(tokens)} columns, expected {protocol.columns} (u v d of {len(protocol.joints)} joints, "
@@ -168,8 +208,23 @@ def _token_fault(token: str, is_depth: bool) -> str:
 
 def _other_protocol(columns: int) -> str:
     """A hint where the number of columns is right for another protocol."""
+    if columns == 3 * _NYU_JOINTS:
+        return (
+            f"; {columns} are NYU's whole annotation of {_NYU_JOINTS} joints: keep the 14 that are evaluated, joints "
+            "0 3 6 9 12 15 18 21 24 25 27 30 31 32 counted from 0"
+        )
     fitting = [name for name, protocol in PROTOCOLS.items() if protocol.columns == columns]
     return f"; {columns} are those of protocol {' or '.join(fitting)}" if fitting else ""
+
+
+def _other_separator(line: str, protocol: TextProtocol) -> str:
+    """What divides the columns of a line, where it isn't blanks; empty where it is."""
+    for mark, name in ((",", "commas"), (";", "semicolons")):
+        if line.count(mark) >= 2:
+            columns = len([token for token in line.replace(mark, " ").split() if token])
+            more = "" if columns == protocol.columns else f", and there are {columns} of them, not {protocol.columns}"
+            return f"columns are divided by {name}; expected blanks (tr '{mark}' ' ' replaces them){more}"
+    return ""
 
 
 def _quote(text: str) -> str:

@@ -28,6 +28,7 @@ class TextProtocol:
         subjects: (first frame counted from 1, name) of each stretch of frames that shows one subject; in order, from 1.
             Empty where the frames' numbers don't tell.
         source: where these figures come from.
+        span_mm: the largest distance of two of these joints, typically.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TextProtocol:
     frames: int
     subjects: tuple[tuple[int, str], ...]
     source: str
+    span_mm: float = 170.0
 
     @property
     def columns(self) -> int:
@@ -90,6 +92,7 @@ NYU = TextProtocol(
     frames=8252,
     subjects=((1, "training subject"), (2441, "new subject")),
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tompson et al., ACM ToG 2014",
+    span_mm=178.0,  # median over the 8,252 frames
 )
 
 ICVL = TextProtocol(
@@ -107,6 +110,7 @@ ICVL = TextProtocol(
     frames=1596,
     subjects=((1, "test sequence 1"), (703, "test sequence 2")),
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tang et al., CVPR 2014",
+    span_mm=122.0,  # median over the 1,596 frames
 )
 
 MSRA = TextProtocol(
