@@ -19,6 +19,7 @@ from hpf_core import __version__
 if TYPE_CHECKING:
     from hpf.runs import FinishedRun, evaluate, load_recipe, run
     from hpf_core.data.cameras import Camera, Rig
+    from hpf_core.inference.hand_network import load_network
     from hpf_core.inference.hands import Hand
     from hpf_core.inference.predictor import HandPredictor
     from hpf_core.inference.tracking import HandTracker
@@ -32,6 +33,7 @@ __all__ = [
     "Rig",
     "__version__",
     "evaluate",
+    "load_network",
     "load_recipe",
     "run",
 ]
@@ -44,6 +46,7 @@ _MODULES = {
     "HandTracker": "hpf_core.inference.tracking",
     "Rig": "hpf_core.data.cameras",
     "evaluate": "hpf.runs",
+    "load_network": "hpf_core.inference.hand_network",
     "load_recipe": "hpf.runs",
     "run": "hpf.runs",
 }

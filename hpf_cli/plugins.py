@@ -116,9 +116,10 @@ def new_plugin(
         hpf plugins new prior my_prior
         pip install -e ./hpf-my-prior
     """
+    from hpf_core.plugins import PluginHost
     from hpf_core.plugins.scaffold import new_package
 
-    made = new_package(_kind(kind), name, out)
+    made = new_package(_kind(kind), name, out, PluginHost.load())
     folder = made[0].parent
     if as_json:
         show.emit_json({"folder": folder, "files": list(made)})
@@ -154,6 +155,7 @@ def check_plugins(
         hpf plugins check hpf-my-prior
         hpf plugins check vae --set steps=10 --json
     """
+    from hpf_core.guests import stdout_held
     from hpf_core.plugins import PluginHost
     from hpf_core.plugins.chosen import chosen, options_of
 
@@ -173,7 +175,8 @@ def check_plugins(
     for offer in found:
         if show.console.is_terminal:
             show.note(f"checking the {offer.spec.kind.replace('_', ' ')} {offer.spec.name} ...")
-        findings = list(check(offer.spec, options, **built_with))
+        with stdout_held():
+            findings = list(check(offer.spec, options, **built_with))
         documents.append(_check_document(offer, findings))
         wrong = sum(finding.status == "broken" for finding in findings)
         broken += wrong > 0

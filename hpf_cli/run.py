@@ -68,6 +68,7 @@ def run(
     from hpf_core import recipe as recipes
     from hpf_core.engine.run import Run
     from hpf_core.errors import InputError, SaidElsewhere
+    from hpf_core.guests import stdout_held
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import check_resumed
     from hpf_core.report import run_and_report
@@ -102,7 +103,8 @@ def run(
     with progress.Live(show.console if show.is_first() else show.NOWHERE) as live:
         made = Run(resolved, out, resume=resume, observers=[live], progress=live.progress)
         try:
-            summary = run_and_report(made)
+            with stdout_held():
+                summary = run_and_report(made)
         except KeyboardInterrupt:
             _say_how_to_resume(made.out, no_plugin or [])
             raise

@@ -19,6 +19,7 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from hpf_core import process_group
+from hpf_core.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,7 +74,12 @@ def emit_json(document: Mapping[str, Any]) -> None:
 
     Paths become text, sets and tuples become lists, and what is not finite becomes null: JSON has no NaN.
     """
-    sys.stdout.write(json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
+    text = json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (AttributeError, ValueError) as error:  # it is None, or closed: by a plugin, or by who started us
+        raise RunError("standard output is closed: the document can't be written there") from error
 
 
 @contextmanager

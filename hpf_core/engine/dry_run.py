@@ -14,6 +14,7 @@ import torch
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.step import Batch, Computation
 from hpf_core.frames import RealFrames, State, ViewIndex
+from hpf_core.guests import blamed
 from hpf_core.inference.build import Parts, build_parts, choose_device, load_init
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
@@ -61,9 +62,10 @@ def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[Stage
     with deterministic(device):
         parts = build_parts(resolved)
         load_init(resolved, parts)
-        parts.prepare_terms(progress)
-        parts.to(device)
-        return [_stage(plan, parts, recipe.seed, device, recipe.runtime) for plan in resolved.stages]
+        with blamed(parts.owners):
+            parts.prepare_terms(progress)
+            parts.to(device)
+            return [_stage(plan, parts, recipe.seed, device, recipe.runtime) for plan in resolved.stages]
 
 
 def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runtime: Runtime) -> StageEstimate:

@@ -22,6 +22,7 @@ from hpf_core.engine.stage import run_stage
 from hpf_core.engine.train import train_frames
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, SaidElsewhere
+from hpf_core.guests import blamed
 from hpf_core.inference import evaluate
 from hpf_core.inference.build import Parts, build_parts, load_init
 from hpf_core.interfaces import Observer
@@ -143,12 +144,13 @@ class Run:
         )
         try:
             run.watch.tell("run_started", folder.root, self.resolved.document())
-            self._prepare(run)
-            parts.to(device)
-            _start_weights(run)
-            for plan in self.resolved.stages:
-                run_stage(run, plan)
-            return world.on_rank_zero(lambda: _finish(run))
+            with blamed(parts.owners):
+                self._prepare(run)
+                parts.to(device)
+                _start_weights(run)
+                for plan in self.resolved.stages:
+                    run_stage(run, plan)
+                return world.on_rank_zero(lambda: _finish(run))
         except BaseException as error:
             run.watch.tell("run_failed", folder.root, error)
             raise

@@ -130,7 +130,7 @@ class Computation:
             synthetic.append(estimate.take(slice(count, None)) if batch.synthetic is not None else None)
         if terms == self._judge:
             fits = self._fits(batch.real, batch.synthetic, real, synthetic, target)
-            sums = self.energy.sums(fits, counts)
+            sums = self.energy.sums(fits, counts, inspect=True)
         else:
             sums = terms(
                 batch.real, batch.synthetic, real, synthetic, target, None if counts is None else tuple(counts)

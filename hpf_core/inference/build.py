@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hpf_core import guests
 from hpf_core.errors import InputError, PluginError, RecipeError
 from hpf_core.files.cache import cache_folder
 from hpf_core.grid import Grid
@@ -49,6 +50,8 @@ class Parts:
     refiners: tuple[Refiner, ...]
     observers: tuple[Observer, ...]
     refiner_names: tuple[str, ...] = ()
+    owners: tuple[tuple[str, Any], ...] = ()
+    """Each plugin with its name for people, for `guests.blamed`."""
 
     def energy(self, stage: StagePlan, over_all: Callable[[Tensor], Tensor] | None = None) -> Energy:
         """The weighted terms of a stage; `over_all` as in `Energy`."""
@@ -79,7 +82,8 @@ class Parts:
 
 
 def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]) -> Any:
-    made = part.spec.factory(part.config, build)
+    with guests.called(_name(part), "be built"):
+        made = part.spec.factory(part.config, build)
     if isinstance(made, RealDataset | SyntheticDataset) and not isinstance(made, expected):
         real = isinstance(made, RealDataset)
         what = "holds real, unlabelled frames" if real else "generates labelled samples"
@@ -94,6 +98,10 @@ def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]
             f"not a {names}"
         )
     return made
+
+
+def _name(part: Part | TermPart) -> str:
+    return guests.name_of(part.spec.kind, part.name, part.package, part.version)
 
 
 def _check_needs(part: TermPart, term: Term, backbone: Part) -> None:
@@ -147,7 +155,17 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
         refiner_names=tuple(p.name for p in resolved.refiners),
     )
     parts.to(device)
-    return parts
+    return replace(parts, owners=tuple(_owners(resolved, parts)))
+
+
+def _owners(resolved: Resolved, parts: Parts) -> Iterator[tuple[str, Any]]:
+    """Each plugin that was built, with its name for people."""
+    one = ("hand", "renderer", "backbone", "real", "synthetic")
+    pairs = [(getattr(resolved, what), getattr(parts, what)) for what in one]
+    for several in ("transforms", "refiners", "observers"):
+        pairs += zip(getattr(resolved, several), getattr(parts, several), strict=True)
+    pairs += [(term, parts.terms[term.name]) for stage in resolved.stages for term in stage.terms]
+    yield from ((_name(part), made) for part, made in pairs if part is not None)
 
 
 def load_init(resolved: Resolved, parts: Parts) -> None:

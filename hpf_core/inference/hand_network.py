@@ -15,6 +15,7 @@ from hpf_core.errors import InputError, PluginError
 from hpf_core.files.cache import cache_folder
 from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
+from hpf_core.guests import called, name_of
 from hpf_core.inference.build import Parts, build_parts, choose_device
 from hpf_core.inference.estimate import last_estimate
 from hpf_core.interfaces import Backbone, Build, Config, HandModel, Kind, PluginSpec, Refiner, Renderer
@@ -206,10 +207,12 @@ def _refiners(names: Sequence[str], build: Build, host: PluginHost) -> tuple[Ref
 
 
 def _made(host: PluginHost, kind: Kind, name: str, options: dict[str, Any], build: Build) -> Any:
-    spec: PluginSpec = host.get(kind, name).spec
+    offer = host.get(kind, name)
+    spec: PluginSpec = offer.spec
     try:
         config: Config = spec.config.model_validate(options)
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise PluginError(f"The {kind} '{name}' refuses the options beside the weights: {reasons}.") from error
-    return spec.factory(config, build)
+    with called(name_of(kind, name, offer.package, offer.version), "be built"):
+        return spec.factory(config, build)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +27,18 @@ class Remembered:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
+
+    def computed(self) -> Iterator[Tensor]:
+        """Every tensor that was made so far, the same ones in the same order as long as nothing is added."""
+        yield from _leaves(self._made)
+
+
+def _leaves(made: Any) -> Iterator[Tensor]:
+    if isinstance(made, Tensor):
+        yield made
+    elif isinstance(made, dict | tuple):
+        for part in made.values() if isinstance(made, dict) else made:
+            yield from _leaves(part)
 
 
 class DepthMaps(Remembered):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hpf_core.geometry.rigid import at_least_float32
 from hpf_core.interfaces import DataTerm, Prior, Term, TermValue
 from hpf_core.objective.fit import Fit
+from hpf_core.objective.inspection import Given, check_form
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Energy(nn.Module):
     def __init__(self, terms: Sequence[WeightedTerm], over_all: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.names = tuple(t.name for t in terms)
+        self.weights = tuple(t.weight for t in terms)
+        self._inspected: set[str] = set()
         self.register_buffer("weight", torch.tensor([t.weight for t in terms], dtype=torch.float64), persistent=False)
         self.terms = nn.ModuleList(t.term for t in terms)
         self.over_all = over_all
@@ -112,15 +115,23 @@ class Energy(nn.Module):
         """
         return self.value(self.sums(fits, counts))
 
-    def sums(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None) -> Sums:
-        """What `forward` is made of, on this process alone; tensor code that compiles to one graph."""
+    def sums(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None, inspect: bool = False) -> Sums:
+        """What `forward` is made of, on this process alone; tensor code that compiles to one graph.
+
+        Args:
+            fits, counts: as in `forward`.
+            inspect: the first time that a term counts, read the values of what it returns and is given. That waits for
+                a GPU, and doesn't compile.
+
+        Raises:
+            RunError: a term returns what is no `TermValue` of items, or what `inspect` finds.
+        """
         counts = [True] * len(self.names) if counts is None else counts
         above, below = [], []
         values: tuple[TermValue, ...] = ()
         for fit in fits:
             values = tuple(
-                self._value(term, fit) if now else self._nothing(fit)
-                for term, now in zip(self.terms, counts, strict=True)
+                self._value(number, fit, inspect) if now else self._nothing(fit) for number, now in enumerate(counts)
             )
             over, under = zip(*(_sums(v) for v in values), strict=True)
             above.append(torch.stack(over))
@@ -145,15 +156,26 @@ class Energy(nn.Module):
         empty = at_least_float32(estimate.points).new_zeros(0)
         return TermValue(empty, empty)
 
-    @staticmethod
-    def _value(term: nn.Module, fit: Fit) -> TermValue:
+    def _value(self, number: int, fit: Fit, inspect: bool) -> TermValue:
+        """What one term gives, with its form checked: shapes and types are known without waiting for a GPU."""
+        name, term = self.names[number], self.terms[number]
+        given = None
+        if inspect and name not in self._inspected and self.weight.device.type != "meta":
+            self._inspected.add(name)
+            given = Given(fit)
         if isinstance(term, Prior):
             assert fit.real is not None, "priors act on the estimates of real images"
             value = term(fit.real.points)
+            check_form(name, value, items=fit.real.points.shape[0])
             assert fit.frames is not None
-            return value._replace(frame=fit.frames.views.frame) if value.frame is None else value
-        assert isinstance(term, DataTerm)
-        return term(fit)
+            value = value._replace(frame=fit.frames.views.frame) if value.frame is None else value
+        else:
+            assert isinstance(term, DataTerm)
+            value = term(fit)
+            check_form(name, value)
+        if given is not None:
+            given.check(name, value, moves=self.weights[number] > 0)
+        return value
 
     def gradients(self, value: EnergyValue, fit: Fit) -> Tensor:
         """(T,) RMS over images of the norm of weight x d term / d points: the lens through which weights are chosen.

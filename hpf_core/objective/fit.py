@@ -8,6 +8,8 @@ views alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from hpf_core.errors import InputError
@@ -171,6 +173,12 @@ class Fit:
         """
         estimate, target = self.points_across(cross), self.pair_target(cross)
         return beyond_wrist(self.hand, estimate, points, valid, target, margin_mm)
+
+    def computed(self) -> Iterator[Tensor]:
+        """Every tensor that terms share and that was computed so far."""
+        for shared in (self._depth_maps, self._pairs):
+            if shared is not None:
+                yield from shared.computed()
 
     # --------------------------------------------------------------------------------------------------------- inside
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import traceback
 from importlib.metadata import Distribution, EntryPoint, distributions
-from pathlib import Path
 
+from hpf_core.guests import interrupts, said, stdout_held
 from hpf_core.hookspecs import GROUP
 from hpf_core.plugins.records import Origin, normalise
 
@@ -16,8 +15,6 @@ names."""
 
 _BUNDLE = "hpf_plugins.bundle"
 """The module that HPF's own entry point names."""
-
-REASON_LENGTH = 300
 
 
 class EntryPointError(Exception):
@@ -78,8 +75,11 @@ def load(point: EntryPoint) -> object:
         raise EntryPointError(f"its value {point.value!r} is malformed: expected 'package.module' or 'module:object'")
     name = match.group("module")
     try:
-        plugin: object = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+        with stdout_held():
+            plugin: object = importlib.import_module(name)
+    except BaseException as error:
+        if interrupts(error):
+            raise
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise EntryPointError(f"it points to nothing: there is no module {error.name!r}") from error
         reason = f"importing {name} failed: {said(error)}"
@@ -94,19 +94,6 @@ def load(point: EntryPoint) -> object:
         except AttributeError as error:
             raise EntryPointError(f"it points to nothing: {point.value!r} has no {attribute!r}") from error
     return plugin
-
-
-def said(error: BaseException) -> str:
-    """An exception in one line, with the file and line that it came from."""
-    text = " ".join(str(error).split())
-    if len(text) > REASON_LENGTH:
-        text = text[:REASON_LENGTH] + "..."
-    frames = traceback.extract_tb(error.__traceback__)
-    where = ""
-    if frames and "importlib" not in frames[-1].filename and not isinstance(error, SyntaxError):
-        file = Path(frames[-1].filename)
-        where = f" ({file.parent.name}/{file.name}, line {frames[-1].lineno})"
-    return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:

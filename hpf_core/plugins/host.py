@@ -128,6 +128,12 @@ class PluginHost(pluggy.PluginManager):
             raise PluginError(f"No {name} is the default, because HPF's own plugins are not loaded: name the {name}.")
         return self.get(kind, self.defaults[kind])
 
+    def bearers(self, kind: Kind, name: str) -> list[Registered]:
+        """The plugins that a recipe could not tell from one of this kind by this name or alias."""
+        kinds = next((shared for shared in _SHARED_NAMES if kind in shared), (kind,))
+        wanted = normalise(name)
+        return [offer for offer in self._offers if offer.spec.kind in kinds and wanted in _names_of(offer.spec)]
+
     def registered(self, kind: Kind | tuple[Kind, ...] | None = None) -> list[Registered]:
         """The plugins that can be used, in the order of `KINDS`, HPF's own before others."""
         kinds = KINDS if kind is None else (kind,) if isinstance(kind, str) else kind
@@ -213,9 +219,7 @@ class PluginHost(pluggy.PluginManager):
     def _rivals(self, offer: Registered, name: str | None = None) -> list[Registered]:
         """All offers that bear the name (by default the offer's own) where recipes could not tell them from this one;
         none if it is alone."""
-        wanted = normalise(offer.spec.name if name is None else name)
-        kinds = next((shared for shared in _SHARED_NAMES if offer.spec.kind in shared), (offer.spec.kind,))
-        bearers = [other for other in self._offers if other.spec.kind in kinds and wanted in _names_of(other.spec)]
+        bearers = self.bearers(offer.spec.kind, offer.spec.name if name is None else name)
         return bearers if len(bearers) > 1 else []
 
     def _row(self, offer: Registered) -> PluginRow:

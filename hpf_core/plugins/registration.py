@@ -9,9 +9,9 @@ from typing import Any
 import pluggy
 
 from hpf_core.errors import nearest
+from hpf_core.guests import interrupts, said, stdout_held
 from hpf_core.hookspecs import GROUP, HOOKS
 from hpf_core.interfaces import Kind, PluginSpec
-from hpf_core.plugins.discovery import said
 
 
 class RegistrationError(Exception):
@@ -66,13 +66,16 @@ def call(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[l
         if implementation.plugin is not plugin:
             continue
         try:
-            given = implementation.function()
-            if isinstance(given, str | Mapping | PluginSpec) or not isinstance(given, Iterable):
-                raise RegistrationError(f"{hook} must return an iterable of PluginSpec, not {type(given).__name__}")
-            specs = list(given)
+            with stdout_held():
+                given = implementation.function()
+                if isinstance(given, str | Mapping | PluginSpec) or not isinstance(given, Iterable):
+                    raise RegistrationError(f"{hook} must return an iterable of PluginSpec, not {type(given).__name__}")
+                specs = list(given)
         except RegistrationError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             raise RegistrationError(f"calling {hook} failed: {said(error)}") from error
         yield specs
 

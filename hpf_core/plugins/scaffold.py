@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import shutil
 import tempfile
@@ -10,10 +11,10 @@ from pathlib import Path
 from string import Template
 
 import hpf_core
-from hpf_core import interfaces
 from hpf_core.errors import InputError
 from hpf_core.interfaces import INTERFACE_VERSION, Kind
 from hpf_core.plugins.checks import NAME, RESERVED_NAMES
+from hpf_core.plugins.host import PluginHost
 from hpf_core.plugins.records import kind_words
 
 _SUMMARIES: dict[Kind, str] = {
@@ -48,32 +49,39 @@ hpf ablate recipe.yaml --rows full,without:{name} --seeds 2
 ```
 """
 _LONGEST = 40
+_OUR_MODULES = frozenset({"hpf_core", "hpf_cli", "hpf_plugins"})
 
 
-def new_package(kind: Kind, name: str, out: Path) -> tuple[Path, ...]:
+def new_package(kind: Kind, name: str, out: Path, host: PluginHost | None = None) -> tuple[Path, ...]:
     """Write an installable package with one plugin that works, its test and a README; for a term, also a recipe.
 
     Args:
         kind: what it is to be.
         name: what recipes will call it; `-` becomes `_`.
-        out: the folder in which the package's own folder, hpf-NAME, is made.
+        out: the folder in which the package's own folder is made: hpf-NAME, or hpf-NAME-KIND where hpf_NAME is a
+            module of HPF.
+        host: whose plugins' names are taken; None checks no name.
 
     Returns:
         The files, in the order in which to read them.
 
     Raises:
-        InputError: the name can't be one, the folder exists, or nothing can be written there.
+        InputError: the name can't be one or is taken, the folder exists, or nothing can be written there.
     """
     name = name.strip()
     _check(name)
+    if host is not None:
+        _check_free(kind, name, host)
     name = name.replace("-", "_")
-    module, package = f"hpf_{name}", f"hpf-{name.replace('_', '-')}"
+    module = f"hpf_{name}_{kind}" if f"hpf_{name}" in _OUR_MODULES else f"hpf_{name}"
+    package = module.replace("_", "-")
     folder = out / package
     if folder.exists():
         raise InputError(f"{folder} exists already: choose another name, or another folder with --out")
+    templates = files("hpf_core.plugins") / "templates"
     words = {
         "name": name,
-        "Name": _class_name(name, kind),
+        "Name": _class_name(name, kind, (templates / f"{kind}.py.txt").read_text(encoding="utf-8")),
         "module": module,
         "package": package,
         "words": kind_words(kind),
@@ -90,7 +98,6 @@ def new_package(kind: Kind, name: str, out: Path) -> tuple[Path, ...]:
         "pyproject.toml": "pyproject.toml.txt",
         "README.md": "README.md.txt",
     }
-    templates = files("hpf_core.plugins") / "templates"
     try:
         out.mkdir(parents=True, exist_ok=True)
         # Whole or not at all.
@@ -115,14 +122,20 @@ def _check(name: str) -> None:
         )
     if name in RESERVED_NAMES:
         raise InputError(f"A plugin can't be called {name!r}, which means something else in a recipe.")
-    if f"hpf_{name}" in ("hpf_core", "hpf_cli", "hpf_plugins"):
-        raise InputError(f"A plugin can't be called {name!r}: its module would be hpf_{name}, which is HPF's own.")
     if len(name) > _LONGEST:
         raise InputError(f"A plugin's name has at most {_LONGEST} characters, and this one has {len(name)}.")
 
 
-def _class_name(name: str, kind: Kind) -> str:
-    """JointLimits of joint_limits; with the kind after it where the module already knows the name."""
+def _check_free(kind: Kind, name: str, host: PluginHost) -> None:
+    """Raises InputError, with who has it, where a recipe could not tell the new plugin from an installed one."""
+    for taken in host.bearers(kind, name):
+        what = f"the {kind_words(taken.spec.kind)} {taken.spec.name!r} of {taken.package} {taken.version}"
+        also = "" if taken.spec.kind == kind else " (data terms and priors share their names)"
+        raise InputError(f"The name {name!r} is taken: {what} has it{also}. Choose another one.")
+
+
+def _class_name(name: str, kind: Kind, template: str) -> str:
+    """JointLimits of joint_limits; with the kind after it where the module knows the name already."""
     plain = "".join(word.capitalize() for word in name.split("_"))
-    taken = {*vars(interfaces), "Field", "Grid", "Fit", "Labels", "ViewIndex", "State", "RealFrames", "Tensor", "Path"}
-    return plain + kind.title().replace("_", "") if plain in taken or f"{plain}Config" in taken else plain
+    taken = {*re.findall(r"\w+", template), *keyword.kwlist}
+    return plain + kind.title().replace("_", "") if {plain, f"{plain}Config"} & taken else plain

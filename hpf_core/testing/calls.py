@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,10 +13,8 @@ from hpf_core.interfaces import SyntheticDataset, TermValue
 from hpf_core.objective.energy import reduce
 from hpf_core.objective.fit import Fit
 from hpf_core.testing import scene
-from hpf_core.testing.clause import changed
-
-if TYPE_CHECKING:
-    from hpf_core.testing.subject import Built, Subject
+from hpf_core.testing.built import Built
+from hpf_core.testing.trees import changed
 
 
 def fit_of(built: Built, inputs: scene.Inputs) -> Fit:
@@ -25,23 +23,23 @@ def fit_of(built: Built, inputs: scene.Inputs) -> Fit:
     return Fit(hand=built.hand, renderer=built.renderer, grid=scene.GRID, **fields)
 
 
-def value_of(subject: Subject, built: Built, inputs: Any) -> TermValue:
+def value_of(built: Built, inputs: Any) -> TermValue:
     """What a data term or a prior says."""
-    return built.plugin(fit_of(built, inputs) if subject.spec.kind == "data_term" else inputs["points"])
+    return built.plugin(fit_of(built, inputs) if built.kind == "data_term" else inputs["points"])
 
 
-def _hand(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _hand(built: Built, inputs: Any) -> dict[str, Tensor]:
     mesh = built.plugin.mesh(inputs["pose"], inputs["shape"])
     return {"points": built.plugin.points(inputs["pose"], inputs["shape"]), "mesh.vertices": mesh.vertices}
 
 
-def _renderer(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _renderer(built: Built, inputs: Any) -> dict[str, Tensor]:
     rendered = built.plugin.depth(inputs["points"], scene.GRID)
     distance = built.plugin.distance(inputs["points"], inputs["queries"])
     return {"depth": rendered.depth, "anchor": rendered.anchor, "distance": distance.distance}
 
 
-def _backbone(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _backbone(built: Built, inputs: Any) -> dict[str, Tensor]:
     found = {}
     for stack, estimate in enumerate(built.plugin(inputs["depth"])):
         for field in dataclasses.fields(estimate):
@@ -51,22 +49,22 @@ def _backbone(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
     return found
 
 
-def _term(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
-    value = value_of(subject, built, inputs)
+def _term(built: Built, inputs: Any) -> dict[str, Tensor]:
+    value = value_of(built, inputs)
     # What a weight of 0 hides may be anything, so the values count through their sum.
     return {"value": reduce(value), "weights": value.weights}
 
 
-def _transform(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _transform(built: Built, inputs: Any) -> dict[str, Tensor]:
     depth, back = built.plugin(inputs["depth"], scene.generator(11, inputs["depth"].device))
     return {"depth": depth, "points": back(inputs["points"])}
 
 
-def _refiner(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _refiner(built: Built, inputs: Any) -> dict[str, Tensor]:
     return {"points": built.plugin(inputs["points"])}
 
 
-def _dataset(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _dataset(built: Built, inputs: Any) -> dict[str, Tensor]:
     data = built.plugin
     if isinstance(data, SyntheticDataset):
         samples = data.sample(2, scene.generator(11))
@@ -76,11 +74,11 @@ def _dataset(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
     return {"depth": frames.depth, "to_rig": frames.to_rig}
 
 
-def _observer(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
+def _observer(built: Built, inputs: Any) -> dict[str, Tensor]:
     return {}
 
 
-RUNS: dict[str, Callable[[Subject, Built, Any], dict[str, Tensor]]] = {
+RUNS: dict[str, Callable[[Built, Any], dict[str, Tensor]]] = {
     "hand": _hand,
     "renderer": _renderer,
     "backbone": _backbone,

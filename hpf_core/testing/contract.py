@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from hpf_core.errors import HPFError, InputError, nearest
 from hpf_core.interfaces import Kind, PluginSpec
 from hpf_core.testing import data, general, models, onlookers, shapes, tensors, terms, transforms
-from hpf_core.testing.clause import Broken, Clause, Finding, NotApplicable
+from hpf_core.testing.clause import Clause, Finding
+from hpf_core.testing.outcome import Broken, NotApplicable
 from hpf_core.testing.subject import Options, Subject
 
 CLAUSES: tuple[Clause, ...] = (

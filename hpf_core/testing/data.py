@@ -10,9 +10,11 @@ from hpf_core.errors import HPFError
 from hpf_core.frames import RealFrames, State, SyntheticSamples, ViewIndex
 from hpf_core.interfaces import HandModel, RealDataset, SyntheticDataset
 from hpf_core.testing import scene
-from hpf_core.testing.clause import Broken, NotApplicable, clause, need, same
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import Broken, NotApplicable, need
 from hpf_core.testing.shapes import shaped
 from hpf_core.testing.subject import Subject
+from hpf_core.testing.trees import same
 
 _FAR = scene.GRID.far_mm
 

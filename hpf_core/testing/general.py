@@ -18,8 +18,11 @@ from hpf_core.interfaces import KINDS, SyntheticDataset
 from hpf_core.plugins import describe_options
 from hpf_core.plugins.checks import spec_problem
 from hpf_core.testing import scene
-from hpf_core.testing.clause import Broken, clause, need, same
-from hpf_core.testing.subject import INTERFACES, Built, Subject
+from hpf_core.testing.built import Built
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import Broken, need
+from hpf_core.testing.subject import INTERFACES, Subject
+from hpf_core.testing.trees import same
 
 
 @clause(

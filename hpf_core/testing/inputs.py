@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,22 +11,20 @@ from torch import Tensor
 
 from hpf_core.frames import State
 from hpf_core.testing import scene
-
-if TYPE_CHECKING:
-    from hpf_core.testing.subject import Subject
+from hpf_core.testing.built import Built
 
 
-def ordinary(subject: Subject) -> Any:
+def ordinary(built: Built) -> Any:
     """What a plugin of its kind is given, in a tree of tensors on the host."""
-    hand, renderer = subject.built.hand, subject.built.renderer
-    kind = subject.spec.kind
+    hand, renderer = built.hand, built.renderer
+    kind = built.kind
     if kind == "hand":
         pose, shape = hand.sample(4, scene.generator())
         pose = pose.clone()
         pose[:, :6] = torch.randn(4, 6, generator=scene.generator(1))
         return {"pose": pose, "shape": shape}
     if kind == "data_term":
-        return term_inputs(subject, subject.spec.needs | subject.built.plugin.needs)
+        return term_inputs(built, built.needs)
     points = scene.hands(hand, 5)
     if kind == "renderer":
         return {"points": points, "queries": 60 * torch.randn(5, 50, 3, generator=scene.generator(1))}
@@ -38,18 +36,18 @@ def ordinary(subject: Subject) -> Any:
     return {"points": points}
 
 
-def term_inputs(subject: Subject, needs: frozenset[str], present: np.ndarray | None = None) -> scene.Inputs:
+def term_inputs(built: Built, needs: frozenset[str], present: np.ndarray | None = None) -> scene.Inputs:
     """A data term's inputs: the images that it asks for, both where it asks for none."""
-    hand, renderer = subject.built.hand, subject.built.renderer
+    hand, renderer = built.hand, built.renderer
     images = needs & {"real", "synthetic"} or {"real", "synthetic"}
     frames, real = scene.real_inputs(hand, renderer, present) if "real" in images else (None, None)
     samples, synthetic, target = scene.synthetic_inputs(hand, renderer) if "synthetic" in images else (None, None, None)
     return scene.Inputs(frames, samples, real, synthetic, target)
 
 
-def degenerate(subject: Subject) -> dict[str, Any]:
+def degenerate(built: Built, inputs: Any) -> dict[str, Any]:
     """The same with poses, points and maps that no hand makes, each by its name."""
-    inputs, hand, kind = subject.inputs, subject.built.hand, subject.spec.kind
+    hand, kind = built.hand, built.kind
     points = scene.degenerate_points(hand)
     if kind == "hand":
         half = inputs["pose"].clone()
@@ -69,11 +67,11 @@ def degenerate(subject: Subject) -> dict[str, Any]:
             "a single depth map": {name: value[:1] for name, value in inputs.items()},
         }
     if kind == "data_term":
-        return _degenerate_terms(subject, inputs, points)
+        return _degenerate_terms(built, inputs, points)
     return {name: {"points": p} for name, p in points.items()} | {"a single hand": {"points": inputs["points"][:1]}}
 
 
-def _degenerate_terms(subject: Subject, inputs: scene.Inputs, points: dict[str, Tensor]) -> dict[str, Any]:
+def _degenerate_terms(built: Built, inputs: scene.Inputs, points: dict[str, Tensor]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, two in points.items():
         placed = {}
@@ -94,9 +92,8 @@ def _degenerate_terms(subject: Subject, inputs: scene.Inputs, points: dict[str, 
             inputs, **maps
         )
     if frames is not None:
-        needs = subject.spec.needs | subject.built.plugin.needs
         single, mixed = np.zeros((2, scene.FRAMES, scene.VIEWS), dtype=bool)
         single[:, 0] = mixed[:, 1] = mixed[0] = True
-        found["a single view"] = term_inputs(subject, needs, single)
-        found["one view here, three there"] = term_inputs(subject, needs, mixed)
+        found["a single view"] = term_inputs(built, built.needs, single)
+        found["one view here, three there"] = term_inputs(built, built.needs, mixed)
     return found

@@ -12,7 +12,8 @@ from hpf_core.frames import Estimate
 from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import HandModel, Mesh
 from hpf_core.testing import scene
-from hpf_core.testing.clause import clause, need
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import need
 from hpf_core.testing.subject import Subject
 
 _NEAR_MM = 0.1

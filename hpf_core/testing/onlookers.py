@@ -14,7 +14,8 @@ from safetensors.torch import save
 
 from hpf_core.errors import nearest
 from hpf_core.interfaces import Observer
-from hpf_core.testing.clause import Broken, clause, need
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import Broken, need
 from hpf_core.testing.subject import Subject
 
 EVENTS = tuple(name for name, value in vars(Observer).items() if inspect.isfunction(value) and not name.startswith("_"))

@@ -14,7 +14,8 @@ from hpf_core.grid import Grid
 from hpf_core.interfaces import Kind, Term
 from hpf_core.testing import scene
 from hpf_core.testing.calls import value_of
-from hpf_core.testing.clause import clause, need
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import need
 from hpf_core.testing.subject import Subject
 
 _FLOATS = (torch.float32, torch.float64)
@@ -102,7 +103,7 @@ def estimate_shaped(whose: str, estimate: Any, subject: Subject, count: int) -> 
 
 
 def _term(subject: Subject, inputs: Any) -> None:
-    value = value_of(subject, subject.built, inputs)
+    value = value_of(subject.built, inputs)
     term: Term = subject.built.plugin
     shaped("values", value.values, tuple(value.values.shape[:1]), *_FLOATS)
     count = len(value.values)
@@ -123,7 +124,7 @@ def _term_without_gradient(subject: Subject, inputs: Any) -> None:
     _term(subject, inputs)
     with torch.enable_grad():
         followed, _ = subject.followed(subject.built, inputs)
-        weights = value_of(subject, subject.built, followed).weights
+        weights = value_of(subject.built, followed).weights
     need(
         not weights.requires_grad,
         "weights have a gradient: say .detach(), or a term could lower itself by weighing less",

@@ -8,12 +8,11 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpf_core.interfaces import (
     Backbone,
@@ -31,8 +30,9 @@ from hpf_core.interfaces import (
 )
 from hpf_core.plugins import PluginHost
 from hpf_core.testing import calls, scene
-from hpf_core.testing.clause import Broken
+from hpf_core.testing.built import Built
 from hpf_core.testing.inputs import degenerate, ordinary
+from hpf_core.testing.outcome import Broken
 from hpf_core.testing.settings import Settings
 
 INTERFACES: dict[str, type | tuple[type, ...]] = {
@@ -50,22 +50,6 @@ INTERFACES: dict[str, type | tuple[type, ...]] = {
 
 Options = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 """A plugin's options as in a recipe, or a function that makes them (and files that they name) when a test runs."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A plugin and the parts that it was built with; of a hand or a renderer, `plugin` is one of them."""
-
-    hand: HandModel
-    renderer: Renderer
-    plugin: Any
-
-    def to(self, device: str) -> Built:
-        """All that holds tensors on another device."""
-        for part in (self.hand, self.renderer, self.plugin):
-            if isinstance(part, nn.Module):
-                part.to(device)
-        return self
 
 
 class Subject:
@@ -129,12 +113,12 @@ class Subject:
         with_hand = dataclasses.replace(bare, hand=hand)
         renderer = self._part("renderer", self._renderer, with_hand)
         if self.spec.kind in ("hand", "renderer"):
-            return Built(hand, renderer, hand if self.spec.kind == "hand" else renderer)
+            return Built(self.spec, hand, renderer, hand if self.spec.kind == "hand" else renderer)
         plugin = self.spec.factory(self.config, dataclasses.replace(with_hand, renderer=renderer))
         prepare = getattr(plugin, "prepare", None)
         if prepare is not None:
             prepare()
-        return Built(hand, renderer, plugin)
+        return Built(self.spec, hand, renderer, plugin)
 
     @functools.cached_property
     def built(self) -> Built:
@@ -143,7 +127,7 @@ class Subject:
 
     def run(self, built: Built, inputs: Any) -> dict[str, Tensor]:
         """What the plugin says of inputs: its floating-point outputs by name."""
-        return calls.RUNS[self.spec.kind](self, built, inputs)
+        return calls.RUNS[self.spec.kind](built, inputs)
 
     def run_in_step(self, built: Built, inputs: Any) -> dict[str, Tensor]:
         """What of it a training step runs: a hand's mesh belongs to synthesis, which is outside of it."""
@@ -154,12 +138,12 @@ class Subject:
     @functools.cached_property
     def inputs(self) -> Any:
         """Ordinary inputs of its kind, in a tree of tensors on the host."""
-        return ordinary(self)
+        return ordinary(self.built)
 
     @functools.cached_property
     def degenerate(self) -> dict[str, Any]:
         """Inputs that real data and wrong estimates come to, each by its name."""
-        return degenerate(self)
+        return degenerate(self.built, self.inputs)
 
     def followed(self, built: Built, inputs: Any) -> tuple[Any, dict[str, Tensor]]:
         """The inputs again, those that a gradient must reach as leaves of the graph, and these by name."""

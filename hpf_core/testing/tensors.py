@@ -14,9 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hpf_core.interfaces import HandModel, Kind, Term
 from hpf_core.objective.energy import reduce
 from hpf_core.testing import scene
+from hpf_core.testing.built import Built
 from hpf_core.testing.calls import on, value_of
-from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
-from hpf_core.testing.subject import Built, Subject
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import Broken, NotApplicable, need
+from hpf_core.testing.subject import Subject
+from hpf_core.testing.trees import changed, leaves, same
 
 COMPILED: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior")
 """What a training step may compile, to one graph, and run under autocast."""
@@ -238,7 +241,7 @@ def _frame_order(subject: Subject) -> None:
         frames, real = scene.permuted(inputs.frames, inputs.real, order.tolist())
         moved = type(inputs)(frames, inputs.samples, real, inputs.synthetic, inputs.target)
     with torch.no_grad():
-        one, other = (value_of(subject, subject.fresh(), given) for given in (inputs, moved))
+        one, other = (value_of(subject.fresh(), given) for given in (inputs, moved))
         wanted = {"value": reduce(one)}
         found = {"value": reduce(other)}
         if inputs.frames is not None and one.frame is not None and other.frame is not None:
@@ -246,7 +249,7 @@ def _frame_order(subject: Subject) -> None:
             found["each frame's value"] = _sums(other)
         differs = same(found, wanted, 1e-3, 1e-4)
         need(not differs, f"with the frames in another order {differs}")
-        shares = [_totals(value_of(subject, subject.fresh(), share)) for share in scene.shares(inputs)]
+        shares = [_totals(value_of(subject.fresh(), share)) for share in scene.shares(inputs)]
     wanted = _totals(one)
     found = {name: shares[0][name] + shares[1][name] for name in wanted}
     differs = same(found, wanted, 1e-3, 1e-4)
@@ -272,7 +275,7 @@ def _sums(value: Any) -> Tensor:
 def _by_item(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
     """Outputs whose first axis is the item's."""
     if subject.spec.kind == "prior":
-        value = value_of(subject, built, inputs)
+        value = value_of(built, inputs)
         return {"values": value.values, "weights": value.weights}
     return subject.run(built, inputs)
 

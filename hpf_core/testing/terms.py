@@ -14,9 +14,11 @@ from hpf_core.interfaces import DataTerm, StepData, Term, TermValue
 from hpf_core.objective.energy import Energy, WeightedTerm, reduce
 from hpf_core.testing import scene
 from hpf_core.testing.calls import fit_of, value_of
-from hpf_core.testing.clause import Broken, NotApplicable, changed, clause, leaves, need, same
+from hpf_core.testing.clause import clause
 from hpf_core.testing.inputs import term_inputs
+from hpf_core.testing.outcome import Broken, NotApplicable, need
 from hpf_core.testing.subject import Subject
+from hpf_core.testing.trees import changed, leaves, same
 
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Estimate)) - {"points"}
 
@@ -38,16 +40,16 @@ class _Witness(DataTerm):
 
 @clause("needs", "it asks for no more of the batch and the network than it declares", "data_term")
 def needs(subject: Subject) -> None:
-    declared = subject.spec.needs | subject.built.plugin.needs
+    declared = subject.built.needs
     images = declared & {"real", "synthetic"}
     # A stage may draw real images alone or synthetic ones alone.
     for drawn in [images] if images else [frozenset({"real"}), frozenset({"synthetic"})]:
-        inputs = _restricted(term_inputs(subject, drawn), declared)
+        inputs = _restricted(term_inputs(subject.built, drawn), declared)
         words = (
             f"{' and '.join(sorted(drawn))} images and points{''.join(f', {n}' for n in sorted(declared & _FIELDS))}"
         )
         try:
-            value_of(subject, subject.fresh(), inputs)
+            value_of(subject.fresh(), inputs)
         except Exception as error:
             lines = str(error).splitlines() or [""]
             raise Broken(f"given {words} alone, it fails: {type(error).__name__}: {lines[0]}") from error
@@ -55,11 +57,8 @@ def needs(subject: Subject) -> None:
 
 @clause("weight 0", "with weight 0 it leaves the loss and its gradient as they are without it", "data_term", "prior")
 def weight_zero(subject: Subject) -> None:
-    if subject.spec.kind == "prior":
-        images = frozenset({"real"})
-    else:
-        images = (subject.spec.needs | subject.built.plugin.needs) & {"real", "synthetic"}
-    inputs = term_inputs(subject, images)
+    images = frozenset({"real"}) if subject.spec.kind == "prior" else subject.built.needs & {"real", "synthetic"}
+    inputs = term_inputs(subject.built, images)
 
     def loss(*weights: float) -> tuple[Tensor, dict[str, Tensor]]:
         built = subject.fresh()
@@ -100,9 +99,9 @@ def invariances(subject: Subject) -> None:
         "mirror": (torch.diag(torch.tensor([-1.0, 1.0, 1.0])), torch.zeros(3)),
     }
     with torch.no_grad():
-        before = reduce(value_of(subject, subject.built, subject.inputs))
+        before = reduce(value_of(subject.built, subject.inputs))
         for name in sorted(term.invariances):
-            after = reduce(value_of(subject, subject.built, _moved(subject.inputs, *motions[name])))
+            after = reduce(value_of(subject.built, _moved(subject.inputs, *motions[name])))
             gap = float((after - before).abs())
             allowed = 1e-3 * max(1.0, float(before.abs()))
             need(gap <= allowed, f"it declares to be invariant to {name}, which changes its value by {gap:.3g}")

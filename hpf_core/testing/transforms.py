@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from hpf_core.testing import scene
-from hpf_core.testing.clause import NotApplicable, clause, need, same
+from hpf_core.testing.clause import clause
+from hpf_core.testing.outcome import NotApplicable, need
 from hpf_core.testing.subject import Subject
+from hpf_core.testing.trees import same
 
 _WAY_BACK_MM = 2.0
 """Median distance from the surface that noise may leave; pixels of other sizes leave more, of greater changes."""

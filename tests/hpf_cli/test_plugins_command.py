@@ -163,3 +163,22 @@ def test_show_unknown_and_broken(hpf: Callable[..., Any]) -> None:
     done = hpf("show", "minor", "--json", dists=("newer",))
     assert (done.exit_code, done.stdout) == (2, "")
     assert "built for interface 2.99, newer than this HPF's 2.0" in done.stderr
+
+
+def test_what_guests_print_is_not_in_the_document() -> None:
+    """Also where one takes standard output away, and where one raises what Ctrl-C does."""
+    done = script("plugins", "list", "--json", dists=("noisy", "interrupting"))
+    assert done.returncode == 0, done.stderr
+    rows = {row["package"]: row for row in json.loads(done.stdout)["plugins"] if row["package"].startswith("hpf-")}
+    assert rows["hpf-noisy"]["status"] == "ok"
+    assert rows["hpf-interrupting"]["reason"].startswith("importing hpf_interrupting failed: KeyboardInterrupt")
+    assert "welcome to hpf-noisy\noffering a refiner\n" in done.stderr
+    assert "interrupted" not in done.stderr
+
+
+def test_standard_output_that_is_closed_is_said() -> None:
+    code = "import sys; sys.stdout.close(); from hpf_cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "plugins", "list", "--json"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: standard output is closed" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -183,6 +183,36 @@ def test_what_is_written(kind: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hpf-joint-limits"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_other_name_will_do(kind: Kind, tmp_path: Path) -> None:
+    """Also names of HPF's modules, of what the module imports, and of Python's own words."""
+    names = ["core", "cli", "plugins", "none", "any", "field", "tensor", "spec", "config", "prior", "torch", "build"]
+    for name in {*names, "path", "mapping", "grid", kind, f"{kind}_config", "plugin_spec", "x", "a1-b2", "a" * 40}:
+        made = new_package(kind, name, tmp_path, PluginHost())
+        module = ModuleType(made[0].stem)
+        exec(compile(made[0].read_text(), made[0].name, "exec"), module.__dict__)
+        host = PluginHost()
+        rows = host.add(module)
+        assert [(row.name, row.status) for row in rows] == [(name.replace("-", "_"), "ok")], rows
+        assert made[0].parent.name == made[0].stem.replace("_", "-")
+        assert made[0].stem not in ("hpf_core", "hpf_cli", "hpf_plugins")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "who"),
+    [
+        ("prior", "m2d", "the data term 'm2d' of hpf 0.1.0 has it (data terms and priors share their names)"),
+        ("data_term", "multiview-median", "the data term 'multiview' of hpf 0.1.0 has it. Choose"),
+        ("renderer", "sphere-mesh", "the renderer 'sphere_mesh' of hpf 0.1.0 has it"),
+    ],
+)
+def test_a_name_that_is_taken(kind: str, name: str, who: str, tmp_path: Path) -> None:
+    code, out, err = hpf("plugins", "new", kind, name, "--out", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert f"error: The name '{name}' is taken: {who}" in " ".join(err.split())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -192,7 +222,6 @@ def test_what_is_written(kind: str, tmp_path: Path) -> None:
         ("___", "Choose one such as 'my_prior'."),
         ("../x", "Did you mean 'x'?"),
         ("off", "means something else in a recipe"),
-        ("core", "its module would be hpf_core, which is HPF's own"),
         ("a" * 41, "at most 40 characters"),
     ],
 )

@@ -63,7 +63,7 @@ class OnMeta(torch.Generator):
 @pytest.fixture
 def trainer(load, monkeypatch):
     """A trainer of the stage `fit`, without kernels in C, as on a GPU."""
-    monkeypatch.setattr(compiler, "load", lambda *_: None)
+    monkeypatch.setattr(compiler, "load", lambda *_, **__: None)
 
     def made(device, sets):
         resolved = load(sets=sets)

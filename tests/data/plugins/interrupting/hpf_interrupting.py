@@ -1,0 +1,3 @@
+"""Is never imported: it raises what Ctrl-C does."""
+
+raise KeyboardInterrupt
