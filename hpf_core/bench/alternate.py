@@ -16,7 +16,7 @@ _LEAST_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Measured:
+class Timing:
     """What an alternation found, in ms of one piece of work.
 
     Attributes:
@@ -35,7 +35,7 @@ class Measured:
     faster_spread: tuple[float, float]
 
 
-def alternate(baseline: Work, ours: Work, times: int, device: torch.device) -> Measured:
+def alternate(baseline: Work, ours: Work, times: int, device: torch.device) -> Timing:
     """Time both `times` times in turn, each first half of the time, after two calls that don't count."""
     repeats = [_repeats(work, device) for work in (baseline, ours)]
     found = np.empty((times, 2))
@@ -45,7 +45,7 @@ def alternate(baseline: Work, ours: Work, times: int, device: torch.device) -> M
     found *= 1e3
     (base, base_spread), (mine, mine_spread) = (_middle(found[:, which]) for which in (0, 1))
     faster, faster_spread = _middle(found[:, 0] / found[:, 1])
-    return Measured(base, mine, base_spread, mine_spread, faster, faster_spread)
+    return Timing(base, mine, base_spread, mine_spread, faster, faster_spread)
 
 
 def _middle(values: np.ndarray) -> tuple[float, tuple[float, float]]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hpf_core.bench import dense, prediction, scenes, training
-from hpf_core.bench.alternate import Measured, Work, alternate
+from hpf_core.bench.alternate import Timing, Work, alternate
 from hpf_core.engine.deterministic import deterministic
 from hpf_core.errors import InputError, nearest
 from hpf_core.files.cache import cache_folder
@@ -116,13 +116,13 @@ class Bench:
         frame = scenes.raw_frame(parts.hand, cache_folder(), self.progress)
         return prediction.Prediction(parts, frame, self.device)
 
-    def compare(self, baseline: Work, ours: Work) -> Measured:
+    def compare(self, baseline: Work, ours: Work) -> Timing:
         """Time both in turn."""
         return alternate(baseline, ours, self.alternations, self.device)
 
 
 def _row(
-    name: str, what: str, found: Measured, *, more_is_better: bool, kept_mib: tuple[float, float] | None = None
+    name: str, what: str, found: Timing, *, more_is_better: bool, kept_mib: tuple[float, float] | None = None
 ) -> Row:
     ratio, (low, high) = found.faster, found.faster_spread
     if not more_is_better:

@@ -78,8 +78,9 @@ class Run:
             if summary is not None:
                 self.was_done = True
                 return summary
-            if recipe.runtime.threads is not None:
-                torch.set_num_threads(recipe.runtime.threads)
+            threads = recipe.runtime.threads or world.broadcast(self._threads_so_far())
+            if threads is not None:
+                torch.set_num_threads(threads)
             with deterministic(device):
                 # Wrong parts or initial weights are found before the folder is touched.
                 parts = world.together(self._build)
@@ -99,6 +100,11 @@ class Run:
         folder.check_free()
         folder.check(self.resolved, self.resume)
         return folder.ended() if self.resume else None
+
+    def _threads_so_far(self) -> int | None:
+        """The threads that the run to resume had last: with others, sums round otherwise."""
+        starts = RunFolder(self.out).read_about().get("starts") if self.resume and self.out is not None else None
+        return max(1, starts[-1]["threads"]) if starts else None
 
     def _build(self) -> Parts:
         parts = build_parts(self.resolved, self.cache)

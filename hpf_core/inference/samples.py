@@ -23,7 +23,7 @@ _KINDS: tuple[Kind, ...] = ("hand", "renderer", "dataset")
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleSource:
     """What makes samples.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
         return batches
 
 
-def source(host: PluginHost, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> Source:
+def source(host: PluginHost, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> SampleSource:
     """The hand and the synthetic dataset of a recipe, or the default ones.
 
     Raises:
@@ -73,7 +73,7 @@ def source(host: PluginHost, resolved: Resolved | None = None, device: torch.dev
     dataset: SyntheticDataset = _make(dataset_made, replace(bare, hand=hand, renderer=renderer), SyntheticDataset)
     for module in (hand, renderer):
         module.to(device)
-    return Source(grid, hand, dataset)
+    return SampleSource(grid, hand, dataset)
 
 
 def _make(made: tuple[PluginSpec, Config], build: Build, expected: type) -> Any:

@@ -12,7 +12,7 @@ import reference
 import torch
 
 import hpf_cli
-from hpf_core.bench import Bench, Measured, alternate, dense, prediction, scenes
+from hpf_core.bench import Bench, Timing, alternate, dense, prediction, scenes
 from hpf_core.bench.alternate import Work
 from hpf_core.errors import InputError
 from hpf_core.files.cache import cache_folder
@@ -62,10 +62,10 @@ def small(monkeypatch) -> None:
     for module in (scenes, prediction):
         monkeypatch.setattr(module, "BATCH", 4)
 
-    def compare(self: Bench, baseline: Work, ours: Work) -> Measured:
+    def compare(self: Bench, baseline: Work, ours: Work) -> Timing:
         baseline()
         ours()
-        return Measured(8.0, 2.0, (7.0, 10.0), (1.0, 4.0), 4.0, (2.0, 5.0))
+        return Timing(8.0, 2.0, (7.0, 10.0), (1.0, 4.0), 4.0, (2.0, 5.0))
 
     monkeypatch.setattr(Bench, "compare", compare)
 

@@ -142,6 +142,19 @@ def test_a_damaged_checkpoint(whole, load, killed, damaged):
     assert_same_run(whole[0], folder)
 
 
+def test_a_resume_keeps_the_threads_that_the_run_had(load, killed):
+    """Where its recipe leaves them open: the process that resumes would take others."""
+    threads = torch.get_num_threads()
+    folder = killed(3, stages=["pretrain"])
+    try:
+        torch.set_num_threads(threads + 1)
+        summary = Run(load(stages=["pretrain"]), folder, resume=True).execute()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(threads)
+    assert not any("threads" in change for change in summary["changes"])
+
+
 def _rewritten(change, **about):
     """A checkpoint with other tensors or another description, and a checksum that fits them."""
 
