@@ -239,7 +239,7 @@ def main() -> None:
         help="with --parts true: whose wrist ends the hand",
     )
     parser.add_argument("--bones", choices=("range", "true"), default="range", help="lengths that bone_length allows")
-    parser.add_argument("--stiff", type=float, default=10.0, help="factor on bone_length with --bones true")
+    parser.add_argument("--stiff", type=float, default=1.0, help="factor on bone_length with --bones true")
     parser.add_argument("--set", action="append", default=[], dest="sets", help="KEY=VALUE of the recipe")
     options = parser.parse_args()
     torch.set_num_threads(1)
