@@ -1,6 +1,6 @@
-"""The bundled plugins, offered through the same entry point and hooks as a guest's.
+"""The bundled plugins. They use the same entry point and hooks as third-party plugins.
 
-Each hook imports its modules itself: when one of them fails, the other kinds still load.
+Each hook imports its own modules: if one import fails, the other kinds still load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def hpf_hands() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_renderers() -> Iterable[PluginSpec]:
-    """Eq. 6-11, and a finer surface over the same points."""
+    """Spheres (Eq. 6-11), and a finer surface over the same points."""
     from hpf_plugins.renderers import sphere_mesh, spheres
 
     return (spheres.SPEC, sphere_mesh.SPEC)
@@ -59,7 +59,7 @@ def hpf_priors() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_datasets() -> Iterable[PluginSpec]:
-    """Samples without end, a small simulated capture, NYU, and captures of one's own."""
+    """Unlimited synthetic samples, a small simulated capture, NYU, and users' own captures."""
     from hpf_plugins.datasets import capture, nyu, simulated, synthetic
 
     return (synthetic.SPEC, simulated.SPEC, nyu.SPEC, capture.SPEC)
@@ -67,7 +67,7 @@ def hpf_datasets() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_transforms() -> Iterable[PluginSpec]:
-    """What is done to real images before the network."""
+    """Augmentation of real images before the network."""
     from hpf_plugins.transforms import shrink
 
     return (shrink.SPEC,)
@@ -75,7 +75,7 @@ def hpf_transforms() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_refiners() -> Iterable[PluginSpec]:
-    """The hand model fitted to the points, and the authors' denoiser of the palm."""
+    """A fit of the hand model to the points, and the authors' denoiser of the palm."""
     from hpf_plugins.refiners import inverse_kinematics, palm_denoiser
 
     return (inverse_kinematics.SPEC, palm_denoiser.SPEC)
@@ -83,7 +83,7 @@ def hpf_refiners() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_observers() -> Iterable[PluginSpec]:
-    """Lines for a cluster's log, tables for spreadsheets, charts for TensorBoard."""
+    """Log lines for clusters, tables for spreadsheets, charts for TensorBoard."""
     from hpf_plugins.observers import console, metrics_file, tensorboard
 
     return (console.SPEC, metrics_file.SPEC, tensorboard.SPEC)

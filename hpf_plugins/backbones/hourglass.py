@@ -1,8 +1,8 @@
-"""Backbone `hourglass`: heatmaps and latent depth maps from a (stacked) hourglass, read out by Eq. 1-2 of the paper.
+"""Backbone `hourglass`: a stacked hourglass predicts heatmaps and latent depth maps; Eq. 1-2 turn them into points.
 
-The body follows Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016 (bottleneck
-residual blocks, recursion over two poolings by default, nearest upsampling), with GroupNorm in place of batch
-statistics, so that a batch that mixes real and synthetic images treats each alone.
+The body follows Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016. It has
+bottleneck residual blocks, nearest upsampling and, by default, recursion over two poolings. GroupNorm replaces batch
+statistics: synthetic images in a batch then don't affect the real ones.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ _BLOCKS: dict[str, _Block] = {"bottleneck": _Residual, "basic": _Basic}
 
 
 class _Hourglass(nn.Module):
-    """Down, inwards, up again, with a branch that stays at this resolution."""
+    """Pools, recurses at the lower resolution and upsamples again; a skip branch stays at this resolution."""
 
     def __init__(self, width: int, depth: int, growth: int, block: _Block) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class _Hourglass(nn.Module):
 
 
 class _Head(nn.Module):
-    """Maps of all points from features; works on a border of `margin` pixels around the cube as well."""
+    """Predicts the maps of all points from features, over the cube and a border of `margin` pixels around it."""
 
     def __init__(self, width: int, points: int, margin: int, block: _Block) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class _Head(nn.Module):
 
 
 def _pooled(config: HourglassConfig, grid: Grid, block: _Block) -> nn.Sequential:
-    """A convolution of stride 2, and a block before and after each pooling down to the maps' size."""
+    """A convolution of stride 2, then a block before and after each pooling down to the maps' size."""
     width = config.width
     layers: list[nn.Module] = [
         nn.Conv2d(1, config.stem, 5, stride=2, padding=2), _norm(config.stem), nn.ReLU(),
@@ -199,7 +199,7 @@ class Hourglass(Backbone):
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(between))
         self.merge_maps = nn.ModuleList(nn.Conv2d(2 * points, width, 1) for _ in range(between))
         for head in self.heads:
-            # Begin with empty maps: the background is right from the first step on.
+            # Initial maps are empty, so that the background is correct from the first step on.
             last = list(head.modules())[-1]
             assert isinstance(last, nn.Conv2d)
             assert last.bias is not None
@@ -213,7 +213,7 @@ class Hourglass(Backbone):
         for k, (glass, head) in enumerate(zip(self.glasses, self.heads, strict=True)):
             inner = glass(features)
             maps = head(inner)
-            # The soft-argmax is geometry: float32 or better also under autocast.
+            # The soft-argmax is geometry: it runs in float32 or better also under autocast.
             exact = maps if maps.dtype == torch.float64 else maps.float()
             estimates.append(self.soft_argmax(exact[:, : self.points], exact[:, self.points :]))
             if k + 1 < len(self.glasses):
@@ -228,11 +228,11 @@ class Hourglass(Backbone):
 
 
 def build(config: HourglassConfig, build: Build) -> Hourglass:
-    """Refuses sizes that don't fit the grid, and a soft-argmax with too large an error.
+    """Build the network; refuse sizes that don't fit the grid, and a soft-argmax with too large an error.
 
     Raises:
-        PluginError: with the figure, where an ideal label would be read back farther off than `tolerance_mm` somewhere
-            in the cube.
+        PluginError: the soft-argmax reads an ideal label somewhere in the cube with an error above `tolerance_mm`. The
+            message gives the error.
     """
     grid = build.grid
     ratio = grid.size / config.heatmap_size
@@ -249,7 +249,7 @@ def build(config: HourglassConfig, build: Build) -> Hourglass:
         network = Hourglass(config, len(build.need_hand().names), grid)
     finally:
         torch.random.set_rng_state(torch_state)
-    # Channels last: a tenth quicker on two CPU cores, and what tensor cores like.
+    # Channels last is 10% faster on two CPU cores, and tensor cores prefer it.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 

@@ -1,4 +1,4 @@
-"""The soft-argmax: points from heatmaps (Eq. 1-2), maps from points (Eq. 3), and the proof that the two agree."""
+"""The soft-argmax: points from heatmaps (Eq. 1-2), ideal maps from points (Eq. 3), and a check that the two agree."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
 
 LABEL_FLOOR = 0.05
-"""A label's latent depth is set where its heatmap is above this (the authors' code; Eq. 3 says "> 0")."""
+"""A label has latent depth where its heatmap is above this (the authors' code; Eq. 3 says "> 0")."""
 
 TOLERANCE_MM = 1.0
-"""How far off an ideal label may be read back."""
+"""The largest permitted error of the soft-argmax on an ideal label, mm."""
 
 _LEAST_MASS = 1e-6
-"""Added to the sum of a rectified map, so that a map that is nowhere above 0 has depth 0 and finite gradients."""
+"""Added to the sum of a rectified map: a map without positive values then has depth 0 and finite gradients."""
 
 _FALLBACK = 1e-4
-"""Share of the plain softmax in the `subtract` weights: defines the soft-argmax of a map that is nowhere above 0."""
+"""Share of the plain softmax in the `subtract` weights. It defines the soft-argmax of a map without positive values."""
 
 
 class _Options(Protocol):
@@ -44,16 +44,16 @@ class _Options(Protocol):
 
 @dataclass(frozen=True)
 class SoftArgmax:
-    """Maps of `size + 2 margin` pixels a side, of which the inner `size` cover the cube.
+    """Maps of `size + 2 margin` pixels a side; the inner `size` pixels cover the cube.
 
     Attributes:
         size: pixels over the cube.
         margin: pixels beyond it on each side.
-        sigma: of the label, pixels.
+        sigma: standard deviation of the label's Gaussian, pixels.
         alpha: annealing factor of Eq. 1-2.
         subtract: whether the background's weight is subtracted.
         cube_mm: side of the cube.
-        corner: whether a pixel stands for its corner, (u - W/2), instead of its centre, (u + 0.5 - W/2).
+        corner: whether a pixel's coordinate is its corner, (u - W/2), instead of its centre, (u + 0.5 - W/2).
         relu: whether the rectified, normalised heatmap weights the latent depth, instead of the softmax.
     """
 
@@ -68,7 +68,7 @@ class SoftArgmax:
 
     @staticmethod
     def of(options: _Options, grid: Grid) -> SoftArgmax:
-        """From a backbone's options."""
+        """Build the soft-argmax from a backbone's options."""
         return SoftArgmax(
             options.heatmap_size, options.margin, options.sigma, options.alpha,
             options.background == "subtract", grid.cube_mm, options.pixel == "corner", options.depth_by == "relu",
@@ -76,11 +76,12 @@ class SoftArgmax:
 
     @property
     def pixel_mm(self) -> float:
-        """Side of a map's pixel, mm."""
+        """Side of a pixel of the map, mm."""
         return self.cube_mm / self.size
 
     def axis(self, like: Tensor) -> Tensor:
-        """(h,) mm, x of each column: the crop's grid continued by the margin, or that half a pixel up and left."""
+        """(h,) mm, x of each column: the crop's grid with the margin, shifted half a pixel up and left with
+        `corner`."""
         side = self.size + 2 * self.margin
         steps = torch.arange(side, device=like.device, dtype=like.dtype)
         return (steps + (0.0 if self.corner else 0.5) - side / 2) * self.pixel_mm
@@ -88,7 +89,7 @@ class SoftArgmax:
     def weights(self, heatmaps: Tensor) -> Tensor:
         """Soft-argmax weights of maps (..., h, w), summing to 1 over each map."""
         flat = self.alpha * heatmaps.flatten(-2)
-        # The shift keeps exp in range and cancels; it must not let the background's exp(0) overflow either.
+        # The shift cancels and keeps exp in range. It must also keep the background's exp(0) from overflowing.
         shift = flat.detach().amax(-1, keepdim=True).clamp(min=0.0)
         exp = (flat - shift).exp()
         if self.subtract:
@@ -106,11 +107,11 @@ class SoftArgmax:
         z = (self._depth_weights(heatmaps, weights) * depth_mm).flatten(-2).sum(-1)  # Eq. 2
         square = axis.square()
         variance = (columns * square).sum(-1) - x.square() + (rows * square).sum(-1) - y.square()
-        # Rounding can take the variance of a sharp map just below 0.
+        # Rounding can make the variance of a sharp map slightly negative.
         return Estimate(torch.stack([x, y, z], -1), heatmaps, depth_mm, variance.clamp(min=0.0))
 
     def _depth_weights(self, heatmaps: Tensor, weights: Tensor) -> Tensor:
-        """What the latent depth is weighted with: the soft-argmax's own weights, or the rectified map, normalised."""
+        """Weights of the latent depth: the soft-argmax's own, or the normalised rectified map."""
         if not self.relu:
             return weights
         above = heatmaps.clamp(min=0.0)
@@ -130,9 +131,9 @@ class SoftArgmax:
         return Estimate(points, heatmaps, depth_mm)
 
     def error_mm(self) -> float:
-        """The farthest, in mm, that an ideal label anywhere in the cube is read back from its point."""
+        """The largest error in mm of the soft-argmax on an ideal label anywhere in the cube."""
         half = self.cube_mm / 2
-        # Sub-pixel phases along a line through the middle, and from the rim inwards where maps are cut off.
+        # The samples cover sub-pixel phases along a line through the middle, and the rim, where the maps are cut off.
         middle = torch.linspace(-0.5, 0.5, 9, dtype=torch.float64) * self.pixel_mm + self.pixel_mm / 2
         rim = half - torch.linspace(0.0, min(3.0, self.size / 2), 25, dtype=torch.float64) * self.pixel_mm
         line = torch.cat([middle, rim, -rim])
@@ -145,7 +146,7 @@ class SoftArgmax:
         return float((read.points - points).norm(dim=-1).max())
 
     def check(self, tolerance_mm: float = TOLERANCE_MM) -> None:
-        """Raises PluginError with the figure where `error_mm` is over the tolerance."""
+        """Raise PluginError with the error where `error_mm` exceeds the tolerance."""
         error = self.error_mm()
         if error > tolerance_mm:
             background = "subtract" if self.subtract else "keep"

@@ -1,7 +1,7 @@
-"""Data to model: each point of the depth map against the nearest estimated surface (Eq. 9-11 of the paper).
+"""Data to model: distance of each point of the depth map to the nearest estimated surface (Eq. 9-11 of the paper).
 
-A forearm in the crop pulls the wrist's spheres after it, for no sphere explains its points: with an arm the minimum
-lies centimetres up the arm. The default, `forearm: wrist_plane`, leaves out the points beyond the estimate's own
+A forearm in the crop attracts the wrist's spheres, because no sphere explains its points. With an arm in the crop the
+minimum lies centimetres up the arm. The default, `forearm: wrist_plane`, ignores points beyond the estimate's own
 wrist.
 """
 
@@ -48,7 +48,7 @@ class DataToModelConfig(Config):
 
 
 class DataToModel(DataTerm):
-    """Mean over a depth map's points of their distance to the estimated surface, mm, for each pair of views.
+    """Mean distance of a depth map's points to the estimated surface, mm, for each pair of views.
 
     Args:
         config: the options.
@@ -61,7 +61,7 @@ class DataToModel(DataTerm):
         self.config = config
 
     def forward(self, step: StepData) -> TermValue:
-        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no point that counts."""
+        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map has no point that counts."""
         cross, budget = self.config.cross_view, self.config.budget
         distance = step.distances(cross, budget).distance
         if self.config.clamp_mm is not None:

@@ -1,7 +1,7 @@
-"""Heatmaps of real images stay small: their mean square (authors' code; the paper doesn't mention it).
+"""Keeps heatmaps of real images small by their mean square (authors' code; the paper doesn't mention this term).
 
-Nothing says how high a real heatmap ought to peak, and the softmax of Eq. 1-2 doesn't change when a constant is added
-to a whole map. This keeps maps from growing out of the range that labels of synthetic samples give them.
+No label constrains the peak of a real heatmap, and a constant offset leaves the softmax of Eq. 1-2 unchanged. This term
+keeps real maps within the range of the synthetic samples' labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, T
 
 
 class HeatmapMagnitudeConfig(Config):
-    """Nothing to choose."""
+    """No options."""
 
 
 class HeatmapMagnitude(DataTerm):

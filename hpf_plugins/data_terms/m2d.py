@@ -1,11 +1,11 @@
-"""Model to data: the rendered estimate against the depth map, pixel by pixel (Eq. 5 of the paper).
+"""Model to data: compares the rendered estimate with the depth map pixel by pixel (Eq. 5 of the paper).
 
-As printed, a sphere that covers background is pushed straight back, with a force that doesn't fade until the sphere is
-behind the far plane and out of every gradient. The default, `background: silhouette`, moves it sideways instead: where
-the render shows a surface and the input shows none, the residual is how far that surface must slide to lie over the
-nearest pixel that the input does show.
+As printed, Eq. 5 pushes a sphere over the background straight back. The force stays constant until the sphere is behind
+the far plane, where its gradient vanishes. The default, `background: silhouette`, moves the sphere sideways instead.
+Where only the render shows a surface, the residual is the distance in x and y to the nearest pixel with an observed
+surface.
 
-On a CPU the mean residual is compiled C (`m2d_kernel`), which keeps no map of residuals.
+On a CPU, compiled C computes the mean residual (`m2d_kernel`) without a map of residuals.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ModelToDataConfig(Config):
 
 
 class ModelToData(DataTerm):
-    """Mean over pixels of the residual between render and input, for each pair of views.
+    """Mean residual over the pixels between render and depth map, for each pair of views.
 
     Args:
         config: the options.
@@ -78,7 +78,7 @@ class ModelToData(DataTerm):
         self.config = config
 
     def forward(self, step: StepData) -> TermValue:
-        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface at all."""
+        """Values (P,), or (N,) without `cross_view`; weight 0 where the target's map shows no surface."""
         cross = self.config.cross_view
         target = step.pair_target(cross)
         rendered, counts = step.rendered(cross), self._counted(step, cross, target)
@@ -87,7 +87,7 @@ class ModelToData(DataTerm):
         return TermValue(values, weights, step.pair_frame(cross))
 
     def _mean_residual(self, step: StepData, rendered: Rendered, target: Tensor, counts: Tensor | None) -> Tensor:
-        """(P,), over the pixels that count."""
+        """(P,) mean over the pixels that count."""
         config, maps = self.config, step.depth_maps
         far = step.grid.far_mm if config.far_mm is None else config.far_mm
         nearest = step.nearest_hit if config.background == "silhouette" else None
@@ -114,8 +114,8 @@ class ModelToData(DataTerm):
 
     @staticmethod
     def _residual(step: StepData, rendered: Rendered, target: Tensor, nearest: Tensor | None, far: float) -> Tensor:
-        """(P, H, W) mm, in tensor operations: on a GPU, and where there is no compiler."""
-        # The renderer may show another value where nothing is hit; here both maps show the same.
+        """(P, H, W) mm in tensor operations, for GPUs and for machines without a compiler."""
+        # The renderer may use another background value; here both maps use the same.
         depth = torch.where(rendered.hit, rendered.depth, step.grid.far_mm).clamp_max(far)
         residual = (depth - step.depth_maps.clamp_max(far)[target]).abs()  # Eq. 5
         if nearest is None:
@@ -124,7 +124,7 @@ class ModelToData(DataTerm):
         return torch.where(rendered.hit & ~step.hit[target], sideways, residual)
 
     def _counted(self, step: StepData, cross: bool, target: Tensor) -> Tensor | None:
-        """(P, H, W) bool, the pixels that count; None where all do."""
+        """(P, H, W) bool, the pixels that count; None if all count."""
         counts = None
         if self.config.unknown == "ignore":
             counts = (step.states != int(State.UNKNOWN))[target]
@@ -135,7 +135,7 @@ class ModelToData(DataTerm):
 
 
 class SquaredModelToData(ModelToData):
-    """The same with squared residuals."""
+    """Model to data with squared residuals."""
 
     unit = "mm^2"
 

@@ -1,4 +1,4 @@
-"""`m2d.c` as an operator of PyTorch, for tensors on a CPU: `m2d` has the same in tensor operations."""
+"""`m2d.c` as a PyTorch operator for tensors on a CPU; `m2d` has the same computation in tensor operations."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def mean_residual(
     far: float,
     clamp: float,
 ) -> tuple[Tensor, Tensor]:
-    """The mean residual of each pair (P,), and over how many pixels it was taken (P,), at least 1. All contiguous.
+    """Mean residual of each pair (P,), and its number of pixels (P,), at least 1. All tensors must be contiguous.
 
     Args:
         depth: (P, H, W) mm, of the render; differentiable.
         anchor: (P, H, W, 2) mm; differentiable.
         hit: (P, H, W) bool.
-        target: (P,) int64, the depth map that each render is held against.
+        target: (P,) int64, index of the depth map that each render is compared with.
         maps: (N, H, W) mm.
         seen: (N, H, W) bool, where maps show a surface.
-        nearest: (N, H, W, 2) mm, x and y of the nearest such pixel: for the residual of renders where maps show none;
-            without it, that is the depth's.
+        nearest: (N, H, W, 2) mm, x and y of the nearest such pixel, for the residual of renders over the background.
+            Without `nearest` that residual is the difference in depth.
         counts: (P, H, W) bool, pixels that count; None for all.
-        squared: whether residuals are squared.
-        background: mm, the render's depth where nothing is hit.
-        far: mm, at which both are capped.
-        clamp: mm, the largest residual; infinity for none.
+        squared: whether to square the residuals.
+        background: mm, the render's depth where it shows no surface.
+        far: mm, the cap on both depths.
+        clamp: mm, the cap on residuals; infinity for none.
     """
     out = _empty(depth)
     compiler.call(
@@ -84,7 +84,7 @@ def mean_residual_backward(
     far: float,
     clamp: float,
 ) -> tuple[Tensor, Tensor]:
-    """The gradients on depth (P, H, W) and on anchor (P, H, W, 2), the latter empty without `nearest`."""
+    """Gradients on depth (P, H, W) and on anchor (P, H, W, 2); the latter is empty without `nearest`."""
     by_depth, by_anchor = _empty_gradients(depth, anchor, nearest)
     compiler.call(
         _function("residual_backward", depth), depth.shape[0], depth[0].numel() if len(depth) else 0,

@@ -1,4 +1,5 @@
-"""Multi-view consistency: each view's points against the robust average of all views, in the rig's frame (Eq. 12)."""
+"""Multi-view consistency: compares each view's points with the robust average of all views in the rig's frame (Eq.
+12)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from hpf_core.interfaces import Build, Config, DataTerm, PluginSpec, StepData, T
 
 
 class TooFewViewsWarning(UserWarning):
-    """Frames have too few views for a consistency term, and add nothing to it."""
+    """Frames have too few views for a consistency term; the term ignores these frames."""
 
 
 class MultiviewConfig(Config):
@@ -30,12 +31,12 @@ class MultiviewConfig(Config):
 
 
 class Multiview(DataTerm):
-    """Squared distance of each view's points to their average over the frame's views, mm^2, the mean over points.
+    """Squared distance of each view's points to their average over the frame's views, mm^2, as a mean over points.
 
-    Eq. 12 sums over points; the mean keeps the value one point's, whatever the hand model.
+    Eq. 12 sums over points. The mean makes the value independent of the hand model's number of points.
 
-    The median is taken for each coordinate, in the rig's frame: it moves with a shift of that frame, but depends on
-    where the frame's axes point. The other averages don't.
+    The median is per coordinate in the rig's frame. It is equivariant to translations of that frame but not to
+    rotations. The other averages are equivariant to both.
 
     Args:
         config: the options.
@@ -51,11 +52,11 @@ class Multiview(DataTerm):
 
     @property
     def least_views(self) -> int:
-        """Views that a frame needs to count."""
+        """The least number of views for a frame to count."""
         return 3 if self.config.average == "median" else 2
 
     def forward(self, step: StepData) -> TermValue:
-        """Values (N,) of the present views; weight 0 in frames that have fewer views than the average needs."""
+        """Values (N,) of the present views; weight 0 in frames with fewer views than the average needs."""
         views, present = step.views, step.need_frames().present
         self._tell(views.counts)
         points = step.rig_points()
@@ -67,7 +68,7 @@ class Multiview(DataTerm):
         return TermValue(values, enough[views.frame].to(values.dtype), views.frame)
 
     def _average(self, step: StepData, points: Tensor, present: Tensor) -> Tensor:
-        """(B, J, 3) of points (B, V, J, 3); finite also where a frame has no view."""
+        """(B, J, 3) of points (B, V, J, 3); also finite in frames without a view."""
         if self.config.average == "median":
             return _median(points, present)
         if self.config.average == "mean":
@@ -79,7 +80,7 @@ class Multiview(DataTerm):
                 "multiview: `average: least_variance` needs the variance of each point's heatmap, and this backbone "
                 "has none; choose `average: median` or a backbone that provides `variance`"
             )
-        # Which view is best is a choice, not a quantity: it has no gradient.
+        # The choice of the best view is discrete and has no gradient.
         rows = variance.new_full((present.numel(), variance.shape[1]), torch.inf).index_copy(
             0, step.views.rows, variance.detach()
         )
@@ -87,9 +88,10 @@ class Multiview(DataTerm):
         return points.gather(1, best[:, None, :, None].expand(-1, -1, -1, 3)).squeeze(1)
 
     def _tell(self, counts: tuple[int, ...]) -> None:
-        """Once, where frames can't count. The number of views is known on the host: nothing waits for the device."""
+        """Warn once about frames that can't count. The host knows the number of views, so the device need not
+        synchronise."""
         if torch.compiler.is_compiling():
-            return  # a warning would break the graph, which would be made anew for every other number of views
+            return  # a warning would break the graph and recompile it for every other number of views
         few = sum(count < self.least_views for count in counts)
         if few and not self._told:
             self._told = True
@@ -103,7 +105,7 @@ class Multiview(DataTerm):
 
 
 def _median(points: Tensor, present: Tensor) -> Tensor:
-    """(B, J, 3): the median of each coordinate over the present views; the mean of the middle two of an even number."""
+    """(B, J, 3), the median of each coordinate over the present views; the mean of the middle two for even numbers."""
     count = present.sum(dim=1)
     ordered = points.masked_fill(~present[:, :, None, None], torch.inf).sort(dim=1).values
 

@@ -1,4 +1,4 @@
-"""Supervision on synthetic samples, whose points are known: on the network's maps (Eq. 3) or on coordinates."""
+"""Supervision on synthetic samples with known points: on the network's maps (Eq. 3) or on coordinates."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class SupervisedConfig(Config):
 
 
 class Supervised(DataTerm):
-    """Weighted sum of mean squared errors against the ideal output, for each synthetic sample; dimensionless.
+    """Weighted sum of mean squared errors against the ideal output of each synthetic sample; dimensionless.
 
-    All errors are means over the whole map or over all coordinates, depth in half cubes (150 mm for a cube of 300 mm).
-    `depth_outside: free` takes the outside's error away and leaves the rest's gradient as it is.
+    Errors are means over all pixels of a map or over all coordinates. Depth is in half cubes (150 mm for a cube of 300
+    mm). `depth_outside: free` drops the error outside and leaves the gradient of the rest unchanged.
 
     Args:
         config: the options.
@@ -88,7 +88,7 @@ class Supervised(DataTerm):
         ) + self.config.depth_weight * depth_error.mean(dim=(1, 2, 3))
 
     def _squared_mm(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Squared difference of two tensors in mm, in half cubes."""
+        """Squared difference of two tensors in mm, in units of half cubes."""
         return ((at_least_float32(found) - at_least_float32(wanted).detach()) / self.half_cube_mm).square()
 
 

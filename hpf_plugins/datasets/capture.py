@@ -1,4 +1,4 @@
-"""`capture`: your own cameras. `rig.yaml` in the capture's folder names them (`docs/own-cameras.md`)."""
+"""`capture`: your own cameras, as `rig.yaml` in the capture's folder describes them (`docs/own-cameras.md`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpf_plugins.datasets.cropped import CroppedConfig
 
 
 class CaptureDataConfig(CroppedConfig):
-    """Which part of the capture, and how it is cropped."""
+    """Selects a part of the capture and how to crop it."""
 
     root: str = Field("", description="The capture's folder, with `rig.yaml` in it.")
     views: tuple[str, ...] | None = Field(
@@ -55,7 +55,7 @@ def _make(config: CaptureDataConfig, build: Build) -> Capture:
     layout: Layout = _layout(config.root)
     views = _views(config.views, layout)
     if config.calibration == "file":
-        _ = layout.rig.take(views).poses  # refused before any work
+        _ = layout.rig.take(views).poses  # refuse missing poses before any work
     about = _about(layout)
     if layout.rig.hand == "both":
         raise DataError(
@@ -104,7 +104,7 @@ def _views(names: tuple[str, ...] | None, layout: Layout) -> tuple[int, ...]:
 
 
 def _about(layout: Layout) -> Sidecar:
-    """Who is seen when: from `capture.json`, else one person in a recording for each split."""
+    """Which person each recording shows: from `capture.json`, else one person and one recording for each split."""
     written = read_sidecar(layout.root)
     if written is not None:
         return written

@@ -1,4 +1,4 @@
-"""Options that every dataset of captures has: where crops are centred, and which frames are trained on."""
+"""Options of all datasets of captures: the centre of the crops, and the frames for training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpf_core.interfaces import Config
 
 
 class CroppedConfig(Config):
-    """How the images of a capture are cropped, and which of its frames are trained on."""
+    """How to crop the images of a capture, and which of its frames to train on."""
 
     centre: Centring = Field(
         "annotated",
@@ -43,5 +43,5 @@ class CroppedConfig(Config):
         return self
 
     def training(self) -> TrainingSet:
-        """Which frames are trained on."""
+        """The frames to train on."""
         return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)

@@ -1,6 +1,6 @@
 """`nyu`: the NYU Hand Pose Dataset as its authors published it (Tompson et al., ACM TOG 33(5), 2014).
 
-It reads any capture in that layout, such as `hpf data simulate` writes; its `capture.json` then says who is seen when.
+It reads any capture in that layout, such as those of `hpf data simulate`; their `capture.json` names who is seen when.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from hpf_core.interfaces import Build, PluginSpec
 from hpf_plugins.datasets.cropped import CroppedConfig
 
 _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
-"""Of NYU's 8,252 test frames, 1 to 2440 show the subject of the training set, the others a new one: bones 0.83-0.85 as
-long. It has no file that says so."""
+"""Of NYU's 8,252 test frames, 1 to 2440 show the training set's subject. The others show a new subject, whose bones are
+0.83-0.85 as long. NYU has no file with this information."""
 
 
 def _is_nyus(test: int) -> bool:
-    """Whether a split `test` whose last image is of this frame, counted from 1, has NYU's two people in it: its last
-    frames may be missing. Other captures say who is seen in `capture.json`."""
+    """Whether a `test` split that ends with this frame (counted from 1) has NYU's two people. NYU's last frames may be
+    missing. Other captures name their people in `capture.json`."""
     return _SWITCH < test <= _TEST
 
 
 def _about(root: Path, views: tuple[int, ...]) -> Sidecar:
-    """Who is seen when: from beside the splits, else as in NYU, else one person in a recording for each split."""
+    """Which person each frame shows: from the sidecar, else as in NYU, else one person and one recording for each
+    split."""
     written = read_sidecar(root)
     if written is not None:
         return written
@@ -66,7 +67,7 @@ The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
 
 
 class NyuConfig(CroppedConfig):
-    """Which part of the dataset, and how it is cropped."""
+    """Selects a part of the dataset and how to crop it."""
 
     root: str = Field("", description="Folder that holds `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
     views: tuple[int, ...] = Field(
@@ -96,7 +97,7 @@ def _make(config: NyuConfig, build: Build) -> Capture:
             name="nyu",
             views=views,
             segments=about.segments,
-            # A sidecar that doesn't say who is seen leaves its frames to subject 0.
+            # Without a subject in the sidecar, frames belong to subject 0.
             subject_names={0: "subject"} | about.subject_names,
             rate_hz=about.rate_hz,
             limit=config.limit,
@@ -110,7 +111,7 @@ def _make(config: NyuConfig, build: Build) -> Capture:
 
 
 def _checked(root: str) -> Path:
-    """The dataset's folder, or an error that says how to get the dataset."""
+    """The dataset's folder. If it is missing, the error explains how to get the dataset."""
     if not root.strip():
         raise DataError(_HELP.format(problem="no folder is given (HPF_NYU_ROOT is empty or not set)"))
     folder = Path(root).expanduser()

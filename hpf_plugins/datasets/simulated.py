@@ -1,4 +1,5 @@
-"""`simulated`: a small multi-view capture of hands that the network wasn't trained on, made on first use and cached."""
+"""`simulated`: a small simulated multi-view capture of hands outside of the network's training data, cached after first
+use."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from hpf_plugins.datasets.cropped import CroppedConfig
 
 
 class SimulatedConfig(CroppedConfig, CaptureConfig):
-    """The capture, and how it is cropped."""
+    """The capture and how to crop it."""
 
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
 
@@ -32,7 +33,7 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
     views = tuple(range(config.views))
 
     def make(progress: Progress) -> None:
-        if read_sidecar(root) is None:  # without its sidecar it isn't whole
+        if read_sidecar(root) is None:  # an incomplete capture has no sidecar
             shutil.rmtree(root, ignore_errors=True)
         simulate(root, hand, capture, progress)
 

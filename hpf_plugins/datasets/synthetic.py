@@ -1,4 +1,4 @@
-"""`synthetic`: labelled depth maps of the hand model's own skin, generated without end on the training device."""
+"""`synthetic`: unlimited labelled depth maps of the hand model's own skin, generated on the training device."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from hpf_core.simulation.rasteriser import listed, orthographic
 from hpf_core.simulation.sensor import CropNoise
 from hpf_core.simulation.tessellate import joined
 
-_ROOM = 3  # times what the largest hand of the first draw takes, for each map of any later one
+_ROOM = 3  # factor on the size of the first draw's largest hand, for each map of later draws
 _LARGEST_BALL_MM = 37.0  # as in the public code of Ren et al., TIP 2022
 _NO_NOISE = CropNoise(shift_px=0, depth_mm=0, baseline_mm=0, grazing_deg=90, step_per_mm=0, flying=0, blobs=0)
 
 
 def _noise(value: Any) -> Any:
-    """`off` or false stands for maps as they are rendered."""
+    """`off` or false means rendered maps without noise."""
     if isinstance(value, dict):
-        # A recipe's lists: after this validator pydantic takes what it gets for Python's own, where a list is no tuple.
+        # After this validator pydantic treats a recipe's lists as Python's own, where a list isn't a tuple.
         return {name: tuple(option) if isinstance(option, list) else option for name, option in value.items()}
     return _NO_NOISE if value is False or value == "off" else value
 
 
 class SyntheticConfig(Config):
-    """What the samples show."""
+    """The content of the samples."""
 
     cone_deg: float = Field(
         180.0,
@@ -119,7 +119,7 @@ class SyntheticConfig(Config):
 
 
 class Synthetic(SyntheticDataset):
-    """The posed skin over the crop's grid, a forearm, and noise."""
+    """Renders the posed skin over the crop's grid, with a forearm and noise."""
 
     def __init__(self, config: SyntheticConfig, hand: HandModel, grid: Grid) -> None:
         self.config, self.hand, self.grid = config, hand, grid
@@ -128,11 +128,11 @@ class Synthetic(SyntheticDataset):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> SyntheticSamples:
-        """Draw `count` samples on the generator's device, where the hand model must be.
+        """Draw `count` samples on the generator's device. The hand model must be on the same device.
 
-        The points are the true ones, also of a hand that reaches out of the cube. A pixel whose ray meets a surface
-        before the cube is UNKNOWN, as in crops of real images (`hpf_core.data.crop`). `pose` and `shape` say
-        nothing of the stretching, if there is one.
+        Points are the true ones, also for a hand partly outside of the cube. A pixel is UNKNOWN if its ray meets a
+        surface before the cube, as in crops of real images (`hpf_core.data.crop`). `pose` and `shape` exclude the
+        stretching, if any.
         """
         config, grid = self.config, self.grid
         pose, shape = self.hand.sample(count, generator)
@@ -159,7 +159,7 @@ class Synthetic(SyntheticDataset):
         return SyntheticSamples(depth, state, points, pose, shape, cube_mm=grid.cube_mm)
 
     def _centre(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 3) mm, where the palm's centre lies in the crop."""
+        """(count, 3) mm, position of the palm's centre in the crop."""
         draw = torch.rand(count, 3, generator=generator, device=generator.device)
         low, extent = _place(self.config.sideways_mm, self.config.depth_mm, draw.device)
         centre = low + draw * extent
@@ -170,7 +170,7 @@ class Synthetic(SyntheticDataset):
         return centre
 
     def _noisy(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Depth (N, H, W) mm with the sensors' noise, and the pixels that return nothing."""
+        """Depth (N, H, W) mm with sensor noise, and the mask of pixels without a measurement."""
         sensors = [self.config.noise, *self.config.other_noise]
         if len(sensors) == 1:
             return sensors[0].apply(depth, self.grid, generator)
@@ -179,7 +179,8 @@ class Synthetic(SyntheticDataset):
         return torch.cat([noisy for noisy, _ in made]), torch.cat([missing for _, missing in made])
 
     def _stretched(self, points: Tensor, mesh: Mesh, generator: torch.Generator) -> tuple[Tensor, Mesh]:
-        """Points and mesh along the crop's axes, each sample by factors of its own; its palm's centre stays."""
+        """Points and mesh, stretched along the crop's axes by random factors for each sample about the palm's
+        centre."""
         draw = torch.rand(len(points), 1, 3, generator=generator, device=generator.device)
         smallest, largest = self.config.stretch
         factor = smallest + draw * (largest - smallest)
@@ -195,12 +196,13 @@ class Synthetic(SyntheticDataset):
         return forearm(self.hand, points, skin.vertices, length, bend, thickness=0.85 + 0.3 * draw[2])
 
     def _drawn(self, mesh: Mesh) -> Tensor:
-        """Depth (N, H, W) mm."""
+        """(N, H, W) mm, the depth maps."""
         on_host = mesh.vertices.device.type == "cpu"
         return orthographic(mesh, self.grid, most=None if on_host else self._room(mesh))
 
     def _room(self, mesh: Mesh) -> int:
-        """Length of the rasteriser's list. Only a dataset's first draw on a GPU waits, to see what the faces take."""
+        """Length of the rasteriser's list. Only the first draw on a GPU synchronises, to measure the size of the
+        faces."""
         if self._pairs_per_map is None:
             self._pairs_per_map = _ROOM * int(listed(mesh, self.grid).amax())
         return self._pairs_per_map * len(mesh.vertices)
@@ -208,7 +210,7 @@ class Synthetic(SyntheticDataset):
 
 @functools.lru_cache(maxsize=8)
 def _place(sideways_mm: float, depth_mm: tuple[float, float], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nearest corner and extent (3,) mm of where the palm's centre may lie. Kept: copying it to a GPU is a wait."""
+    """Nearest corner and extent (3,) mm of the region of the palm's centre. Cached: each copy to a GPU synchronises."""
     near, far = depth_mm
     low, high = torch.tensor([[-sideways_mm, -sideways_mm, near], [sideways_mm, sideways_mm, far]])
     return low.to(device), (high - low).to(device)

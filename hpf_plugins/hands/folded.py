@@ -1,4 +1,4 @@
-"""Thumbs that are folded over closed fingers, or across the palm of open ones, for the hand as it is."""
+"""Thumbs folded over closed fingers, or across the palm of open hands, for a given hand model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _THUMB = 4 * _STRIDE
 
 @torch.no_grad()
 def fold_thumbs(points: Callable[[Tensor, Tensor], Tensor], shapes: int, tables: Tables, nearest: Tensor) -> Tensor:
-    """(16, KEPT, 4) radians for each set of extended fingers: bit k of the set's number says that finger k is straight.
+    """(16, KEPT, 4) radians for each set of extended fingers: bit k of the set's number is set if finger k is straight.
 
-    Thumbs are drawn uniformly within their limits. Kept are those that run through nothing and lie nearest to the
-    middle of the palm with the tip, or to the closed fingers' middle segments where there are any: a thumb at rest on
-    what it covers. On the host; always the same.
+    The function draws thumbs uniformly within their limits and drops those that intersect the hand. It keeps those with
+    the tip nearest to the middle of the palm, or to the middle segments of closed fingers. Such thumbs rest on the
+    covered surface. Runs on the host; deterministic.
 
     Args:
-        points: the hand's points by pose and shape.
-        shapes: S shape numbers, 1 is neutral for all.
-        tables: on the host.
+        points: points of the hand by pose and shape.
+        shapes: S shape numbers; 1 is neutral for all.
+        tables: the tables on the host.
         nearest: (J, J) mm, the least distance of each pair of points.
     """
     generator = torch.Generator().manual_seed(0)
@@ -45,11 +45,11 @@ def fold_thumbs(points: Callable[[Tensor, Tensor], Tensor], shapes: int, tables:
     middle = anatomy.FINGER_POINTS.index("KNU2_A")
     covered = posed[:, :, [f * _STRIDE + middle for f in range(4)]]
     away = (covered - tip[:, :, None]).norm(dim=-1)
-    # The little finger is out of the way of a relaxed thumb; an extended finger is nothing to lie on.
+    # A relaxed thumb doesn't reach the little finger, and it can't rest on an extended finger.
     away = torch.where((bits == 1)[:, None], torch.inf, away).amin(-1)
     palm = posed[:, :, _STRIDE * 5 + 2]
     away = torch.where((bits == 1).all(-1)[:, None], (palm - tip).norm(dim=-1), away)
-    # Rounded, so that another library's last digits don't change what is kept.
+    # Rounding makes the choice independent of the last digits of another library.
     cost = ((away + 20 * through) * 100).round()
     order = cost.argsort(dim=-1, stable=True)[:, :KEPT]
     return thumbs[order]

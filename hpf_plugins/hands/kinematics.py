@@ -12,9 +12,10 @@ from hpf_plugins.hands import anatomy
 
 
 def rest_frames() -> Tensor:
-    """(5, 3, 3) float32: columns are the axes of each finger's own frame in the hand's, at rest.
+    """(5, 3, 3) float32: the columns are the axes of each finger's own frame at rest, in the hand's frame.
 
-    A finger's frame is the hand's seen from the finger: it points along -y and bends towards -z, about +x.
+    A finger's frame is the hand's frame from the finger's view: the finger points along -y and bends towards -z about
+    +x.
     """
     splay = torch.tensor(anatomy.SPLAY_DEG, dtype=torch.float64) * (math.pi / 180)
     roll = torch.tensor(anatomy.ROLL_DEG, dtype=torch.float64) * (math.pi / 180)
@@ -32,7 +33,7 @@ def rest_frames() -> Tensor:
 def finger_joints(angles: Tensor, lengths: Tensor, knuckles: Tensor, frames: Tensor) -> Tensor:
     """Joints (N, 5, 4, 3) mm of each finger, knuckle to tip.
 
-    The three bendings of a finger share one axis: it lies in a plane that abduction turns about the finger's z.
+    The three flexions of a finger share one axis. Abduction turns the plane of this axis about the finger's z.
 
     Args:
         angles: (N, 5, 4) radians: flexion and abduction at the knuckle, flexion of the second and of the third joint.
@@ -51,7 +52,7 @@ def finger_joints(angles: Tensor, lengths: Tensor, knuckles: Tensor, frames: Ten
 def bone_rotations(angles: Tensor, frames: Tensor) -> Tensor:
     """Rotations (N, 5, 6, 3, 3) of each finger's bones: from the bone's own axes (-y along it) to the hand's.
 
-    For each of the three joints first a bone that has turned half way, then the segment that has turned all of it.
+    For each of the three joints: first a bone with half of the joint's rotation, then the segment with all of it.
 
     Args:
         angles: (N, 5, 4) radians, as for `finger_joints`.
