@@ -135,35 +135,45 @@ def simulate(
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A capture in the raw layout of NYU.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A capture in the raw layout of NYU, or with a rig.yaml.", show_default=False
+        ),
     ],
     sheet: Annotated[Path | None, _SHEET] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames of each split whose images are decoded.")] = 100,
     everything: Annotated[bool, typer.Option("--all", help="Decode every image.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Check a dataset in the raw layout of NYU, real or simulated, and draw a contact sheet with its joints.
+    """Check a dataset, real or simulated: with a rig.yaml, or in the raw layout of NYU with a contact sheet.
 
-    Every file is looked at: is it there, of the right size and kind, whole. The annotation is checked in full: its
+    With a rig.yaml: images, unit, byte order, and the cameras' surfaces onto each other. In NYU's layout
+    every file is looked at: is it there, of the right size and kind, whole. The annotation is checked in full: its
     numbers, its place in the image, the rig that it implies. Exits with 2 where something is damaged.
 
     \b
     Example:
         hpf data check captures/small
         hpf data check $HPF_NYU_ROOT --all --sheet nyu.png
+        hpf data check my-capture
     """
     from hpf_cli.progress import Live
     from hpf_core.data.checks.capture import check_capture
+    from hpf_core.data.checks.rig import check_rig_capture
+    from hpf_core.data.rig_file import RIG_FILE
 
+    has_rig = (folder / RIG_FILE).exists()
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
     with Live(show.console) as live:
-        report = check_capture(folder, None if everything else frames, live.progress)
+        looked_at = check_rig_capture if has_rig else check_capture
+        report = looked_at(folder, None if everything else frames, live.progress)
         drawn = 0
-        with skip_on_failure("contact sheet"):
-            from hpf_core.figures.capture_sheet import capture_sheet
+        if not has_rig:
+            with skip_on_failure("contact sheet"):
+                from hpf_core.figures.capture_sheet import capture_sheet
 
-            drawn = capture_sheet(report, target)
+                drawn = capture_sheet(report, target)
     if as_json:
         show.emit_json(_report_document(report, target if drawn else None))
     else:
@@ -237,9 +247,13 @@ def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
 
 def _how_to_run(report: CaptureReport) -> str:
     """The command that trains on a capture; empty where it has nothing to train on."""
+    from hpf_core.data.rig_file import RIG_FILE
+
     train = next((part for part in report.splits if part.name == "train"), None)
     if train is None:
         return ""
+    if (report.root / RIG_FILE).exists():
+        return f"hpf run recipes/capture.yaml --set data.real.root={shlex.quote(str(report.root))}"
     views = [view + 1 for view in train.views]
     listed = shlex.quote(f"data.real.views={views}".replace(" ", ""))
     other = "" if views == [1, 2, 3] else f" --set {listed}"  # the recipe has NYU's three
