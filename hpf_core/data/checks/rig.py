@@ -28,7 +28,7 @@ _CUT_MM = 50.0  # differences count up to this: beyond it lies another surface
 _FALLS_TO = 0.7  # a residual that another reading cuts to this share of itself says that the other reading is right
 _CLOSE_MM = 10.0  # points nearer to the other view's surface than this are of the same surface
 _LEAST_POINTS = 2000  # of these, for half a pixel to be seen: it moves a surface by less than a millimetre
-_OFF_PX = 0.3  # simulated rigs of 6 frames: 0.1 at most where the file is right
+_OFF_PX = 0.3  # a simulated rig of 3 views and 6 frames: -0.1 where the file is right
 _RESIDUAL_MM = 25.0  # of views onto each other, of at most _CUT_MM
 _UNITS = {0.125: "RealSense SR300 and SR305", 0.25: "RealSense L515", 0.1: "RealSense D405", 1000.0: "metres"}
 
