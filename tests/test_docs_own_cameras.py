@@ -35,7 +35,7 @@ def test_the_commands_give_what_the_page_shows(tmp_path: Path, monkeypatch: pyte
         result = CliRunner().invoke(app, command.split()[1:])
         assert result.exit_code == 0, result.output
         said += result.output
-    shown = [line for block in blocks("")[1:] for line in block.splitlines() if line.strip()]
+    shown = [line for block in blocks("text") for line in block.splitlines() if line.strip()]
     plain = " ".join(said.split())
     assert len(shown) >= 5
     for line in shown:
