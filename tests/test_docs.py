@@ -141,7 +141,7 @@ def test_ci_finds_the_readmes_commands() -> None:
 def test_the_readmes_python_runs(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = blocks(text_of("README.md"), "python")
+    code, _ = blocks(text_of("README.md"), "python")  # the second one: tests/hpf_core/inference/test_predictor.py
     assert code.count("recipes/quickstart.yaml") == 1
     steps = [line for line in code.splitlines() if line and not line.startswith(("import", "from"))]
     assert len(steps) <= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,21 @@ def test_a_refiner_moves_the_points(network, frame):
     refined = HandPredictor(load_network("shipped", refiners=["inverse_kinematics"]), "right")
     (plain,), (hand,) = HandPredictor(network, "right")(depth, camera), refined(depth, camera)
     assert 0.5 < np.linalg.norm(plain.points - hand.points, axis=1).mean() < 30
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/predict.md"])
+def test_the_python_of_the_pages_runs(page, frame, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "HandPredictor" in block)
+    depth, _, centre = frame
+    (tmp_path / "recording").mkdir()
+    for number in range(2):
+        Pictures.fromarray(depth).save(tmp_path / "recording" / f"{number:06d}.png")
+    monkeypatch.chdir(tmp_path)
+    exec(compile("import hpf\n" + code, page, "exec"), {"depth_mm": depth})
+    lines = [json.loads(line) for line in (tmp_path / "hands.jsonl").read_text().splitlines()]
+    assert len(lines) == 2
+    assert np.linalg.norm(np.array(lines[1]["hands"][0]["centre"]) - centre) < 25
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real depth images aren't there")
