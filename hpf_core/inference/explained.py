@@ -21,7 +21,8 @@ _NEAR_MM = 20.0  # spheres and surface within so much of each other agree
 _MOST_MM = 40.0  # no pixel differs by more
 _WRIST_MM = 10.0  # so far beyond the wrist's points the arm begins
 # Logistic regression of hands against everything else, on the validation splits of simulated captures with tables,
-# other people, held objects and no hand at all. Difference in depth and spread add nothing to these.
+# other people, held objects and no hand at all (`tools/fit_confidence.py`, rounded). Difference in depth and spread
+# add nothing to these.
 _CONSTANT, _AGREE, _IOU, _BONES = -6.8, 9.5, 4.8, -0.7
 # The same of right against wrong sides of the same crops, on one capture's validation split and on another capture.
 _SIDE_FIT, _SIDE_IOU, _SIDE_AGREE, _SIDE_SPREAD = -0.8, 34.0, 14.0, -0.45
