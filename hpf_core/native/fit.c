@@ -1,4 +1,4 @@
-/* What a fit asks of depth maps: the nearest marked pixel of each pixel, and which points lie beyond a plane.
+/* Queries of a fit to depth maps: the nearest marked pixel of each pixel, and the points beyond a plane.
  *
  * REAL is float or double. All arrays are contiguous. No sum goes over maps.
  */
@@ -21,8 +21,8 @@ static void nearest_of(const void *given, int64_t map) {
     int64_t *nearest = job->nearest + map * height * width * 2;
     const int32_t none = 2 * (int32_t)(height > width ? height : width); /* farther than any pixel */
 
-    /* Along the columns: the nearest marked row above, then the nearer of it and of the one below. Kept where the result
-     * goes: a map may be too large for a thread's stack. */
+    /* Along the columns: the nearest marked row above, then the nearer of this row and of the one below. The result's
+     * memory holds them: a map may be too large for a thread's stack. */
     int32_t last[width], row[width], best[width];
     int any = 0;
     for (int64_t u = 0; u < width; ++u) last[u] = -none;
@@ -39,7 +39,7 @@ static void nearest_of(const void *given, int64_t map) {
             int64_t *above = nearest + 2 * (v * width + u) + 1;
             *above = v - *above <= last[u] - v ? *above : last[u];
         }
-    /* Along the rows: the least sum of squares, and of these the first column, both in one integer. */
+    /* Along the rows: the least sum of squares and the first such column, both in one integer. */
     for (int64_t v = 0; v < height; ++v) {
         for (int64_t u = 0; u < width; ++u) {
             best[u] = INT32_MAX;
@@ -47,7 +47,7 @@ static void nearest_of(const void *given, int64_t map) {
         }
         for (int64_t from = 0; from < width; ++from) {
             const int32_t apart = row[from] > (int32_t)v ? row[from] - (int32_t)v : (int32_t)v - row[from];
-            if (apart >= none) continue; /* nothing is marked in this column */
+            if (apart >= none) continue; /* no marked pixel in this column */
             const int32_t key = apart * apart * (int32_t)width + (int32_t)from;
             for (int32_t u = 0; u < (int32_t)width; ++u) {
                 const int32_t found = key + (u - (int32_t)from) * (u - (int32_t)from) * (int32_t)width;
@@ -72,10 +72,10 @@ void nearest_marked(int64_t maps, int64_t threads, int64_t height, int64_t width
 
 typedef struct {
     int64_t queries;
-    double least; /* share of a map's points that must lie on this side, else nothing lies beyond */
+    double least; /* least share of a map's points on this side, else the result is empty */
     const REAL *points; /* (N, Q, 3) */
     const int8_t *valid; /* (N, Q) */
-    const int64_t *target; /* (P,), the map of each plane */
+    const int64_t *target; /* (P,), index of the map of each plane */
     const REAL *normal, *offset; /* (P, 3) and (P,): beyond is where normal . p > offset */
     int8_t *beyond; /* (P, Q) */
 } plane_t;

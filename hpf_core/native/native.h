@@ -1,6 +1,6 @@
 /* Shares maps among threads, for the C files that `hpf_core.native.compiler` compiles.
  *
- * A map is done by one thread, in one order. Where no sum goes over maps, results don't depend on the number of threads.
+ * One thread processes a map, in a fixed order. Without sums over maps, results don't depend on the number of threads.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ static void *do_share(void *given) {
     return NULL;
 }
 
-enum { MOST_THREADS = 64, LEAST_MAPS = 4 /* for which starting a thread pays */ };
+enum { MOST_THREADS = 64, LEAST_MAPS = 4 /* per thread, below which a thread doesn't pay */ };
 
 static void share_out(work_t work, const void *job, int64_t maps, int64_t threads) {
     pthread_t started[MOST_THREADS];

@@ -15,17 +15,17 @@ typedef struct {
     const REAL *depth;         /* (P, H, W), the render */
     const int8_t *hit;         /* (P, H, W) */
     const REAL *anchor;        /* (P, H, W, 2) */
-    const int64_t *target;     /* (P,), the depth map of each */
+    const int64_t *target;     /* (P,), index of the depth map of each pair */
     const REAL *map;           /* (N, H, W) */
-    const int8_t *seen;        /* (N, H, W), where it shows a surface */
+    const int8_t *seen;        /* (N, H, W), where the map shows a surface */
     const REAL *nearest;       /* (N, H, W, 2), x and y of the nearest such pixel; null without `silhouette` */
     const int8_t *counts;      /* (P, H, W), which pixels count; null for all */
-    REAL *value, *total;       /* (P,) the mean and by what it was divided */
+    REAL *value, *total;       /* (P,) the mean and its divisor */
     const REAL *by_value;      /* (P,) */
     REAL *by_depth, *by_anchor; /* (P, H, W) and (P, H, W, 2); the latter null without `silhouette` */
 } residual_t;
 
-enum { BLOCK = 256 /* pixels whose residuals are found without a branch, before they are summed */ };
+enum { BLOCK = 256 /* pixels per block: residuals without a branch, then their sum */ };
 
 static inline __attribute__((always_inline)) void residuals_of(const residual_t *job, int64_t pair, int silhouette) {
     const int64_t pixels = job->pixels;
@@ -96,7 +96,7 @@ static void residual_gradient_of(const void *given, int64_t pair) {
                     by_x = share * x;
                     by_y = share * y;
                 }
-            } else if (job->depth[at + i] <= far) { /* capped, it is a constant */
+            } else if (job->depth[at + i] <= far) { /* a capped depth is constant */
                 const REAL map = job->map[of + i], off = job->depth[at + i] - (map > far ? far : map);
                 if (fabs(off) <= clamp) by_depth = job->squared ? 2 * by * off : by * (REAL)((off > 0) - (off < 0));
             }

@@ -1,11 +1,11 @@
-"""Which poses hands hold: a mixture of kinds, after Sharp et al., CHI 2015 ("Accurate, Robust, and Flexible Real-time
-Hand Tracking"), whose prior mixes open, half-open, pinched, closed and pointing hands.
+"""A mixture of kinds of hand pose, after Sharp et al., CHI 2015.
 
-A hand is open; half open, all fingers by a common amount; pinching with one finger; closed; pointing, with each of the
-2^5 sets of extended fingers equally often; or has each finger in a state of its own. It may be on the way from one such
-pose to another. Neighbouring fingers bend together, as no finger moves wholly alone (Häger-Ross & Schieber 2000,
-"Quantifying the independence of human finger movements", J. Neurosci. 20(22)); how much is our choice, as are the
-shares of the kinds and the angles of their states.
+"Accurate, Robust, and Flexible Real-time Hand Tracking" has a prior that mixes open, half-open, pinched, closed and
+pointing hands. Here a hand is of one of six kinds. It is open; half open, with one bending for all fingers; pinching
+with one finger; closed; or pointing, where all 2^5 sets of extended fingers are equally likely. Or each finger has its
+own state. A hand may also be on the way from one such pose to another. Neighbouring fingers bend together, as in real
+hands (Häger-Ross & Schieber 2000, "Quantifying the independence of human finger movements", J. Neurosci. 20(22)). We
+chose the strength of this coupling, the shares of the kinds and the angles of their states.
 """
 
 from __future__ import annotations
@@ -48,17 +48,18 @@ _FREE_STATES = (0.28, 0.20, 0.16, 0.20, 0.08, 0.08)
 _FREE_THUMBS = (0.25, 0.25, 0.2, 0.15, 0.15)
 _HALF_OPEN = (0.15, 0.8)  # common bending of a half open hand, 0 straight, 1 a fist
 
-# Abduction of fully spread fingers; 0 the rest position, minus this pressed together. Degrees, little to index.
+# Abduction of fully spread fingers in degrees, little to index. 0 is the rest position; minus this presses them
+# together.
 _SPREAD_DEG = (-11.0, -5.0, 0.0, 8.0)
-# How far each finger follows its neighbours, little to index.
+# Coupling of each finger to its neighbours, little to index.
 _FOLLOWS = (0.10, 0.15, 0.08, 0.05)
 _NOISE_DEG = (8.0, 3.0, 9.0, 4.0)
 _THUMB_NOISE_DEG = (6.0, 6.0, 7.0, 8.0)
-_NOISE_ALIKE = 0.5  # correlation of two neighbours' noise in bending; it falls as its power with each finger between
+_NOISE_ALIKE = 0.5  # correlation of the bending noise of two neighbours; the power is the distance in fingers
 
 
 class Solved(NamedTuple):
-    """What is found for a hand: its pinches, and (16, K, 4) folded thumbs for each set of extended fingers, as
+    """Solutions for a hand: its pinches, and (16, K, 4) folded thumbs for each set of extended fingers, as in
     `folded.fold_thumbs`."""
 
     pinches: Pinches
@@ -70,11 +71,11 @@ class Kinds(NamedTuple):
 
     Attributes:
         angles: (N, 5, 4) radians.
-        roomy: (N, 5, 4) the same, changed where fingers crowd each other: beside a pinch the others relax, the thumb of
-            open, half open and free hands moves out, abduction is at rest.
+        roomy: (N, 5, 4) the same angles with changes against crowding. Beside a pinch the others relax. The thumb of
+            open, half open and free hands moves out. Abduction is at rest.
         pinching: (N,) bool.
         finger: (N,) int64, the pinching finger, 0 to 3.
-        variant: (N,) int64, which of its solved pinches.
+        variant: (N,) int64, index of its solved pinch.
     """
 
     angles: Tensor
@@ -91,16 +92,16 @@ class Tables:
     states: Tensor  # (6, 4)
     thumbs: Tensor  # (5, 4)
     spread: Tensor  # (4,)
-    follow: Tensor  # (4, 4) rows: what each finger's bending is made of
+    follow: Tensor  # (4, 4) rows: the weights of all fingers in each finger's bending
     noise: Tensor  # (5, 4)
-    alike: Tensor  # (4, 4) takes independent noise of four fingers to noise of neighbours
+    alike: Tensor  # (4, 4) maps independent noise of four fingers to noise with correlated neighbours
     limits: Tensor  # (5, 4, 2)
-    number: Tensor  # (4,) the numbers of the fingers
+    number: Tensor  # (4,) the indices of the fingers
 
     @staticmethod
     @functools.cache
     def on(device: torch.device) -> Tables:
-        """The tables on a device, made on the host once: a draw on a GPU waits for no copy of them."""
+        """The tables on a device. The host makes them once, so that no draw on a GPU waits for a copy."""
 
         def radians(values: object) -> Tensor:
             return torch.tensor(values, dtype=torch.float32) * (math.pi / 180)
@@ -126,14 +127,15 @@ class Tables:
 
 
 def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: Solved) -> Kinds:
-    """Poses of the mixture as they are pure.
+    """Poses of the mixture without noise and without transitions.
 
-    Every kind is drawn for every sample and one is chosen: static shapes, the same amount of randomness for each.
+    The function draws every kind for every sample and selects one: shapes are static, and the amount of randomness is
+    fixed.
     """
     device = generator.device
     draw = torch.rand(count, 20, generator=generator, device=device)
     kind = _choose(_KINDS, draw[:, 0])
-    # Five bits: extended or not, from the little finger to the thumb.
+    # Five bits, from the little finger to the thumb: extended or not.
     extended = draw[:, 1:6] < 0.5
     straight = torch.where(extended[:, :4], STRAIGHT, CLOSED)
     free = _choose(_FREE_STATES, draw[:, 6:10])
@@ -142,7 +144,7 @@ def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: S
     state = torch.stack([zero, zero, others, zero + CLOSED, straight, free], dim=1)
     row = torch.arange(count, device=device)
     fingers = tables.states[state[row, kind]]
-    # Half open: how much, for all fingers, and a little more or less towards the little finger.
+    # Half open: a common bending for all fingers, with a small random trend towards the little finger.
     low, high = _HALF_OPEN
     slope = (1.5 - tables.number) * 0.1 * (2 * draw[:, 11:12] - 0.5)
     curl = (low + (high - low) * draw[:, 12:13] + slope).clamp(0, 1)
@@ -185,13 +187,13 @@ def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: S
 
 
 def draw_way(count: int, generator: torch.Generator) -> Tensor:
-    """(N,) how far each hand is on the way to another pose, a share; most aren't and have 0."""
+    """(N,) the share of the way to another pose; 0 for most hands."""
     draw = torch.rand(count, 2, generator=generator, device=generator.device)
     return draw[:, 0] * (draw[:, 1] < _SHARE_ON_THE_WAY)
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, tables: Tables) -> Tensor:
-    """(*shape, 5, 4) radians: neighbours deviate alike in bending, and DIP joints follow their PIP joint."""
+    """(*shape, 5, 4) radians: the bending noise of neighbours is correlated, and DIP joints follow PIP joints."""
     noise = torch.randn(*shape, 5, 4, generator=generator, device=generator.device)
     alike = tables.alike @ noise[..., :4, :]
     fingers = torch.stack([alike[..., 0], noise[..., :4, 1], alike[..., 2], noise[..., :4, 3]], dim=-1)
@@ -201,7 +203,7 @@ def draw_noise(shape: tuple[int, ...], generator: torch.Generator, tables: Table
 
 
 def take_pinch(angles: Tensor, finger: Tensor) -> Tensor:
-    """(..., 8): the angles of a finger (N,) and of the thumb out of (N, ..., 5, 4)."""
+    """(..., 8): angles of a finger (N,) and of the thumb, from (N, ..., 5, 4)."""
     index = finger.view(-1, *[1] * (angles.ndim - 1)).expand(*angles.shape[:-2], 1, 4)
     return torch.cat([angles.gather(-2, index), angles[..., 4:, :]], dim=-2).flatten(-2)
 
@@ -218,9 +220,9 @@ def put_pinch(angles: Tensor, pinch: Tensor, where: Tensor, finger: Tensor) -> T
 
 
 def within_limits(angles: Tensor, limits: Tensor) -> Tensor:
-    """Angles (..., 5, 4) folded back at the limits (5, 4, 2), so that none piles up on them.
+    """Angles (..., 5, 4), reflected at the limits (5, 4, 2), so that they don't accumulate there.
 
-    Bent knuckles can hardly spread, as their collateral ligaments tighten: see `_freedom`.
+    Bent knuckles can hardly spread, because their collateral ligaments tighten: see `_freedom`.
     """
     low, high = limits.unbind(-1)
     angles = low + (angles - low).abs()
@@ -233,12 +235,12 @@ def within_limits(angles: Tensor, limits: Tensor) -> Tensor:
 
 
 def _freedom(flexion: Tensor) -> Tensor:
-    """How far a finger can abduct at an MCP flexion, as a share of the limit: a quarter at 90 degrees."""
+    """The greatest abduction at an MCP flexion, as a share of the limit: a quarter at 90 degrees."""
     return 0.25 + 0.75 * flexion.cos().clamp(min=0)
 
 
 def _choose(shares: tuple[float, ...], draw: Tensor) -> Tensor:
-    """Numbers of the choices, each as often as its share says, from uniform draws of the same shape."""
+    """Indices of the choices, with the given shares as probabilities, from uniform draws of the same shape."""
     return (draw[..., None] >= _edges(shares, draw.device)).sum(-1)
 
 

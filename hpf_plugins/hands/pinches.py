@@ -1,8 +1,8 @@
-"""Fingertip on thumb tip, for the hand as it is: solved once, then varied without letting the tips part.
+"""Pinches of fingertip and thumb tip for a given hand: solved once, then varied without separating the tips.
 
-A pinch is a closed chain: angles that are right for one hand miss by a centimetre on another. So each of a few poses
-of each finger is solved for the neutral hand, and carries two linear maps: how its angles follow the shape numbers, and
-which part of a random deviation leaves the gap between the two tips as it is.
+A pinch is a closed chain: the angles of one hand's pinch miss by a centimetre on another hand. So the solver finds a
+few poses of each finger for the neutral hand and gives each pose two linear maps. One maps the shape numbers to changes
+of the angles. The other keeps the part of a random deviation that leaves the gap between the tips unchanged.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hpf_plugins.hands import anatomy
 VARIANTS = 24  # poses of each finger that are kept
 _TRIED = 72
 _ROUNDS = 15
-_PRESSED = 0.95  # the tips' distance as a share of their radii's sum: pads give way by a millimetre
+_PRESSED = 0.95  # distance of the tips as a share of the sum of their radii: pads yield by a millimetre
 
-# Where the search begins, degrees: MCP flexion, abduction and PIP of the little ... index finger, the thumb's four.
+# Start of the search in degrees: MCP flexion, abduction and PIP of the little ... index finger, the thumb's four.
 _AROUND = (
     (51.0, 4.0, 53.0, 12.0, 30.0, 45.0, 39.0),
     (51.0, 2.0, 54.0, 3.0, 26.0, 39.0, 38.0),
@@ -29,7 +29,8 @@ _AROUND = (
     (46.0, -2.0, 52.0, -12.0, 19.0, 30.0, 33.0),
 )
 _SPREAD_DEG = (14.0, 3.0, 16.0, 8.0, 8.0, 10.0, 14.0)
-# Of the thumb tip as the finger's last segment sees it: 0 is straight before its pad, 1 straight before its end.
+# Position of the thumb tip relative to the finger's last segment: 0 is straight before its pad, 1 straight before its
+# end.
 _TOWARDS_END = (0.0, 0.75)
 
 _TIP, _DIP, _PIP = (anatomy.FINGER_POINTS.index(name) for name in ("KNU3_A", "KNU3_B", "KNU2_B"))
@@ -47,8 +48,9 @@ class Pinches:
 
     Attributes:
         angles: (4, VARIANTS, 8) for the neutral shape.
-        by_shape: (4, VARIANTS, 8, S) radians by unit of each shape number, so that the tips still meet.
-        keep: (4, VARIANTS, 8, 8) takes a deviation of the angles to the part that doesn't move one tip from the other.
+        by_shape: (4, VARIANTS, 8, S) radians per unit of each shape number; with these changes the tips still meet.
+        keep: (4, VARIANTS, 8, 8) projects a deviation of the angles to the part that doesn't move one tip from the
+            other.
     """
 
     angles: Tensor
@@ -56,7 +58,7 @@ class Pinches:
     keep: Tensor
 
     def to(self, device: torch.device) -> Pinches:
-        """The same on a device, float32."""
+        """The same pinches on a device, float32."""
         return Pinches(*(t.to(device=device, dtype=torch.float32) for t in (self.angles, self.by_shape, self.keep)))
 
 
@@ -64,16 +66,17 @@ class Pinches:
 def solve(
     points: Points, shapes: int, limits: Tensor, deviation: Tensor, nearest: Tensor, radii: Tensor, rest: Tensor
 ) -> Pinches:
-    """Pinches of a hand by Levenberg-Marquardt on the angles, in float64 on the host; always the same.
+    """Pinches of a hand by Levenberg-Marquardt on the angles, in float64 on the host; deterministic.
 
     Args:
-        points: the hand's points by pose and shape.
+        points: points of the hand by pose and shape.
         shapes: S shape numbers; the first is the overall size, 1 is neutral for all.
         limits: (5, 4, 2) radians, lowest and highest.
-        deviation: (5, 4) radians, standard deviation of each angle's noise; the DIP joint's without what follows PIP.
+        deviation: (5, 4) radians, standard deviation of each angle's noise. The DIP joint's excludes its coupling to
+            PIP.
         nearest: (J, J) mm, the least distance of each pair of points.
         radii: (J,) mm.
-        rest: (5, 4) radians, what the other fingers do meanwhile.
+        rest: (5, 4) radians, the angles of the other fingers.
     """
     limits, deviation, nearest, radii, rest = (t.double().cpu() for t in (limits, deviation, nearest, radii, rest))
     reach = _PRESSED * (radii[[f * _STRIDE + _TIP for f in range(4)]] + radii[_THUMB_TIP])
@@ -96,7 +99,7 @@ def _solve_finger(
     along = first + (last - first) * torch.rand(_TRIED, 1, generator=generator, dtype=torch.float64)
 
     def residuals(angles: Tensor, copies: int = 1) -> Tensor:
-        """(N, R) in units of what doesn't matter: half a millimetre, a third of a turn of the pad, the spread."""
+        """(N, R) residuals in units of their tolerance: half a millimetre, a third of a turn of the pad, the spread."""
         posed = points(*_posed(finger, _with_dip(angles), shapes, rest))
         tip, dip, pip = (posed[:, finger * _STRIDE + k] for k in (_TIP, _DIP, _PIP))
         gap = posed[:, _THUMB_TIP] - tip
@@ -125,7 +128,7 @@ def _solve_finger(
         better = residuals(tried).square().sum(-1) < now.square().sum(-1)
         angles = torch.where(better[:, None], tried, angles - 0.2 * change.clamp(-0.3, 0.3))
 
-    # Rounded, so that another library's last digits don't change which variants are kept.
+    # Rounding makes the choice of variants independent of the last digits of another library.
     posed = points(*_posed(finger, _with_dip(angles), shapes, rest))
     through = (nearest - torch.cdist(posed, posed)).clamp(min=0).flatten(1).amax(-1)
     cost = residuals(angles).square().sum(-1) + 10 * through
@@ -134,7 +137,7 @@ def _solve_finger(
 
 
 def _with_dip(angles: Tensor) -> Tensor:
-    """(N, 7) to (N, 8): the finger's last joint follows."""
+    """(N, 7) to (N, 8): the finger's DIP joint follows its PIP joint."""
     return torch.cat([angles[:, :3], angles[:, 2:3] * anatomy.DIP_PER_PIP, angles[:, 3:]], dim=-1)
 
 
@@ -151,8 +154,8 @@ def _linear_maps(
 ) -> tuple[Tensor, Tensor]:
     """`by_shape` (VARIANTS, 8, S) and `keep` (VARIANTS, 8, 8) of one finger.
 
-    With the noise's covariance C and the gap's derivative G by the angles, C G' (G C G')^-1 gives the most likely
-    change of the angles for a change of the gap: its conditional mean.
+    With the noise's covariance C and the gap's derivative G by the angles, C G' (G C G')^-1 maps a change of the gap to
+    the most likely change of the angles: its conditional mean.
     """
     sigma = torch.cat([deviation[finger], deviation[4]])
     mixing = torch.diag(sigma)
@@ -167,7 +170,7 @@ def _linear_maps(
     eye_angles, eye_shapes = (step * torch.eye(k, dtype=torch.float64) for k in (8, shapes))
     by_angle = torch.stack([gap(angles + e, one) - gap(angles - e, one) for e in eye_angles], dim=-1) / (2 * step)
     by_shape = torch.stack([gap(angles, one + e) - gap(angles, one - e) for e in eye_shapes], dim=-1) / (2 * step)
-    by_shape[..., 0] = 0  # the overall size scales the gap and the radii alike
+    by_shape[..., 0] = 0  # the overall size scales the gap and the radii by the same factor
     spread = covariance @ by_angle.transpose(1, 2)
     answer = torch.linalg.solve(by_angle @ spread, spread, left=False)  # (VARIANTS, 8, 3)
     return -answer @ by_shape, torch.eye(8, dtype=torch.float64) - answer @ by_angle

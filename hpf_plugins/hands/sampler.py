@@ -1,8 +1,8 @@
-"""Random hands: poses of `mixture.py` with noise, none of which runs through itself, and shapes.
+"""Random hands: poses of `mixture.py` with noise and without self-intersection, and shapes.
 
-Of each drawn pose there are a few versions, each with less noise than the one before and nearer to where the pose
-began, and the first that doesn't run through itself is taken. So no kind of pose becomes rare because it is crowded,
-and the work is the same for every draw: nothing waits for the host.
+The sampler makes a few versions of each pose. Each has less noise than the version before and lies nearer to the start
+of a transition. The sampler takes the first version that doesn't intersect itself. So crowded kinds of pose stay as
+frequent as others. The work is the same for every draw, and no draw synchronises with the host.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ from hpf_plugins.hands.mixture import (
 from hpf_plugins.hands.pinches import solve
 
 _GLOBAL = 6
-_CHUNK = 2048  # poses whose versions are checked at once: bounds memory
+_CHUNK = 2048  # poses whose versions are checked together: bounds memory
 
-# Versions of each pose: share of the noise, and of the way to another pose.
+# Versions of each pose: share of the noise, and share of the way to another pose.
 _NOISE = (1.0, 0.85, 0.7, 0.35)
 _WAY = (1.0, 1.0, 0.6, 0.0)
 
-# Spheres of the neutral hand may overlap by this many mm, and spheres that are nearer than that at rest, as those of
-# neighbouring fingers are, may come nearer by this share: flesh gives way, and fingers lie against each other.
+# Spheres of the neutral hand may overlap by this many mm. Spheres that are nearer at rest, such as those of
+# neighbouring fingers, may approach by this share: flesh yields, and fingers touch each other.
 DEPTH_MM = 4.0
 _NEARER = 0.25
-# Two points whose distance at rest is below this share of the radii's sum are of one lump of flesh: any distance goes.
+# Two points with a rest distance below this share of the radii's sum belong to the same flesh: any distance is valid.
 _ONE_LUMP = 0.5
-# What the thumb can reach with. At zero angles it lies at the index finger, which says nothing of what it may meet.
+# The parts of the thumb that reach other fingers. At zero angles the thumb touches the index finger, so its rest
+# distance gives no limit.
 _REACHING = [anatomy.POINT_NAMES.index(f"TH_{name}") for name in anatomy.FINGER_POINTS[:4]]
 
 
 @dataclass(frozen=True)
 class _Constants:
-    """What each draw needs beside random numbers, on one device: a copy in each draw would make the host wait.
+    """Constants of the draws, on one device: a copy in each draw would make the host wait.
 
     Attributes:
-        tables, solved: of the mixture.
+        tables, solved: tables and solutions of the mixture.
         nearest: (J, J) mm, the least distance of each pair of points.
         ranges: (S, 2) of the shape numbers.
         noise, way: (versions,) and (versions - 1,) shares.
@@ -68,10 +69,10 @@ class _Constants:
 
 
 class PoseSampler:
-    """Draws poses and shapes; all randomness comes from the generator, all work is done on its device.
+    """Draws poses and shapes. All randomness comes from the generator, and all work is on its device.
 
-    Shapes are uniform within their ranges, and not normal as people are: a network should be as good at the ends of the
-    adult range as in its middle, and the overall size, a factor of all lengths, carries what correlates.
+    Shapes are uniform within their ranges, although people are normally distributed: a network should work equally well
+    over the whole adult range. The overall size, a factor on all lengths, models their correlation.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class PoseSampler:
         self._constants: dict[torch.device, _Constants] = {}
 
     def keep_apart(self, neutral: Tensor, radii: Tensor, pairs: Tensor) -> None:
-        """Learn how near the spheres of pairs (K, 2) may come, from the neutral hand (J, 3) mm and its radii (J,)."""
+        """Compute the least distances of the spheres of pairs (K, 2) from the neutral hand (J, 3) mm and its radii
+        (J,)."""
         one, other = pairs.unbind(-1)
         reach = radii[one] + radii[other]
         rest = (neutral[one] - neutral[other]).norm(dim=-1)
@@ -98,7 +100,7 @@ class PoseSampler:
         self._constants.clear()
 
     def draw(self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]) -> PoseSample:
-        """Poses (count, 26) and shapes (count, 8) that `points` (pose, shape) doesn't send through themselves."""
+        """Poses (count, 26) and shapes (count, 8) without self-intersection; `points` maps (pose, shape) to points."""
         sizes = [min(_CHUNK, count - start) for start in range(0, count, _CHUNK)] or [0]
         chunks = [self._draw_chunk(size, generator, points) for size in sizes]
         return PoseSample(torch.cat([c.pose for c in chunks]), torch.cat([c.shape for c in chunks]))
@@ -114,12 +116,12 @@ class PoseSampler:
         versions = angles.shape[1]
         pose = torch.cat([angles.new_zeros(count, versions, _GLOBAL), angles.flatten(2)], dim=-1)
         posed = points(pose.flatten(0, 1), shape.repeat_interleave(versions, dim=0))
-        # All J x J distances against a table with zeros for pairs that don't matter: far faster than picking pairs.
+        # A table with zeros for pairs without a limit is far faster on all J x J distances than indexing the pairs.
         scale = shape[:, :1, None].repeat_interleave(versions, dim=0)
         inside = constants.nearest * scale - torch.cdist(posed, posed)
         depth = inside.clamp(min=0).flatten(1).amax(dim=-1).view(count, versions)
-        # The first that is free of contact has depth 0; argmin takes the first of equals on no device for sure, so the
-        # version's number breaks the tie.
+        # The first version without contact has depth 0. argmin doesn't guarantee the first of equal values on any
+        # device, so the version's index breaks the tie.
         chosen = (depth + torch.arange(versions, device=device) * 1e-6).argmin(dim=-1)
         return PoseSample(pose[torch.arange(count, device=device), chosen], shape)
 
@@ -131,7 +133,7 @@ class PoseSampler:
         kinds, goal = Kinds(*(values[:count] for values in drawn)), drawn.angles[count:]
         way = draw_way(count, generator)
         noise = draw_noise((count, len(_NOISE)), generator, tables)
-        # The tips of a pinch meet for this shape, and only a pinch that is at its place keeps them together.
+        # The tips of a pinch meet for this shape. Only a complete pinch keeps them together.
         pinches, which = solved.pinches, (kinds.finger, kinds.variant)
         pinch = pinches.angles[which] + (pinches.by_shape[which] @ (shape - 1)[..., None])[..., 0]
         begin = put_pinch(torch.stack([kinds.angles, kinds.roomy], dim=1), pinch[:, None], kinds.pinching, kinds.finger)
@@ -144,7 +146,7 @@ class PoseSampler:
         return within_limits(angles + noise * constants.noise[:, None, None], tables.limits)
 
     def _on(self, device: torch.device, points: Callable[[Tensor, Tensor], Tensor]) -> _Constants:
-        """The constants on a device; pinches and folded thumbs are found for this hand in the first draw."""
+        """The constants on a device. The first draw solves pinches and folded thumbs for this hand."""
         if device not in self._constants:
             on_host, shapes = Tables.on(torch.device("cpu")), len(self._ranges)
             rest = torch.cat([on_host.states[RELAXED].expand(4, -1), on_host.thumbs[REST, None]])

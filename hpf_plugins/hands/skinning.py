@@ -1,11 +1,11 @@
-"""The hand's skin: a mesh bound to bones, moved by linear blend skinning.
+"""The hand's skin: a mesh with bones and linear blend skinning.
 
-Each vertex turns with up to four of 31 bones: the palm, and for each joint of a finger a bone that has turned half way
-and the segment that has turned all of it. The half-way bones stand in for what plain linear blending lacks: at 100
-degrees the mean of two rotations lets a joint collapse, the mean of two that are 50 degrees apart hardly does (Mohr &
-Gleicher 2003, ACM ToG 22(3), add such bones for the same reason).
+Up to four of 31 bones move each vertex. The bones are the palm and, for each joint of a finger, one bone with half of
+the joint's rotation and the segment with all of it. The half-way bones prevent the collapse of joints under linear
+blending. At 100 degrees the mean of two rotations lets a joint collapse; the mean of two rotations 50 degrees apart
+hardly does (Mohr & Gleicher 2003, ACM ToG 22(3), add such bones for the same reason).
 
-The asset is made by `tools/build_hand_mesh.py` from published anthropometry.
+`tools/build_hand_mesh.py` makes the asset from published anthropometry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BONES = 1 + 6 * len(anatomy.FINGERS)
 
 
 class Skin(nn.Module):
-    """The neutral hand's skin, and how bones move it.
+    """The neutral hand's skin and its weights to the bones.
 
     Attributes:
         faces: (F, 3) int64, outward.
@@ -65,9 +65,9 @@ class Skin(nn.Module):
 
         Args:
             angles: (N, 5, 4) radians.
-            joints: (N, 5, 4, 3) mm, `finger_joints` of the same hands in the hand's own frame, before their size.
-            shape: (N, 8) factors: overall size; the length of each finger; thickness, across the fingers and through
-                the palm; the palm's width.
+            joints: (N, 5, 4, 3) mm, `finger_joints` of the same hands in the hand's own frame, before the overall size.
+            shape: (N, 8) factors: overall size; length of each finger; thickness, across the fingers and through the
+                palm; width of the palm.
             rotation: (N, 3, 3), from the hand's own frame.
             translation: (N, 3) mm.
 
@@ -85,7 +85,7 @@ class Skin(nn.Module):
         linear = torch.cat([palm[:, None], linear], dim=1)
         shift = torch.cat([torch.zeros_like(shift[:, :1]), shift], dim=1)
 
-        # The global pose goes into the bones' maps, which are far fewer than the vertices.
+        # The global pose goes into the bones' maps, because there are far fewer bones than vertices.
         maps = (rotation * size[:, None, None])[:, None] @ torch.cat([linear, shift[..., None]], dim=-1)
         maps = torch.cat([maps[..., :3], maps[..., 3:] + translation[:, None, :, None]], dim=-1)  # (N, 31, 3, 4)
         stacked = maps.permute(1, 3, 0, 2).flatten(2).flatten(0, 1)  # (31 * 4, N * 3)

@@ -22,10 +22,10 @@ _POINTS_OF_A_FINGER = len(anatomy.FINGER_POINTS)
 
 
 class Spheres41Config(Config):
-    """Who the sampled hands are. 1 is the neutral hand, a mean adult's, 187 mm from the wrist to the tip.
+    """Ranges of the sampled hands. 1 is the neutral hand, a mean adult's, 187 mm from the wrist to the tip.
 
-    The default sizes go from the 5th percentile of women's hand length to the 95th of men's (Gordon et al. 1989). How
-    far proportions vary about that, the other three ranges, is our choice.
+    The default sizes go from the 5th percentile of women's hand length to the 95th of men's (Gordon et al. 1989). We
+    chose the other three ranges, the variation of proportions about that size.
     """
 
     size_range: tuple[float, float] = Field(
@@ -56,8 +56,8 @@ class Spheres41(HandModel):
     """41 spheres on a hand with 26 pose and 8 shape parameters.
 
     Pose: rotation vector (3, radians), the palm's centre (3, mm), then 4 angles (radians) for each finger from the
-    little finger to the thumb. Shape, all factors of the neutral hand: overall size, the length of each finger, the
-    thickness, which changes the skin alone (the priors' radii are fixed), the width of the palm with its knuckles.
+    little finger to the thumb. Shape, as factors on the neutral hand: overall size; length of each finger; thickness;
+    width of the palm with its knuckles. The thickness changes only the skin, because the priors' radii are fixed.
     """
 
     def __init__(self, config: Spheres41Config) -> None:
@@ -119,7 +119,7 @@ class Spheres41(HandModel):
         return PointPairs(self._one, self._other)
 
     def sample(self, count: int, generator: torch.Generator) -> PoseSample:
-        """`count` poses (count, 26) and shapes (count, 8), float32, by the mixture of `sampler.py`."""
+        """`count` poses (count, 26) and shapes (count, 8), float32, from the mixture in `sampler.py`."""
         return self.sampler.draw(count, generator, self.points)
 
     def points(self, pose: Tensor, shape: Tensor) -> Tensor:
@@ -143,13 +143,13 @@ class Spheres41(HandModel):
 
     @staticmethod
     def _widened(points: Tensor, shape: Tensor) -> Tensor:
-        """Points (K, 3) of the palm, as wide as each hand's: (N, K, 3)."""
+        """Points (K, 3) of the palm, scaled to the width of each hand: (N, K, 3)."""
         width = shape[:, 7]
         along = torch.stack([width, torch.ones_like(width), torch.ones_like(width)], dim=-1)
         return points.to(shape) * along[:, None]
 
     def _bone_ranges(self, config: Spheres41Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pairs whose distance no pose changes, with the range that the sizes of `config` span."""
+        """Pairs with constant distance in all poses, and the range of this distance over the sizes of `config`."""
         fingers, palm = _finger_links(), _palm_links()
         braces = tuple((_INDEX[a], _INDEX[b]) for a, b in anatomy.PALM_BRACES)
         pairs = torch.tensor(fingers + palm + braces)
@@ -164,7 +164,7 @@ class Spheres41(HandModel):
         shortest, longest = (
             lengths(config.size_range[k], config.finger_range[k], config.palm_width_range[k]) for k in (0, 1)
         )
-        # A hand on the border stays inside: a hundredth of a millimetre is far above float32's rounding at 1 m.
+        # The margin keeps a hand on the border inside: 0.01 mm is far above float32's rounding at 1 m.
         return pairs[:, 0].clone(), pairs[:, 1].clone(), shortest - 0.01, longest + 0.01
 
 
@@ -173,7 +173,7 @@ def _tensor(values: object) -> Tensor:
 
 
 def _placed(own: Tensor, pose: Tensor, shape: Tensor) -> Tensor:
-    """Points (N, K, 3) of the hand's own frame at their overall size, turned and moved to where the pose has them."""
+    """Points (N, K, 3) of the hand's own frame, scaled to the overall size, rotated and moved by the pose."""
     return (own * shape[:, :1, None]) @ rotation_matrix(pose[:, :3]).transpose(-1, -2) + pose[:, None, 3:6]
 
 

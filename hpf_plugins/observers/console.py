@@ -1,4 +1,4 @@
-"""A plain line of text now and then: for logs of clusters, where nobody sees a progress bar."""
+"""Plain lines of text at intervals, for the logs of clusters, where nobody sees a progress bar."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class ConsoleConfig(Config):
 
 
 class Console(Observer):
-    """Writes steps, ends of stages and failures to standard error, a line each with the time.
+    """Writes steps, ends of stages and failures to standard error, one line each with the time.
 
-    `hpf run` itself says where the run is, which stage begins and what was measured; that isn't said twice.
+    `hpf run` itself prints the run's folder, the start of each stage and the measurements; this observer doesn't repeat
+    them.
 
     Args:
         every: steps between lines.
@@ -42,13 +43,13 @@ class Console(Observer):
         self._at = ""
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
-        """The clock for the time left starts here."""
+        """Start the clock for the remaining time."""
         self._steps, self._first, self._said = steps, done, done
         self._began = time.monotonic()
         self._at = f" in stage {stage}, after step {done}"
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """A line at the first step that is known from each multiple of `every` on, and at the last."""
+        """Write a line at the first logged step at or after each multiple of `every`, and at the last step."""
         self._at = f" in stage {stage}, after step {step}"
         if step // self.every == self._said // self.every and step < self._steps:
             return
@@ -61,13 +62,13 @@ class Console(Observer):
         )
 
     def stage_ended(self, stage: str, steps: int, weights: Path) -> None:
-        """How long it took."""
+        """Write the duration of the stage."""
         seconds = round(time.monotonic() - self._began)
         _say(f"{stage} ended: {steps - self._first} steps in {timedelta(seconds=seconds)}; weights: {weights}")
         self._at = f" after stage {stage}"
 
     def run_failed(self, folder: Path, error: BaseException) -> None:
-        """Where it ended, and why."""
+        """Write the run's folder and the reason of the failure."""
         if isinstance(error, KeyboardInterrupt):
             _say(f"stopped{self._at}")
         else:
@@ -75,13 +76,13 @@ class Console(Observer):
 
 
 def _say(text: str) -> None:
-    """A line, at once: what waits in a buffer is lost when a job is killed."""
+    """Write a line and flush it: a killed job loses the contents of its buffer."""
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     print(f"{now}  {text}", file=sys.stderr, flush=True)
 
 
 def build(config: ConsoleConfig, build: Build) -> Console:
-    """What a recipe's options come to."""
+    """Build the observer from a recipe's options."""
     return Console(config.every)
 
 

@@ -12,7 +12,7 @@ from hpf_core.interfaces import Build, Config, Observer, PluginSpec
 
 FOLDER = "metrics"
 COLUMNS = ("step", "images", "images_per_second", "lr", "loss", "gradient_norm", "peak", "unseen_mm")
-"""What every file begins with; then come the columns of each term."""
+"""The first columns of every file; the columns of each term follow."""
 OF_A_TERM = ("raw", "weighted", "gradient")
 
 
@@ -21,10 +21,10 @@ class MetricsFileConfig(Config):
 
 
 class MetricsFile(Observer):
-    """Writes RUN/metrics/STAGE.csv: a row for each step that is logged.
+    """Writes RUN/metrics/STAGE.csv with a row for each logged step.
 
-    The columns are those of the stage's terms, whatever a row has: what wasn't measured in a step is an empty cell. A
-    run that resumes cuts the rows after its checkpoint, as its metrics.jsonl does.
+    The columns are those of the stage's terms. A value without a measurement is an empty cell. A resumed run removes
+    the rows after its checkpoint, as its metrics.jsonl does.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class MetricsFile(Observer):
         self._columns: list[str] = []
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Where to write, and the terms of each stage."""
+        """Remember the run's folder and the terms of each stage."""
         self._folder = folder / FOLDER
         self._terms = {name: stage["terms"] for name, stage in recipe["stages"].items()}
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
-        """The heading, and what was written up to the checkpoint."""
+        """Write the header and the earlier rows up to the checkpoint."""
         self._path = self._folder / f"{stage}.csv"
         self._columns = [*COLUMNS, *(f"{kind}.{term}" for term in self._terms[stage] for kind in OF_A_TERM)]
         kept = _rows_until(self._path, done)
@@ -53,7 +53,7 @@ class MetricsFile(Observer):
         write_atomic(self._path, write)
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """A row."""
+        """Append a row."""
         row = {name: metrics[name] for name in COLUMNS if name in metrics}
         for kind in OF_A_TERM:
             row |= {f"{kind}.{term}": value for term, value in metrics.get(kind, {}).items()}
@@ -62,17 +62,17 @@ class MetricsFile(Observer):
 
 
 def _rows_until(path: Path, done: int) -> list[dict[str, str]]:
-    """The whole rows of a file up to a step; none where there is no file."""
+    """The complete rows of a file up to a step; an empty list without a file."""
     if not done or not path.is_file():
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]  # a kill can cut the last line off
+    whole = text[: text.rfind("\n") + 1]  # a killed job may leave an incomplete last line
     table = csv.DictReader(whole.splitlines())
     return [row for row in table if (row.get("step") or "").isdecimal() and int(row["step"]) <= done]
 
 
 def build(config: MetricsFileConfig, build: Build) -> MetricsFile:
-    """What a recipe's options come to."""
+    """Build the observer from a recipe's options."""
     return MetricsFile()
 
 

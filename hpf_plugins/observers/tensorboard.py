@@ -30,14 +30,14 @@ class TensorBoardConfig(Config):
 
 
 class TensorBoard(Observer):
-    """Writes RUN/tensorboard: each stage is a line in every chart, so that a stage and its control lie over each other.
+    """Writes RUN/tensorboard. Each stage is a line in every chart, so that charts compare a stage with its control.
 
-    Charts are `loss`, `raw/TERM`, `weighted/TERM` and `gradient/TERM` (the norm of a term's pull on the points),
-    `gradient_norm`, `lr`, `images_per_second`, `peak`, `unseen_mm`, and `evaluation/...` at a stage's last step. When a
-    run resumes, steps after its checkpoint are purged.
+    Charts are `loss`, `raw/TERM`, `weighted/TERM` and `gradient/TERM` (the norm of a term's gradient on the points),
+    `gradient_norm`, `lr`, `images_per_second`, `peak`, `unseen_mm`, and `evaluation/...` at a stage's last step. A
+    resumed run purges the steps after its checkpoint.
 
     Args:
-        pictures: whether to keep pictures, too.
+        pictures: whether to keep pictures as well.
 
     Raises:
         PluginError: the package tensorboard isn't installed.
@@ -59,12 +59,12 @@ class TensorBoard(Observer):
         self._writers: dict[str, SummaryWriter] = {}
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Where to write, and how long stages are."""
+        """Remember the run's folder and the lengths of the stages."""
         self._folder = folder / FOLDER
         self._steps = {name: stage["steps"] for name, stage in recipe["stages"].items()}
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
-        """What was written after the checkpoint that a run resumes from is hidden."""
+        """Hide steps after the checkpoint of a resumed run."""
         self._close(stage)
         written = [path.name for path in (self._folder / stage).glob("events.out.tfevents.*")]
         if written:
@@ -72,37 +72,37 @@ class TensorBoard(Observer):
         self._writers[stage] = self._make(str(self._folder / stage), purge_step=done + 1 if written else None)
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """A point in each chart."""
+        """Add a point to each chart."""
         found = {name: metrics.get(name) for name in SCALARS}
         for kind in OF_A_TERM:
             found |= {f"{kind}/{term}": value for term, value in metrics.get(kind, {}).items()}
         self._add(stage, step, found)
 
     def picture_drawn(self, stage: str, step: int, path: Path) -> None:
-        """The picture of a step."""
+        """Add the picture of a step."""
         if self._pictures:
             self._writer(stage).add_image("steps", _pixels(path), step, dataformats="HWC")
 
     def checkpoint_written(self, stage: str, step: int, path: Path) -> None:
-        """What a resumed run counts on stands on disk."""
+        """Flush to disk all data before the checkpoint: a resumed run relies on them."""
         self._writer(stage).flush()
 
     def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
-        """Errors in mm and shares of frames, after a stage's last step. The stage is done: its file is closed."""
+        """Add errors in mm and shares of frames at a stage's last step, and close the file of the finished stage."""
         found = {name: value for name, value in result.items() if name.endswith("_mm")}
         found |= {f"frames_within_{mm}_mm": share for mm, share in result.get("success", {}).items()}
         self._add(stage, self._steps.get(stage, 0), {f"evaluation/{name}": value for name, value in found.items()})
         self._close(stage)
 
     def run_ended(self, folder: Path, summary: Mapping[str, Any]) -> None:
-        """The run's figures."""
+        """Write the run's figures."""
         if self._pictures:
             for path in sorted((folder / "figures").glob("*.png")):
                 self._writer(FIGURES).add_image(path.stem, _pixels(path), 0, dataformats="HWC")
         self._close(*self._writers)
 
     def run_failed(self, folder: Path, error: BaseException) -> None:
-        """What is there stands."""
+        """Close the file and keep its contents."""
         self._close(*self._writers)
 
     def _writer(self, stage: str) -> SummaryWriter:
@@ -122,10 +122,10 @@ class TensorBoard(Observer):
 
 
 def _wait_for_a_name_after(name: str) -> None:
-    """TensorBoard reads files by name and purges what it has read before: those of a resumed run must come last.
+    """Wait for a name that sorts last: TensorBoard reads files by name, and a resumed run's file must purge older ones.
 
-    A name begins with the second that it was made in. Within the same second the order of two files is that of process
-    numbers taken as text, so this waits for the next one.
+    A name begins with the second of its creation. Within one second, process numbers as text decide the order. So this
+    function waits for the next second.
     """
     second = name.removeprefix("events.out.tfevents.").partition(".")[0]
     ahead = int(second) + 1 - time.time() if second.isdecimal() else 0.0
@@ -140,7 +140,7 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def build(config: TensorBoardConfig, build: Build) -> TensorBoard:
-    """What a recipe's options come to."""
+    """Build the observer from a recipe's options."""
     return TensorBoard(config.pictures)
 
 

@@ -1,4 +1,4 @@
-"""Bones keep a length that hands have (Wan et al., CVPR 2019, Eq. 14-15, page 5)."""
+"""Keeps bone lengths within the range of hands (Wan et al., CVPR 2019, Eq. 14-15, page 5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEDIAN_OF = 4096  # sampled hands
 
 
 class BoneLengthConfig(Config):
-    """Which pairs, which lengths, and what an excess costs."""
+    """The pairs, their lengths, and the cost of an excess."""
 
     pairs: Literal["hand", "segments"] = Field(
         "hand",
@@ -51,7 +51,7 @@ class BoneLength(Prior):
     """
 
     unit = "mm^2"
-    invariances = frozenset({"translation", "rotation", "mirror"})  # distances between points alone
+    invariances = frozenset({"translation", "rotation", "mirror"})  # depends only on distances between points
 
     def __init__(self, bones: BoneRanges) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def _segments(hand: HandModel, bones: BoneRanges) -> BoneRanges:
 
 
 def _segment(name: str) -> set[str]:
-    """The names of both points of the segment that a point is on."""
+    """The names of both points on the segment of a point."""
     return {f"{name[:-1]}A", f"{name[:-1]}B"}
 
 

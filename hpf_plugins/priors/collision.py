@@ -1,8 +1,8 @@
-"""A hand doesn't run through itself (Wan et al., CVPR 2019, Eq. 16, page 5).
+"""Penalises self-intersection of the hand (Wan et al., CVPR 2019, Eq. 16, page 5).
 
-Eq. 16 as printed is max(r_j + r_k - |c_j - c_k|^2, 0): millimetres minus square millimetres, so that it acts below
-sqrt(r_j + r_k), 4 to 7 mm. It keeps fingers from sharing a place and lets neighbouring spheres overlap, as they do at
-rest.
+Eq. 16 as printed is max(r_j + r_k - |c_j - c_k|^2, 0). It subtracts square millimetres from millimetres, so it acts
+below sqrt(r_j + r_k), 4 to 7 mm. It keeps fingers from the same place but lets neighbouring spheres overlap, as they do
+at rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEIGHBOUR_POSES = 256
 
 
 class CollisionConfig(Config):
-    """How near is too near."""
+    """The threshold of the distance."""
 
     mode: Literal["printed", "fixed", "radii"] = Field(
         "printed",
@@ -35,7 +35,7 @@ class SquaredCollision(Prior):
     """max(threshold - d^2, 0) over the hand model's collision pairs, summed, in mm^2 per estimate."""
 
     unit = "mm^2"
-    invariances = frozenset({"translation", "rotation", "mirror"})  # distances between points alone
+    invariances = frozenset({"translation", "rotation", "mirror"})  # depends only on distances between points
 
     def __init__(self, hand: HandModel, mode: Literal["printed", "fixed"]) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class SquaredCollision(Prior):
 
 
 class RadiiCollision(Prior):
-    """max(r_j + r_k - d, 0), summed over the pairs that don't touch in most poses, in mm per estimate.
+    """max(r_j + r_k - d, 0), summed over the pairs without contact in most poses, in mm per estimate.
 
-    Fingers' roots side by side and the palm under them overlap in every hand: such pairs would push for ever.
+    The roots of neighbouring fingers and the palm overlap in every hand: such pairs would have a constant force.
     """
 
     unit = "mm"

@@ -1,4 +1,4 @@
-"""Distances of pairs of points, with gradients that stay finite where two points coincide."""
+"""Distances of pairs of points, with finite gradients also for coincident points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def squared_distance(points: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
 
 def distance(points: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """(N, K) mm between points `first` and `second` (K,) of (N, J, 3) mm; its gradient is 0 where they coincide."""
+    """(N, K) mm between points `first` and `second` (K,) of (N, J, 3) mm; the gradient of coincident points is 0."""
     squared = squared_distance(points, first, second)
     apart = squared > 0
     return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)

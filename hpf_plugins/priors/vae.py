@@ -1,4 +1,4 @@
-"""Points stay near poses that a VAE has learnt from sampled hands (Wan et al., CVPR 2019, Eq. 13, page 5)."""
+"""Keeps points near the poses that a VAE learnt from sampled hands (Wan et al., CVPR 2019, Eq. 13, page 5)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hpf_plugins.priors.vae_training import Diet, train
 
 log = logging.getLogger("hpf.priors.vae")
 
-_RECIPE_OF_TRAINING = 1  # raise when what `vae_training.py` does changes: older caches are then left aside
+_RECIPE_OF_TRAINING = 1  # raise this when `vae_training.py` changes its result: older caches then become invalid
 _GOOD_MM = 5.0
 
 
 class VAEConfig(Config):
-    """The network, what it is trained on, and how it judges."""
+    """The network, its training data, and its measure of misfit."""
 
     latent: int = Field(32, ge=1, le=512, description="dimensions of the latent code")
     width: int = Field(256, ge=8, le=4096, description="units in each hidden layer")
@@ -73,7 +73,7 @@ class VAEConfig(Config):
 class VAE(Prior):
     """Negative evidence lower bound of each estimate, in nats: |x - decode(z)|^2 / (2 sigma^2) + KL(Q(z|x) || N(0, 1)).
 
-    The squared distance is summed over all coordinates; the constant of the Gaussian's normalisation is left out.
+    The squared distance is a sum over all coordinates and omits the Gaussian's normalisation constant.
     """
 
     unit = "nat"
@@ -82,7 +82,7 @@ class VAE(Prior):
         super().__init__()
         self.config = config
         self.held_out_mm: float | None = None
-        self._hand = (hand,)  # in a tuple: a part of the run, not of this module
+        self._hand = (hand,)  # the tuple hides the hand from this module's submodules: it belongs to the run
         self._cache = cache
         generator = torch.Generator().manual_seed(config.seed)
         self.network = PoseVAE(len(hand.names), config.width, config.latent, generator).requires_grad_(False)
@@ -91,10 +91,10 @@ class VAE(Prior):
         self.register_buffer("noise", draw, persistent=False)
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Load the trained network from the cache, or train it (about 20 s on one CPU core by default) and keep it.
+        """Load the trained network from the cache, or train it (about 20 s on one CPU core by default) and cache it.
 
         Raises:
-            RunError: the cache can't be written.
+            RunError: the cache isn't writable.
         """
         if self.held_out_mm is not None:
             return
@@ -110,7 +110,7 @@ class VAE(Prior):
             )
 
     def cache_file(self) -> Path:
-        """Where the trained network is kept: its name hashes all that the training depends on."""
+        """The file of the trained network. Its name has a hash of all inputs of the training."""
         (hand,) = self._hand
         unused = {"noise_scale", "judge", "divergence_weight"}
         unused |= {"shift_mm"} if self.config.centre == "root" else set()
@@ -172,7 +172,7 @@ class VAE(Prior):
 
 
 class MeanSquareVAE(VAE):
-    """The same with `judge: mean_square`: dimensionless."""
+    """VAE prior with `judge: mean_square`: dimensionless."""
 
     unit = "1"
 

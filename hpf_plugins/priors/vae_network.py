@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-SCALE_MM = 100.0  # points enter and leave the networks in units of this
+SCALE_MM = 100.0  # the unit of the networks' inputs and outputs
 
 
 class Posterior(NamedTuple):
@@ -27,7 +27,7 @@ class PoseVAE(nn.Module):
     """Points (N, J, 3) mm to a latent code and back: 3J - width - width - 2 latent, and latent - width - width - 3J."""
 
     def __init__(self, points: int, width: int, latent: int, generator: torch.Generator) -> None:
-        """Weights are drawn from `generator` alone (on the CPU)."""
+        """Draw the weights from `generator` (on the CPU)."""
         super().__init__()
         values = 3 * points
         self.encoder = _layers((values, width, width, 2 * latent), generator)
@@ -36,7 +36,7 @@ class PoseVAE(nn.Module):
     def encode(self, points: Tensor) -> Posterior:
         """The posterior of points (N, J, 3) mm."""
         mean, log_variance = self.encoder(points.flatten(1) / SCALE_MM).chunk(2, dim=-1)
-        # Far from any hand the variance could overflow; within these bounds it never does, and no hand comes near them.
+        # Far from any hand the variance could overflow. These bounds prevent this, and no hand comes near them.
         return Posterior(mean, log_variance.clamp(-20, 10))
 
     def decode(self, code: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ class PoseVAE(nn.Module):
 
 
 def _layers(sizes: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
-    """Linear layers with SiLU between them: smooth, so that the prior's gradient on the points is."""
+    """Linear layers with SiLU between them. SiLU is smooth, so the prior's gradient on the points is smooth as well."""
     modules: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
-        # skip_init leaves the global random state alone.
+        # skip_init doesn't change the global random state.
         layer = skip_init(nn.Linear, size_in, size_out)
         with torch.no_grad():
             layer.weight.normal_(0, (2 / size_in) ** 0.5, generator=generator)

@@ -1,4 +1,4 @@
-"""Trains the VAE on sampled poses, on the CPU and from one seed, so that every machine in a run has the same prior."""
+"""Trains the VAE on sampled poses, on the CPU and from one seed: every machine in a run has the same prior."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpf_core.interfaces import HandModel
 from hpf_core.progress import Progress
 from hpf_plugins.priors.vae_network import PoseVAE
 
-_POOL = 16384  # poses; each is turned anew whenever it is drawn
+_POOL = 16384  # poses; each draw rotates a pose anew
 _HELD_OUT = 2048
 _LEARNING_RATE = 3e-3
 _WARM_UP = 0.1
@@ -23,11 +23,11 @@ _REPORT_EVERY = 50
 
 @dataclass(frozen=True)
 class Diet:
-    """What poses the VAE sees.
+    """The distribution of the VAE's training poses.
 
     Attributes:
-        centre: "root" puts the palm's centre at the origin, "crop" within +-`shift_mm` of it on each axis.
-        shift_mm: see there.
+        centre: "root" puts the palm's centre at the origin, "crop" within +-`shift_mm` of the origin on each axis.
+        shift_mm: the range for "crop".
         cone_deg, roll_deg: range of the global rotation, see `hpf_core.geometry.rotations.sample_view`.
     """
 
@@ -37,7 +37,7 @@ class Diet:
     roll_deg: float
 
     def serve(self, own: Tensor, root: int, generator: torch.Generator) -> Tensor:
-        """Points (N, J, 3) mm in the hand's own frame, turned and placed."""
+        """Points (N, J, 3) mm in the hand's own frame, randomly rotated and placed."""
         turned = own @ sample_view(len(own), generator, self.cone_deg, self.roll_deg).transpose(-1, -2)
         turned = turned - turned[:, root : root + 1]
         if self.centre == "root":
@@ -66,7 +66,7 @@ def train(
     seed: int,
     progress: Progress,
 ) -> Trained:
-    """Maximise Eq. 13's bound with Adam and one cycle of the learning rate: same arguments, same bits."""
+    """Maximise the bound of Eq. 13 with Adam and one cycle of the learning rate; bitwise deterministic."""
     hand = copy.deepcopy(hand).cpu()
     generator = torch.Generator().manual_seed(seed)
     network = PoseVAE(len(hand.names), width, latent, generator)

@@ -10,20 +10,20 @@ from torch import Tensor
 from hpf_core.geometry.rotations import rotation_vector
 from hpf_core.interfaces import HandModel
 
-_GLOBAL = 6  # rotation and translation, which every pose begins with
-_STEP = 1e-6  # of the forward differences, in the parameters' own units; in float64 they are good to about 1e-8
+_GLOBAL = 6  # number of rotation and translation parameters at the start of every pose
+_STEP = 1e-6  # of the forward differences, in the parameters' own units; in float64 their error is about 1e-8
 _FIRST_DAMPING = 1e-2
-_FLOOR = 1e-9  # of the damping: a parameter that moves no point keeps its value
+_FLOOR = 1e-9  # of the damping: a parameter without effect on the points keeps its value
 
 
 class Room(NamedTuple):
-    """Where a hand's parameters may be, and poses to start from, all float64.
+    """Limits of a hand's parameters and poses for the start, all float64.
 
     Attributes:
         low, high: (D + S,) limits of pose and shape; infinite for the global rotation and translation.
         pose: (K, D) sampled poses, global part zero.
         shape: (K, S) their shapes.
-        points: (K, J, 3) mm, their points in the hand's own frame.
+        points: (K, J, 3) mm, the points of these hands in the hand's own frame.
         rest: (J, 3) mm, the points of a hand of middle shape with all angles zero.
     """
 
@@ -37,7 +37,7 @@ class Room(NamedTuple):
 
 class Fitted(NamedTuple):
     """Hands fitted to points: `pose` (N, D), `shape` (N, S), `points` (N, J, 3) mm and `residual` (N, J) mm, the
-    distance of each point from where it was seen; all float64."""
+    distance between each fitted and observed point; all float64."""
 
     pose: Tensor
     shape: Tensor
@@ -47,9 +47,9 @@ class Fitted(NamedTuple):
 
 @torch.no_grad()
 def room_of(hand: HandModel, count: int, widen: float, generator: torch.Generator) -> Room:
-    """What `count` sampled hands span, each side widened by a share of the span.
+    """The ranges of `count` sampled hands, with a margin on each side as a share of the range.
 
-    The interface of hands has no limits of angles: what a hand samples is what it holds for possible.
+    The interface of hands has no limits of angles: the samples of a hand model define its valid poses.
     """
     sample = hand.sample(count, generator)
     pose, shape = sample.pose.double(), sample.shape.double()
@@ -68,19 +68,19 @@ def fit(
 ) -> Fitted:
     """The hand nearest to points (N, J, 3) mm: minimises sum_j c^2 / 2 log(1 + |r_j|^2 / c^2), c = `robust_mm`.
 
-    That is the negative log-likelihood of errors that have a Cauchy distribution: beyond c a point loses its say.
-    Levenberg-Marquardt with Marquardt's scaling (1963, J. SIAM 11(2)), each frame with a damping of its own;
-    a parameter at its limit that is pushed outwards stands still. The Jacobian is made of forward differences in
-    float64, all of them in one call of `hand.points`, which so needs no forward-mode derivatives.
+    This cost is the negative log-likelihood of Cauchy-distributed errors: it weights points beyond c down. The method
+    is Levenberg-Marquardt with Marquardt's scaling (1963, J. SIAM 11(2)); each frame has its own damping. A parameter
+    at its limit stays there if the step points outwards. The Jacobian uses forward differences in float64. One call of
+    `hand.points` computes all of them, so the hand needs no forward-mode derivatives.
 
     Args:
         hand: the model, on the points' device.
         room: from `room_of`, on the same device.
         points: (N, J, 3) mm.
-        rigid: (J,) bool, the points that move as one: the palm, by which the start is turned and placed.
-        iterations: steps, the same number for every frame.
+        rigid: (J,) bool, the points of the rigid part, the palm. The start is aligned to them.
+        iterations: number of steps, the same for every frame.
         robust_mm: c.
-        shape: whether the shape is fitted; else it stays that of the start.
+        shape: whether to fit the shape; else it keeps its start value.
     """
     seen = points.double()
     values = _start(room, seen, rigid)
@@ -97,7 +97,7 @@ def fit(
         trial = torch.clamp(values + step, room.low, room.high)
         there = hand.points(trial[:, :width], trial[:, width:])
         reached = _cost(there - seen, robust_mm)
-        better = reached < cost  # false where it isn't a number
+        better = reached < cost  # false for NaN
         values = torch.where(better[:, None], trial, values)
         made = torch.where(better[:, None, None], there, made)
         cost = torch.where(better, reached, cost)
@@ -106,12 +106,11 @@ def fit(
 
 
 def _start(room: Room, seen: Tensor, rigid: Tensor) -> Tensor:
-    """(N, D + S): the palm by Procrustes alignment, the rest from the sampled hand that is nearest in the palm's
-    frame."""
+    """(N, D + S): Procrustes alignment of the palm, and the sampled hand nearest to the points in the palm's frame."""
     rotation, translation = _align(room.rest[rigid], seen[:, rigid])
     own = (seen - translation[:, None]) @ rotation  # the inverse rotation, for row vectors
     nearest = torch.cdist(own.flatten(1), room.points.flatten(1)).argmin(dim=-1)
-    # Once more, with that hand's own palm.
+    # Align again with the palm of that hand.
     rotation, translation = _align(room.points[nearest][:, rigid], seen[:, rigid])
     pose = room.pose[nearest]
     turned = torch.cat([rotation_vector(rotation), translation, pose[:, _GLOBAL:]], dim=-1)
@@ -119,8 +118,8 @@ def _start(room: Room, seen: Tensor, rigid: Tensor) -> Tensor:
 
 
 def _align(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Proper rotations (N, 3, 3) and translations (N, 3) that take `source` (K, 3) or (N, K, 3) nearest to `target`
-    (N, K, 3) (Kabsch 1978). Points on a line get one of the rotations that are as good: it is a start, no result."""
+    """Proper rotations (N, 3, 3) and translations (N, 3) that best align `source` (K, 3) or (N, K, 3) with `target` (N,
+    K, 3) (Kabsch 1978). Collinear points get one of the equally good rotations: this suffices for a start."""
     source = source.expand_as(target)
     centre, goal = source.mean(dim=1), target.mean(dim=1)
     covariance = (target - goal[:, None]).transpose(-1, -2) @ (source - centre[:, None])
@@ -137,7 +136,7 @@ def _cost(residual: Tensor, robust_mm: float) -> Tensor:
 
 
 def _jacobian(hand: HandModel, values: Tensor, made: Tensor, width: int) -> Tensor:
-    """(N, 3J, P): how the points move with each parameter."""
+    """(N, 3J, P): derivatives of the points by each parameter."""
     count, parameters = values.shape
     moved = values[:, None] + _STEP * torch.eye(parameters, dtype=values.dtype, device=values.device)
     moved = moved.flatten(0, 1)
@@ -148,7 +147,7 @@ def _jacobian(hand: HandModel, values: Tensor, made: Tensor, width: int) -> Tens
 def _step(
     jacobian: Tensor, residual: Tensor, weight: Tensor, damping: Tensor, values: Tensor, room: Room, free: Tensor
 ) -> Tensor:
-    """(N, P): the damped Gauss-Newton step of the parameters that may move."""
+    """(N, P): the damped Gauss-Newton step of the free parameters."""
     weighted = jacobian * weight.repeat_interleave(3, dim=-1)[..., None]
     gradient = (weighted.transpose(-1, -2) @ residual.flatten(1)[..., None])[..., 0]
     stuck = ((values <= room.low) & (gradient > 0)) | ((values >= room.high) & (gradient < 0)) | ~free

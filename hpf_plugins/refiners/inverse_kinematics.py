@@ -1,7 +1,7 @@
-"""Points of a possible hand: the pose and shape of the hand model that are nearest to the network's points.
+"""Points of a valid hand: the pose and shape of the hand model nearest to the network's points.
 
-The paper names it as what its priors can't give: bones of fixed length and angles within their range (Wan et al., CVPR
-2019, Sec. 4.2, page 10859, after Tompson et al. 2014 and Ye et al. 2016).
+The paper notes that its priors can't guarantee bones of fixed length and angles within their range (Wan et al., CVPR
+2019, Sec. 4.2, page 10859, after Tompson et al. 2014 and Ye et al. 2016). This refiner does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from hpf_core.interfaces import Build, Config, HandModel, PluginSpec, Refiner
 from hpf_core.progress import Progress, no_progress
 from hpf_plugins.refiners.fitting import Fitted, Room, fit, room_of
 
-_SEED = 0  # the same limits and starts in every run
+_SEED = 0  # limits and starts are the same in every run
 
 
 class InverseKinematicsConfig(Config):
-    """How the hand is fitted to the points."""
+    """Settings of the fit."""
 
     iterations: int = Field(10, ge=1, le=1000, description="steps of Levenberg-Marquardt for every frame")
     robust_mm: float = Field(
@@ -43,25 +43,25 @@ class InverseKinematicsConfig(Config):
 
 
 class InverseKinematics(Refiner):
-    """Replaces points by those of the nearest hand that the model can make.
+    """Replaces points by those of the nearest hand of the model.
 
-    Points that the model makes itself, within its limits, come back as they are (a hundredth of a millimetre).
+    Points of the model within its limits stay unchanged, up to 0.01 mm.
     """
 
     def __init__(self, config: InverseKinematicsConfig, hand: HandModel) -> None:
         super().__init__()
         self.config = config
-        self._hand = (hand,)  # in a tuple: a part of the run, not of this module
+        self._hand = (hand,)  # the tuple hides the hand from this module's submodules: it belongs to the run
         self._fields = tuple(f"_{name}" for name in Room._fields)
         for name in self._fields:
             self.register_buffer(name, None, persistent=False)
-        # Where a hand names no palm, all points turn and place the start.
+        # Without a named palm, the start is aligned to all points.
         palm = [part == "palm" for part in hand.parts]
         self.rigid: Tensor
         self.register_buffer("rigid", torch.tensor(palm if sum(palm) >= 3 else [True] * len(palm)), persistent=False)
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Sample hands: they say what the limits are, and are what fits start from. About a second."""
+        """Sample hands for the limits and the starts of the fits. Takes about a second."""
         if getattr(self, self._fields[0]) is not None:
             return
         hand = copy.deepcopy(self._hand[0]).cpu()

@@ -1,7 +1,8 @@
-"""A small network rewrites the palm's points from all points, as the authors' code does after its network.
+"""A small network recomputes the palm's points from all points, as the authors' code does after its network.
 
-Theirs has 112 inputs, two hidden layers of 256 and 33 outputs (the 11 palm points), and is trained on synthetic poses
-with 10 mm noise. Which 112 numbers it reads isn't known here; this one reads all coordinates of all points.
+The authors' network has 112 inputs, two hidden layers of 256 and 33 outputs (the 11 palm points). They train it on
+synthetic poses with 10 mm noise. We don't know the meaning of the 112 inputs; this network reads all coordinates of all
+points.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from hpf_core.interfaces import INTERFACE_VERSION, Build, Config, HandModel, Plu
 from hpf_core.progress import Progress, no_progress
 from hpf_plugins.refiners.palm_training import PalmNetwork, train
 
-_RECIPE_OF_TRAINING = 1  # raise when what `palm_training.py` does changes: older caches are then left aside
+_RECIPE_OF_TRAINING = 1  # raise this when `palm_training.py` changes its result: older caches then become invalid
 
 
 class PalmDenoiserConfig(Config):
-    """The network, and what it is trained on."""
+    """The network and its training data."""
 
     width: int = Field(256, ge=8, le=4096, description="units in each hidden layer")
     noise_mm: float = Field(
@@ -40,10 +41,11 @@ class PalmDenoiserConfig(Config):
 
 
 class PalmDenoiser(Refiner):
-    """Rewrites the points of the palm from all points; the fingers' stay as they are.
+    """Recomputes the points of the palm from all points; the fingers' points stay unchanged.
 
     Attributes:
-        noisy_mm, held_out_mm: after `prepare`, the mean error of held-out palm points with noise, before and after.
+        noisy_mm, held_out_mm: set by `prepare`; the mean error of noisy held-out palm points, before and after
+            denoising.
     """
 
     def __init__(self, config: PalmDenoiserConfig, hand: HandModel, cache: Path) -> None:
@@ -55,16 +57,16 @@ class PalmDenoiser(Refiner):
         self.config = config
         self.noisy_mm: float | None = None
         self.held_out_mm: float | None = None
-        self._hand = (hand,)  # in a tuple: a part of the run, not of this module
+        self._hand = (hand,)  # the tuple hides the hand from this module's submodules: it belongs to the run
         self._cache = cache
         generator = torch.Generator().manual_seed(config.seed)
         self.network = PalmNetwork(len(hand.names), torch.tensor(palm), config.width, generator).requires_grad_(False)
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Load the trained network from the cache, or train it (10 to 20 s on one CPU core by default) and keep it.
+        """Load the trained network from the cache, or train it (10 to 20 s on one CPU core by default) and cache it.
 
         Raises:
-            RunError: the cache can't be written.
+            RunError: the cache isn't writable.
         """
         if self.held_out_mm is not None:
             return
@@ -73,7 +75,7 @@ class PalmDenoiser(Refiner):
             self._train(path, progress)
 
     def cache_file(self) -> Path:
-        """Where the trained network is kept: its name hashes all that the training depends on."""
+        """The file of the trained network. Its name has a hash of all inputs of the training."""
         (hand,) = self._hand
         content = {
             "interface": list(INTERFACE_VERSION),

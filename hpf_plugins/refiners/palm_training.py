@@ -1,4 +1,4 @@
-"""Trains the palm's denoiser on sampled poses with noise, on the CPU and from one seed: the same on every machine."""
+"""Trains the palm's denoiser on noisy sampled poses, on the CPU and from one seed: the same on every machine."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from hpf_core.geometry.rotations import sample_view
 from hpf_core.interfaces import HandModel
 from hpf_core.progress import Progress
 
-_POOL = 16384  # poses; each is turned anew whenever it is drawn
+_POOL = 16384  # poses; each draw rotates a pose anew
 _HELD_OUT = 2048
 _LEARNING_RATE = 3e-3
 _WARM_UP = 0.1
-_SCALE_MM = 100.0  # points enter and leave the network in units of this
+_SCALE_MM = 100.0  # the unit of the network's inputs and outputs
 _REPORT_EVERY = 50
 
 
 class PalmNetwork(nn.Module):
     """All points (N, J, 3) mm to the K palm points (N, K, 3) mm: 3J - width - width - 3K.
 
-    Works relative to the mean of all points, so that where the hand is doesn't matter, and learns how far to move the
-    palm points from where they are, so that a network that knows nothing leaves them alone.
+    Inputs are relative to the mean of all points, so the position of the hand has no effect. Outputs are offsets of the
+    palm points, so an untrained network leaves the points unchanged.
     """
 
     def __init__(self, points: int, palm: Tensor, width: int, generator: torch.Generator) -> None:
-        """Weights are drawn from `generator` alone (on the CPU); `palm` (K,) int64 are the palm points."""
+        """Draw the weights from `generator` (on the CPU); `palm` (K,) int64 are the palm points."""
         super().__init__()
         self.palm: Tensor
         self.register_buffer("palm", palm, persistent=False)
         modules: list[nn.Module] = []
         for size_in, size_out in pairwise((3 * points, width, width, 3 * len(palm))):
-            # skip_init leaves the global random state alone.
+            # skip_init doesn't change the global random state.
             layer = skip_init(nn.Linear, size_in, size_out)
             with torch.no_grad():
                 layer.weight.normal_(0, (2 / size_in) ** 0.5, generator=generator)
@@ -54,7 +54,7 @@ class PalmNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, and the mean error in mm of held-out palm points with noise, before and after it."""
+    """A trained network, and the mean error in mm of noisy held-out palm points, before and after denoising."""
 
     network: PalmNetwork
     noisy_mm: float
@@ -74,10 +74,10 @@ def train(
     seed: int,
     progress: Progress,
 ) -> Trained:
-    """Least squares with Adam and one cycle of the learning rate: same arguments, same bits.
+    """Least squares with Adam and one cycle of the learning rate; bitwise deterministic.
 
     Args:
-        palm: (K,) int64, the points that the network rewrites.
+        palm: (K,) int64, the points of the network's output.
         noise_mm: standard deviation of the noise on every coordinate of every point, mm.
         cone_deg, roll_deg: range of the global rotation, see `hpf_core.geometry.rotations.sample_view`.
     """
@@ -86,7 +86,7 @@ def train(
     network = PalmNetwork(len(hand.names), palm, width, generator)
 
     def seen(own: Tensor) -> tuple[Tensor, Tensor]:
-        """Hands turned anew, with noise and without."""
+        """Randomly rotated hands, with noise and without."""
         turned = own @ sample_view(len(own), generator, cone_deg, roll_deg).transpose(-1, -2)
         return turned + noise_mm * torch.randn(turned.shape, generator=generator), turned
 

@@ -1,6 +1,6 @@
-"""`spheres.c` as operators of PyTorch: on a CPU, with gradients, and without breaks in a compiled graph.
+"""`spheres.c` as PyTorch operators on a CPU, with gradients, and without breaks in a compiled graph.
 
-Kept for the backward pass are the inputs and, for each pixel or query, which sphere it has to do with.
+The backward pass keeps the inputs and the index of the sphere of each pixel or query.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def depth(
     """Depth (N, H, W) mm, hit (N, H, W) bool, primitive (N, H, W) int64 and anchor (N, H, W, 2) mm, as in `Rendered`.
 
     Args:
-        points: (N, J, 3) mm, contiguous as all tensors here.
+        points: (N, J, 3) mm; all tensors must be contiguous.
         radii: (N, J) mm, without gradient.
         size: H = W.
         pixel_mm: side of a pixel.
-        far: mm, what a pixel sees where no sphere is hit; a surface beyond it isn't seen.
+        far: mm, the value of a pixel without a sphere; surfaces beyond it are invisible.
         floor: mm^2, the least r^2 - d^2 under the root.
     """
     out = _empty_maps(points, size)
@@ -72,7 +72,7 @@ def depth_backward(
     pixel_mm: float,
     floor: float,
 ) -> Tensor:
-    """(N, J, 3), the gradient on the points of one on the depth, on the anchor, or on both."""
+    """(N, J, 3), gradient on the points from the gradients on depth, on anchor, or on both."""
     out, size = torch.empty_like(points), hit.shape[-1]
     function, (count, spheres) = _function("depth_backward", points), radii.shape
     compiler.call(
@@ -122,7 +122,7 @@ def distance(points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Te
     """Distance (N, Q) mm of queries (N, Q, 3) mm to the nearest surface and its sphere (N, Q) int64.
 
     Args:
-        points: (N, J, 3) mm, contiguous as all tensors here.
+        points: (N, J, 3) mm; all tensors must be contiguous.
         radii: (N, J) mm, without gradient.
         queries: (N, Q, 3) mm.
     """
@@ -145,7 +145,7 @@ def _empty_distances(queries: Tensor) -> tuple[Tensor, Tensor]:
 def distance_backward(
     points: Tensor, radii: Tensor, queries: Tensor, primitive: Tensor, by_distance: Tensor, with_queries: bool
 ) -> tuple[Tensor, Tensor]:
-    """The gradients on points (N, J, 3) and on queries (N, Q, 3), the latter empty unless it is asked for."""
+    """Gradients on points (N, J, 3) and on queries (N, Q, 3); the latter is empty unless requested."""
     by_points, by_queries = _empty_gradients(points, queries, with_queries)
     function, (count, spheres) = _function("distance_backward", points), radii.shape
     asked = by_queries if with_queries else None

@@ -1,8 +1,8 @@
-/* Which interpolated sphere of a sphere mesh a ray meets first, or a place is nearest to, map by map.
+/* The first interpolated sphere of a sphere mesh on a ray, or the one nearest to a place, map by map.
  *
- * The formulas, and what they are called, are those of sphere_mesh_search.py. REAL is float or double; all arrays are
- * contiguous. Numbers of primitives are kept as REAL, which holds them exactly, and choices are written so that all parts
- * of one are of a type: both let loops become vector instructions.
+ * Formulas and names are those of sphere_mesh_search.py. REAL is float or double; all arrays are contiguous. Indices of
+ * primitives are REAL, which represents them exactly, and all parts of a selection have one type. Both let the compiler
+ * vectorise the loops.
  */
 #include <math.h>
 #include <string.h>
@@ -20,7 +20,7 @@ typedef struct {
     const REAL *point, *radius;     /* (N, J, 3), (N, J) */
     int64_t *primitive;               /* (N, P) */
     REAL *weights;                  /* (N, P, 3) */
-    int64_t size, queries;          /* of `seen`, of `nearest` */
+    int64_t size, queries;          /* for `seen`, for `nearest` */
     double pixel_mm, far;
     const REAL *query; /* (N, Q, 3) */
 } job_t;
@@ -33,7 +33,7 @@ typedef struct {
     REAL start[3], radius, normal[3], second[3], third[3], height[3];
 } side_t;
 
-/* The best answers so far. */
+/* The best results so far. */
 typedef struct {
     REAL *restrict least, *restrict who, *restrict second, *restrict third;
 } best_t;
@@ -44,7 +44,7 @@ static void cross(const REAL *a, const REAL *b, REAL *out) {
     for (int k = 0; k < 3; ++k) out[k] = a[(k + 1) % 3] * b[(k + 2) % 3] - a[(k + 2) % 3] * b[(k + 1) % 3];
 }
 
-/* Whether the cone of a link exists; what isn't finite has none. */
+/* Whether the cone of a link exists; a non-finite link has none. */
 static int link_of(const REAL *point, const REAL *radius, const int64_t *ends, link_t *out) {
     const REAL *a = point + 3 * ends[0], *b = point + 3 * ends[1];
     for (int k = 0; k < 3; ++k) {
@@ -58,7 +58,7 @@ static int link_of(const REAL *point, const REAL *radius, const int64_t *ends, l
     return out->rest > 0 && isfinite(out->squared);
 }
 
-/* Whether a triangle has tangent planes: both of them. */
+/* Whether a triangle has its two tangent planes. */
 static int sides_of(const REAL *point, const REAL *radius, const int64_t *corner, side_t out[2]) {
     const REAL *start = point + 3 * corner[0], r = radius[corner[0]];
     const REAL grow_one = radius[corner[1]] - r, grow_other = radius[corner[2]] - r;
@@ -118,8 +118,8 @@ typedef struct {
     int64_t u0, u1, v0, v1;
 } window_t;
 
-/* The pixels that spheres can cover, and so what hangs between them; a hundredth more, against rounding at the rim.
- * Bounded before they become integers: a sphere may lie anywhere. */
+/* The pixels that spheres and the surfaces between them can cover, with a margin of 1% against rounding at the rim.
+ * The code bounds them before the conversion to integers: a sphere may lie anywhere. */
 static window_t window_of(const job_t *job, const REAL *point, const REAL *radius, const int64_t *corner, int corners) {
     const double middle = (double)job->size / 2 - 0.5;
     double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
@@ -171,7 +171,7 @@ static void link_on_rays(const REAL *axis, window_t w, int64_t size, const link_
             const REAL top = lean * half > 0 ? half * half - (radius * radius - squared) * ez * ez : lean - half;
             const REAL bottom = lean * half > 0 ? rest * (lean + half) : growth * growth - flat;
             const REAL part = top / bottom, value = link->start[2] + ez * part - root;
-            REAL better = here.least[u] - value; /* a part that isn't a number is in no range */
+            REAL better = here.least[u] - value; /* NaN is in no range */
             better = inside >= 0 ? better : 0;
             better = part > 0 ? better : 0;
             better = part < 1 ? better : 0;
@@ -241,7 +241,7 @@ void seen(int64_t maps, int64_t threads, int64_t points, int64_t links, int64_t 
 
 /* -------------------------------------------------------------------------------------------------------- places */
 
-enum { BLOCK = 256 /* queries that are held against all primitives before the next ones */ };
+enum { BLOCK = 256 /* queries per block: compared with all primitives before the next block */ };
 
 typedef struct {
     _Alignas(64) REAL x[BLOCK], y[BLOCK], z[BLOCK], least[BLOCK], who[BLOCK], second[BLOCK], third[BLOCK];
@@ -297,13 +297,13 @@ static void side_near(block_t *restrict b, const side_t *side, REAL who) {
 static void nearest_of(const void *given, int64_t map) {
     const job_t *job = given;
     const REAL *point = job->point + map * job->points * 3, *radius = job->radius + map * job->points;
-    link_t links[job->links + 1]; /* one more, for none is no length */
+    link_t links[job->links + 1]; /* one more: an array needs a length above 0 */
     side_t sides[2 * job->triangles + 2];
     int8_t cone[job->links + 1], plane[job->triangles + 1];
     for (int64_t l = 0; l < job->links; ++l) cone[l] = (int8_t)link_of(point, radius, job->link + 2 * l, links + l);
     for (int64_t t = 0; t < job->triangles; ++t)
         plane[t] = (int8_t)sides_of(point, radius, job->triangle + 3 * t, sides + 2 * t);
-    /* Of a sphere that isn't a number everything is nearest, as for a minimum over tensors: the loss must show it. */
+    /* A NaN sphere is nearest to everything, as in a minimum over tensors: the loss must show it. */
     int64_t lost = -1;
     for (int64_t j = job->points - 1; j >= 0; --j)
         if (isnan(point[3 * j]) || isnan(point[3 * j + 1]) || isnan(point[3 * j + 2])) lost = j;

@@ -1,10 +1,10 @@
 """The hand as a sphere mesh under an orthographic camera: spheres, tangent cones along links, and tangent planes.
 
-Tkach, Pauly and Tagliasacchi, "Sphere-Meshes for Real-Time Hand Modeling and Tracking", SIGGRAPH Asia 2016, section 3:
-the surface is the envelope of all spheres whose centre and radius are interpolated between two linked points, or over
-three of them. Which of these spheres a ray meets, or a query is nearest to, is found in closed form and without
-gradient; then that one sphere is evaluated with gradient, as `spheres` does. Since it is the best of its neighbours,
-moving it along its primitive changes nothing to first order: the gradient is the exact one.
+Source: Tkach, Pauly and Tagliasacchi, "Sphere-Meshes for Real-Time Hand Modeling and Tracking", SIGGRAPH Asia 2016,
+section 3. The surface is the envelope of all spheres with centre and radius interpolated between two linked points, or
+over three. A closed form without gradient finds the first sphere on a ray, or the sphere nearest to a query. The
+renderer then evaluates that one sphere with gradient, as `spheres` does. That sphere is optimal along its primitive, so
+a shift along the primitive has no first-order effect: the gradient is exact.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hpf_plugins.renderers import sphere_mesh_kernels as kernels
 from hpf_plugins.renderers import sphere_mesh_search as search
 from hpf_plugins.renderers.surface import SurfaceConfig, along_rays, median_share, radii_around
 
-# Radii in mm with which the mesh over the 41 points of the paper lies nearest to the skin of `spheres41`, fingers from
-# little to thumb, tip to root: what `tools/fit_sphere_mesh.py` found. Plain spheres must be thicker, to fill gaps.
+# Radii in mm that fit the mesh over the paper's 41 points best to the skin of `spheres41`; fingers from little to
+# thumb, tip to root. `tools/fit_sphere_mesh.py` computed them. Plain spheres need larger radii to fill gaps.
 _FINGERS = (
     (6.1, 6.4, 7.4, 7.2, 8.5, 11.8),
     (6.9, 7.4, 7.8, 8.3, 9.3, 10.7),
@@ -41,7 +41,7 @@ FITTED = {
     for point, radius in zip(_POINTS, radii, strict=True)
 } | {f"PALM_{k + 1}": radius for k, radius in enumerate(_PALM)}
 """mm, by the point's name."""
-_MAPS = 8  # whose spheres are blended at once
+_MAPS = 8  # number of maps that are blended together
 
 
 class SphereMeshConfig(SurfaceConfig):
@@ -55,8 +55,9 @@ class SphereMeshConfig(SurfaceConfig):
 
 
 class SphereMesh(Renderer):
-    """Spheres around each of the hand model's points, cones along its links, planes over three points that are all
-    linked. Elements are numbered in this order: J points, L links, T triangles.
+    """Spheres around each of the hand model's points, cones along its links, planes over triangles of links.
+
+    Primitives are numbered in this order: J points, L links, T triangles. A triangle is three mutually linked points.
 
     Args:
         radii: (J,) mm.
@@ -84,8 +85,8 @@ class SphereMesh(Renderer):
     def depth(self, points: Tensor, grid: Grid, *, radius_scale: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the surface in front along each ray.
 
-        As with `spheres`, there is no near plane, what lies beyond the far value isn't seen, and points that aren't
-        finite are not seen, nor what hangs on them.
+        As with `spheres`, there is no near plane, and surfaces beyond the far value are invisible. Primitives with a
+        non-finite point are invisible.
 
         Args:
             points: (N, J, 3) mm in the crop's frame.
@@ -102,7 +103,7 @@ class SphereMesh(Renderer):
         hit = primitive < len(self.corners)
         primitive = torch.where(hit, primitive, 0)
         x, y, z, radius = self._sphere(points, radii, primitive, weights).unbind(-1)
-        # Radii have no gradient, but being beside the points would be kept as if they had.
+        # The radii have no gradient, but beside the points autograd would keep them as if they had one.
         front, anchor = along_rays(x, y, z, radius.detach(), grid, self.config.rim_floor_mm2)
         depth = torch.where(hit, front, far)
 
@@ -110,10 +111,10 @@ class SphereMesh(Renderer):
         return Rendered(depth.view(shape), hit.view(shape), primitive.view(shape), anchor.view(*shape, 2))
 
     def distance(self, points: Tensor, queries: Tensor, *, radius_scale: Tensor | None = None) -> SurfaceDistance:
-        """Distance to the surface of the interpolated sphere that a query is nearest to, or deepest in.
+        """Distance of each query to the surface of the interpolated sphere that is nearest, or that holds it deepest.
 
-        Outside that is the distance to the sphere mesh; inside, how deep a query lies: never more than the distance to
-        the surface, and just that where one primitive alone is near. Surfaces within other primitives don't count.
+        Outside, this is the distance to the sphere mesh. Inside, it is the query's depth: at most the distance to the
+        surface, and equal to it where only one primitive is near. Surfaces within other primitives don't count.
 
         Args:
             points: (N, J, 3) mm.
@@ -121,7 +122,7 @@ class SphereMesh(Renderer):
             radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
-            Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
+            Distances (N, Q) >= 0. The gradient is zero for a query at a sphere's centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
         radii = radii_around(points, self.radii, radius_scale)
@@ -131,7 +132,7 @@ class SphereMesh(Renderer):
 
     @torch.no_grad()
     def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
-        """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
+        """(N,) median over the queries of the ratio of their distance from the nearest sphere's centre to its radius.
 
         Args:
             points: (N, J, 3) mm.
@@ -143,7 +144,7 @@ class SphereMesh(Renderer):
         return median_share(queries, sphere[..., :3], sphere[..., 3], valid)
 
     def _nearest(self, points: Tensor, radii: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """The primitive (N, Q) and the sphere (N, Q, 4) on it that each query is nearest to."""
+        """For each query: the primitive (N, Q) and its nearest sphere (N, Q, 4)."""
         mesh = points.detach(), radii, self.links, self.triangles
         if self._compiled(points):
             places = queries.detach().to(points.dtype).contiguous()
@@ -153,14 +154,15 @@ class SphereMesh(Renderer):
         return primitive, self._sphere(points, radii, primitive, weights)
 
     def _seen(self, points: Tensor, radii: Tensor, grid: Grid, far: float) -> tuple[Tensor, Tensor]:
-        """The primitive (N, H * W) that each pixel sees, their number where none, and the weights of its corners."""
+        """For each pixel: the visible primitive (N, H * W), or the number of primitives without one; and its corners'
+        weights."""
         if self._compiled(points):
             mesh = points.contiguous(), radii, self.links, self.triangles
             return kernels.seen(*mesh, grid.size, grid.pixel_mm, far)
         return search.seen(points, radii, self.links, self.triangles, grid, far)
 
     def _compiled(self, points: Tensor) -> bool:
-        """Whether the compiled kernels do it."""
+        """Whether to use the compiled kernels."""
         return points.device.type == "cpu" and kernels.available(points.dtype)
 
     def _sphere(self, points: Tensor, radii: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
@@ -173,8 +175,8 @@ class SphereMesh(Renderer):
 
 
 class _Blend(torch.autograd.Function):
-    """`_blended`, a few maps at a time. The backward pass keeps primitives and weights alone: the corners of all rays,
-    and what stands there, would be the largest tensors of a render. A compiled graph sees to that by itself."""
+    """`_blended` for a few maps at a time. The backward pass keeps only primitives and weights. The corners of all rays
+    and their spheres would be the largest tensors of a render. A compiled graph avoids them by itself."""
 
     @staticmethod
     def forward(ctx: Any, spheres: Tensor, corners: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
@@ -196,18 +198,18 @@ class _Blend(torch.autograd.Function):
 
 
 def _blended(spheres: Tensor, corners: Tensor, primitive: Tensor, weights: Tensor) -> Tensor:
-    """(N, P, 4), the sums of spheres (N, J, 4) at the corners of primitives (N, P) with weights (N, P, 3)."""
+    """(N, P, 4), weighted sums of spheres (N, J, 4) at the corners of primitives (N, P), with weights (N, P, 3)."""
     at_corners = spheres.gather(1, _places(corners, primitive)).unflatten(1, (primitive.shape[1], 3))
     return (at_corners * weights[..., None]).sum(dim=2)
 
 
 def _places(corners: Tensor, primitive: Tensor) -> Tensor:
-    """(N, P * 3, 4), the corners of primitives (N, P), for each of a sphere's four numbers."""
+    """(N, P * 3, 4), the indices of the corners of primitives (N, P), for each of a sphere's four numbers."""
     return corners[primitive].flatten(1, 2)[..., None].expand(-1, -1, 4)
 
 
 def triangles_of(links: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """All three points of which each two are linked, each in rising order."""
+    """All triples of mutually linked points, each in rising order."""
     linked = {frozenset(link) for link in links}
     points = sorted({point for link in links for point in link})
     near = {a: [b for b in points if b > a and frozenset((a, b)) in linked] for a in points}

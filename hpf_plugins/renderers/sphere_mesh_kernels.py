@@ -1,6 +1,6 @@
-"""`sphere_mesh.c` as operators of PyTorch on a CPU, without breaks in a compiled graph.
+"""`sphere_mesh.c` as PyTorch operators on a CPU, without breaks in a compiled graph.
 
-They answer what `sphere_mesh_search` does, and have no gradient either.
+They compute the results of `sphere_mesh_search` and have no gradient either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ available = compiler.availability(_SOURCE)
 def seen(
     points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, size: int, pixel_mm: float, far: float
 ) -> tuple[Tensor, Tensor]:
-    """Element (N, P) and weights (N, P, 3) of P = size^2 rays, as `sphere_mesh_search.seen`; contiguous arguments."""
+    """Primitive (N, P) and weights (N, P, 3) of P = size^2 rays, as `sphere_mesh_search.seen`; contiguous arguments."""
     return _asked("seen", points, radii, links, triangles, (size, pixel_mm, far), (), size * size)
 
 
@@ -33,7 +33,7 @@ def _(
 
 @torch.library.custom_op("hpf::sphere_mesh_nearest", mutates_args=(), device_types="cpu")
 def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """Element (N, P) and weights (N, P, 3) of queries (N, P, 3), as `sphere_mesh_search.nearest`; contiguous
+    """Primitive (N, P) and weights (N, P, 3) of queries (N, P, 3), as `sphere_mesh_search.nearest`; contiguous
     arguments."""
     return _asked("nearest", points, radii, links, triangles, (queries.shape[1],), (queries,), queries.shape[1])
 

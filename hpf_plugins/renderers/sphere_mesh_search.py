@@ -1,10 +1,10 @@
-"""Which interpolated sphere of a sphere mesh a ray meets first, or a place is nearest to, in closed form.
+"""The first interpolated sphere of a sphere mesh on a ray, or the one nearest to a place, in closed form.
 
-A sphere mesh (Tkach, Pauly and Tagliasacchi, SIGGRAPH Asia 2016, section 3) is the union of all spheres whose centre
-and radius are interpolated between two linked points, or over the triangle of three. A primitive is a point, a link
-or a triangle; each answers with the weights of its corners. Inside of one the answer is where a derivative
-is zero; on its border it is that of one of its own links or points, which are primitives as well. So each formula need
-only hold inside, and the best of all answers is right.
+A sphere mesh (Tkach, Pauly and Tagliasacchi, SIGGRAPH Asia 2016, section 3) is the union of all spheres with centre and
+radius interpolated between two linked points, or over three. A primitive is a point, a link or a triangle. The solution
+on a primitive is a set of weights of its corners. A solution inside has derivative zero. A solution on the border
+belongs to one of the primitive's own links or points, which are primitives as well. So each formula only needs to hold
+inside, and the best of all solutions is correct.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor
 from hpf_core.grid import Grid
 
 _FLAT = 1e-4
-"""Triangles whose height is less than about a hundredth of a side, and planes seen so much from their edge, are left to
-their links."""
+"""The search leaves narrow triangles (height below about 1/100 of a side) and planes seen almost edge-on to their
+links."""
 _PARTS = 24
-"""In how many parts of the maps is asked. Of 48 maps a render's peak is then a tenth of the dense formula's over plain
+"""Number of parts of the maps. With 48 maps a render's peak memory is then a tenth of the dense formula's over plain
 spheres."""
 
 
 class Found(NamedTuple):
-    """For each of P rays or places: the `primitive` (N, P) int64 and the weights (N, P, 3) of its corners.
-    Where there is none, the index is the number of all primitives."""
+    """For each of P rays or places: the `primitive` (N, P) int64 and the weights (N, P, 3) of its corners. Without a
+    primitive, the index is the number of all primitives."""
 
     primitive: Tensor
     weights: Tensor
 
 
 class _Group(NamedTuple):
-    """Elements of one kind: `value` (N, E, P) mm, inf where they don't answer; weights of the second and the third
-    corner (N, E, P)."""
+    """Primitives of one kind: `value` (N, E, P) mm, inf without a solution; weights of the second and the third corner
+    (N, E, P)."""
 
     value: Tensor
     second: Tensor
@@ -44,7 +44,7 @@ class _Group(NamedTuple):
 
 class Links(NamedTuple):
     """`start`, `along` (N, L, 3), `radius` and its `growth` (N, L); `rest` (N, L) mm^2, the squared length of the
-    tangent cone's side: not above 0 where one end's sphere holds the other's."""
+    tangent cone's side. `rest` is at most 0 if the sphere of one end contains the other's."""
 
     start: Tensor
     along: Tensor
@@ -68,12 +68,12 @@ class Sides(NamedTuple):
 
 
 def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: Grid, far: float) -> Found:
-    """The primitive in front along each orthographic ray.
+    """The front primitive along each orthographic ray.
 
     On the sphere of a link at u the ray's depth is z(u) - sqrt(g(u)) with g(u) = r(u)^2 - |p - c(u)|^2, a quadratic
-    with discriminant D. It is stationary where g' = 2 z' sqrt(g), and since g'^2 = 4 g'' g / 2 + D there g is
-    D / 4 / (L^2 - dr^2): the link's length and the radii's difference alone decide it. A triangle is met on the plane
-    that touches its three spheres, with weights that are affine in the pixel.
+    with discriminant D. The depth is stationary where g' = 2 z' sqrt(g). Since g'^2 = 4 g'' g / 2 + D, g is D / 4 /
+    (L^2 - dr^2) there: it depends only on D, the link's length and the difference of radii. A ray meets a triangle on
+    the plane that touches its three spheres; the weights are affine in the pixel.
 
     Args:
         points: (N, J, 3) mm.
@@ -81,7 +81,7 @@ def seen(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, grid: 
         links: (L, 2) int64.
         triangles: (T, 3) int64.
         grid: the crop's rays, P = size^2.
-        far: mm; what lies beyond isn't seen.
+        far: mm; surfaces beyond it are invisible.
     """
     axis = grid.axis(points.device, points.dtype)
     rays = axis.repeat(grid.size), axis.repeat_interleave(grid.size)  # x, y (P,)
@@ -101,7 +101,7 @@ def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, que
     """The primitive whose sphere a place (N, P, 3) is nearest to, or deepest in: the least |q - c| - r.
 
     That function is convex in a primitive's weights. On a link it is stationary where the line from the foot to the
-    place leans by the cone's angle; on a triangle, where it stands along the normal of a tangent plane.
+    place leans by the cone's angle. On a triangle it is stationary where this line is normal to a tangent plane.
     """
 
     def ask(points: Tensor, radii: Tensor, queries: Tensor) -> Found:
@@ -120,17 +120,18 @@ def nearest(points: Tensor, radii: Tensor, links: Tensor, triangles: Tensor, que
 
 
 def links_of(points: Tensor, radii: Tensor, links: Tensor) -> Links:
-    """What the formulas need of links (L, 2)."""
+    """Inputs of the formulas for links (L, 2)."""
     start, along = points[:, links[:, 0]], points[:, links[:, 1]] - points[:, links[:, 0]]
     radius, growth = radii[:, links[:, 0]], radii[:, links[:, 1]] - radii[:, links[:, 0]]
     return Links(start, along, radius, growth, along.square().sum(-1) - growth.square())
 
 
 def sides_of(points: Tensor, radii: Tensor, triangles: Tensor) -> Sides:
-    """What the formulas need of triangles (T, 3).
+    """Inputs of the formulas for triangles (T, 3).
 
-    A plane with unit normal n touches the three spheres where n . e1 = -(r1 - r0) and n . e2 = -(r2 - r0): that is the
-    normal's part within the triangle's plane; what is left of its length stands out of it, on one side or the other.
+    A plane with unit normal n touches the three spheres where n . e1 = -(r1 - r0) and n . e2 = -(r2 - r0). These
+    equations give the normal's part within the triangle's plane. The rest of its unit length is perpendicular, on one
+    side or the other.
     """
     start, radius = points[:, triangles[:, 0]], radii[:, triangles[:, 0]]
     one, other = points[:, triangles[:, 1]] - start, points[:, triangles[:, 2]] - start
@@ -169,7 +170,7 @@ def _spheres_on_rays(points: Tensor, radii: Tensor, rays: tuple[Tensor, Tensor])
 
 
 def _links_on_rays(links: Links, rays: tuple[Tensor, Tensor]) -> _Group:
-    """Each step in the memory of an earlier one, where none of its numbers is needed any more."""
+    """Each step reuses the memory of an earlier result that is no longer needed."""
     ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
     radius, growth, rest = links.radius[..., None], links.growth[..., None], links.rest[..., None]
     x, y = rays[0] - links.start[..., :1], rays[1] - links.start[..., 1:2]
@@ -177,14 +178,14 @@ def _links_on_rays(links: Links, rays: tuple[Tensor, Tensor]) -> _Group:
     squared, axial = (x * x).add_(y * y), (x * ex).add_(y * ey)
     beside = x.mul_(ey).sub_(y.mul_(ex))
     del x, y
-    # D / 4 = r^2 flat + dr (2 r axial + dr squared) - beside^2: without the difference of two large numbers.
+    # D / 4 = r^2 flat + dr (2 r axial + dr squared) - beside^2 avoids the difference of two large numbers.
     inside = (2 * radius * axial).add_(growth * squared).mul_(growth).add_(radius * radius * flat)
     inside.sub_(beside.square_())
     del beside
     half = axial.add_(radius * growth)  # g'(0) / 2
     exists = (rest > 0) & (inside >= 0)
     root = inside.masked_fill_(~exists, 0).div_(torch.where(rest > 0, rest, 1)).sqrt_()  # sqrt(g)
-    # One of two forms of the same quotient, whichever adds numbers of one sign:
+    # Two forms of the same quotient; the code uses the one that adds numbers of one sign:
     # (half^2 - (r^2 - squared) ez^2) / (rest (lean + half)), or (lean - half) / (dr^2 - flat).
     lean = ez * root
     same = lean * half > 0
@@ -219,7 +220,7 @@ def _sides_on_rays(sides: Sides, rays: tuple[Tensor, Tensor]) -> _Group:
 
 
 def _spheres_near(points: Tensor, radii: Tensor, queries: Tensor) -> _Group:
-    # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
+    # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may run in TF32 or bfloat16.
     value = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist").sub_(radii[..., None])
     none = value.new_zeros(()).expand_as(value)
     return _Group(value, none, none)
@@ -233,7 +234,7 @@ def _links_near(links: Links, places: tuple[Tensor, Tensor, Tensor]) -> _Group:
     slope = (links.growth / torch.where(links.rest > 0, links.rest, 1).sqrt())[..., None]
     x, y, z = (place - start[..., None] for place, start in zip(places, links.start.unbind(-1), strict=True))
     ex, ey, ez = (part[..., None] for part in links.along.unbind(-1))
-    # The place's height over the axis from the foot of its perpendicular: a cross product would need more of memory.
+    # Height of the place over the axis, from the foot of its perpendicular. A cross product would need more memory.
     at = (x * ex).add_(y * ey).add_(z * ez).div_(safe)
     u = _distance(x, y, z, at, (ex, ey, ez)).mul_(slope).div_(safe.sqrt()).add_(at)
     del at
@@ -267,9 +268,10 @@ def _answer(within: Tensor, value: Tensor, second: Tensor, third: Tensor) -> _Gr
 
 
 def _best(kinds: tuple[Callable[[], _Group], ...], triangles: int, limit: float | None) -> Found:
-    """The least value of all primitives, below the limit if there is one; of equals the first.
+    """The least value of all primitives, below the limit if given; the first of equal values.
 
-    The last kind has both sides of each triangle. A kind's primitives are made when it is their turn, and forgotten.
+    The last kind has both sides of each triangle. The function makes the primitives of one kind at a time and frees
+    them.
     """
     answers: list[tuple[Tensor, ...]] = []
     first = 0
@@ -288,12 +290,12 @@ def _best(kinds: tuple[Callable[[], _Group], ...], triangles: int, limit: float 
 
 
 def _least(group: _Group, first: int, triangles: int | None) -> tuple[int, tuple[Tensor, ...] | None]:
-    """How many primitives a group has, and the least value (N, P) of them with its primitive and its two weights.
+    """The number of primitives of a group, and their least value (N, P) with its primitive and its two weights.
 
     Args:
         group: the primitives.
-        first: the number of the first of them.
-        triangles: how many they are, where the primitives are both sides of each; else None.
+        first: index of the first primitive.
+        triangles: number of triangles if the primitives are both sides of each; else None.
     """
     count = group.value.shape[1]
     if not count:
@@ -304,10 +306,10 @@ def _least(group: _Group, first: int, triangles: int | None) -> tuple[int, tuple
 
 
 def _in_parts(ask: Callable[..., Found], *given: Tensor) -> Found:
-    """What is asked of all maps, of a few at a time: with dozens of primitives to each ray, the intermediate tensors
-    would be far larger than question and answer.
+    """Run a search over all maps in parts of a few maps.
 
-    In a compiled graph all are asked at once: it keeps nothing between, and parts would only make it longer.
+    With dozens of primitives per ray, the intermediate tensors would be far larger than inputs and results. A compiled
+    graph searches all maps at once: it keeps no intermediate tensors, and parts would only make it longer.
     """
     maps = given[0].shape[0]
     if maps <= 1 or torch.compiler.is_compiling():

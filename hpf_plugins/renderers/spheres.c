@@ -41,8 +41,8 @@ static void depth_of(const void *given, int64_t map) {
     for (int64_t j = 0; j < job->spheres; ++j) {
         const REAL x = points[3 * j], y = points[3 * j + 1], z = points[3 * j + 2], r = radii[j];
         if (!(isfinite(x) && isfinite(y) && isfinite(z))) continue;
-        /* The pixels that it can cover; a hundredth more, against rounding at the rim. Bounded before they become
-         * integers: a sphere may lie anywhere. */
+        /* The pixels that the sphere can cover, with a margin of 1% against rounding at the rim. The code bounds them
+         * before the conversion to integers: a sphere may lie anywhere. */
         const double middle = (double)size / 2 - 0.5, reach = (double)r / job->pixel_mm + 0.01;
         const double at_u = x / job->pixel_mm + middle, at_v = y / job->pixel_mm + middle;
         const int64_t u0 = (int64_t)fmin(fmax(ceil(at_u - reach), 0), size);
@@ -57,8 +57,8 @@ static void depth_of(const void *given, int64_t map) {
                 const REAL gap = in_row - (axis[u] - x) * (axis[u] - x);  /* # Eq. 7 */
                 const REAL surface = z - sqrt(gap > floor_mm2 ? gap : floor_mm2);  /* # Eq. 6 */
                 const REAL shown = gap >= 0 ? surface : far;
-                /* Of two at the same depth the first stays. Bits in place of a choice, which becomes a branch that is
-                 * often foretold wrong. */
+                /* The first of two spheres at the same depth stays. Bits replace a selection, which would compile to a
+                 * branch with many mispredictions. */
                 const int64_t nearer = -(int64_t)(shown < front[u]);
                 front[u] = shown < front[u] ? shown : front[u];  /* # Eq. 8 */
                 who[u] ^= (who[u] ^ (j + 1)) & nearer;
@@ -117,7 +117,7 @@ static void depth_gradient_of(const void *given, int64_t map) {
             if (by_depth) {
                 const REAL x = points[3 * j] - axis[u], y = points[3 * j + 1] - axis[v];
                 const REAL gap = radii[j] * radii[j] - y * y - x * x;
-                if (gap >= floor_mm2) {  /* below, the surface moves with z alone */
+                if (gap >= floor_mm2) {  /* below the floor, the surface moves only with z */
                     const double share = (double)by_depth[i] / sqrt((double)gap);
                     sum[0] += share * x;
                     sum[1] += share * y;
@@ -143,7 +143,7 @@ void depth_backward(int64_t maps, int64_t threads, int64_t spheres, int64_t size
 
 /* ------------------------------------------------------------------------------------------------------ distance */
 
-enum { BLOCK = 256 /* queries that are held against all spheres before the next ones */ };
+enum { BLOCK = 256 /* queries per block: compared with all spheres before the next block */ };
 
 typedef struct {
     int64_t spheres, queries;
@@ -152,7 +152,7 @@ typedef struct {
     int64_t *primitive;                    /* (N, Q) */
 } distance_t;
 
-/* The least |(|p - c| - r)| of a block of places over all spheres, and the first sphere that has it. */
+/* The least |(|p - c| - r)| of a block of places over all spheres, and the first sphere with this value. */
 static void nearest_of(int64_t spheres, const REAL *restrict points, const REAL *restrict radii, const REAL *restrict x,
                        const REAL *restrict y, const REAL *restrict z, REAL *restrict least, int32_t *restrict who) {
     for (int q = 0; q < BLOCK; ++q) {
@@ -174,7 +174,7 @@ static void nearest_of(int64_t spheres, const REAL *restrict points, const REAL 
 static void distance_of(const void *given, int64_t map) {
     const distance_t *job = given;
     const REAL *points = job->points + map * job->spheres * 3, *radii = job->radii + map * job->spheres;
-    /* Of a sphere that isn't a number everything is nearest, as for a minimum over tensors: the loss must show it. */
+    /* A NaN sphere is nearest to everything, as in a minimum over tensors: the loss must show it. */
     int64_t lost = -1;
     for (int64_t j = job->spheres - 1; j >= 0; --j)
         if (isnan(points[3 * j]) || isnan(points[3 * j + 1]) || isnan(points[3 * j + 2])) lost = j;
@@ -191,13 +191,13 @@ static void distance_of(const void *given, int64_t map) {
             y[q] = query[3 * q + 1];
             z[q] = query[3 * q + 2];
         }
-        for (int64_t q = count; q < BLOCK; ++q) x[q] = y[q] = z[q] = 0; /* a fixed length is quicker */
+        for (int64_t q = count; q < BLOCK; ++q) x[q] = y[q] = z[q] = 0; /* a fixed length is faster */
         nearest_of(job->spheres, points, radii, x, y, z, least, who);
         for (int64_t q = 0; q < count; ++q) {
             distance[q] = least[q];
             primitive[q] = who[q];
         }
-        for (int64_t q = 0; q < count; ++q) { /* no sphere was nearer than infinity, or none can be compared */
+        for (int64_t q = 0; q < count; ++q) { /* no finite distance, or NaN */
             if (lost < 0 && least[q] < INFINITY) continue;
             if (lost >= 0 || isnan(x[q] + y[q] + z[q])) distance[q] = NAN;
             if (lost >= 0) primitive[q] = lost;
@@ -232,7 +232,7 @@ static void distance_gradient_of(const void *given, int64_t map) {
         for (int k = 0; k < 3; ++k) offset[k] = query[3 * q + k] - points[3 * j + k];
         const double apart = sqrt(offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]);
         const double beyond = apart - radii[j];
-        /* None in a sphere's very centre, and none on its surface. */
+        /* The gradient is zero at a sphere's centre and on its surface. */
         if (apart != 0 && beyond != 0) share = (beyond > 0 ? by[q] : -by[q]) / apart;
         for (int k = 0; k < 3; ++k) {
             sums[3 * j + k] -= share * offset[k];

@@ -1,10 +1,10 @@
 """The hand as opaque spheres under an orthographic camera: Eq. 6-8 (depth) and Eq. 10-11 (distance) of the paper.
 
-Both ask which sphere is in front, or nearest, without gradient, and then evaluate that one sphere with gradient. The
-result and its gradient are those of the dense formula (the minimum over all spheres), but nothing of the size
-spheres x pixels is kept for the backward pass.
+Both methods find the front or nearest sphere without gradient, and then evaluate that one sphere with gradient. The
+result and its gradient equal those of the dense formula (the minimum over all spheres). The backward pass keeps no
+tensor of the size spheres x pixels.
 
-On a CPU that is compiled C (`kernels`); where there is no compiler, and on other devices, tensor operations.
+On a CPU, compiled C does this (`kernels`). Without a compiler, and on other devices, tensor operations do it.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Spheres(Renderer):
         self.config = config
         self.measures_radius_scale = config.radii == "measured"
         self.register_buffer("radii", radii.detach().clone(), persistent=False)
-        # On the host, once: the side of the window of pixels that a sphere can cover must be static.
+        # Computed on the host, once: a sphere's window of pixels must have a static side.
         self._largest_mm = float(radii.max())
 
     def depth(self, points: Tensor, grid: Grid, *, radius_scale: Tensor | None = None) -> Rendered:
         """Orthographic depth map of the nearest sphere along each ray (Eq. 6-8).
 
-        A pixel is hit when a ray through its centre meets a sphere whose front lies nearer than the far value. There is
-        no near plane: a sphere in front of the cube is seen, so that a loss can push it back. Points that aren't
-        finite are not seen.
+        A pixel is hit when a ray through its centre meets a sphere whose front is nearer than the far value. There is
+        no near plane: a sphere in front of the cube is visible, so that a loss can push it back. Non-finite points are
+        invisible.
 
         Args:
             points: (N, J, 3) mm in the crop's frame.
@@ -64,7 +64,7 @@ class Spheres(Renderer):
                 *kernels.depth(points.contiguous(), radii, grid.size, grid.pixel_mm, far, self.config.rim_floor_mm2)
             )
         largest = self._largest_mm * (1.0 if radius_scale is None else RADIUS_SCALE_RANGE[1])
-        primitive = self._front(points.detach(), radii, grid, far, largest)  # (N, H * W), J where nothing is hit
+        primitive = self._front(points.detach(), radii, grid, far, largest)  # (N, H * W), J without a hit
         hit = primitive < radii.shape[1]
         primitive = torch.where(hit, primitive, 0)
 
@@ -76,7 +76,7 @@ class Spheres(Renderer):
         return Rendered(depth.view(shape), hit.view(shape), primitive.view(shape), anchor.view(*shape, 2))
 
     def distance(self, points: Tensor, queries: Tensor, *, radius_scale: Tensor | None = None) -> SurfaceDistance:
-        """Distance to the surface of the sphere whose surface is nearest, abs(|p - c| - r) (Eq. 10-11).
+        """Distance to the surface of the sphere with the nearest surface, abs(|p - c| - r) (Eq. 10-11).
 
         Args:
             points: (N, J, 3) mm.
@@ -84,7 +84,7 @@ class Spheres(Renderer):
             radius_scale: (N,) factors on the radii; None for 1.
 
         Returns:
-            Distances (N, Q) >= 0, with a zero gradient where a query is a sphere's very centre or on its surface.
+            Distances (N, Q) >= 0. The gradient is zero for a query at a sphere's centre or on its surface.
         """
         points, queries = at_least_float32(points), at_least_float32(queries)
         radii = radii_around(points, self.radii, radius_scale)
@@ -92,7 +92,7 @@ class Spheres(Renderer):
             queries = queries.to(points.dtype).contiguous()
             return SurfaceDistance(*kernels.distance(points.contiguous(), radii, queries))
         with torch.no_grad():
-            # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may be done in TF32 or bfloat16.
+            # Exact differences: |p|^2 + |c|^2 - 2 p.c would cancel, and its product may run in TF32 or bfloat16.
             apart = torch.cdist(points, queries, compute_mode="donot_use_mm_for_euclid_dist")
             primitive = apart.sub_(radii[:, :, None]).abs_().min(dim=1).indices  # Eq. 11; over J of (N, J, Q)
         offset = torch.stack([queries[..., i] - points[..., i].gather(1, primitive) for i in range(3)], dim=-1)
@@ -101,7 +101,7 @@ class Spheres(Renderer):
 
     @torch.no_grad()
     def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
-        """(N,) the median over the queries of their distance to the centre of the nearest sphere by its radius.
+        """(N,) median over the queries of the ratio of their distance from the nearest sphere's centre to its radius.
 
         Args:
             points: (N, J, 3) mm.
@@ -114,14 +114,14 @@ class Spheres(Renderer):
         return median_share(queries, centre, self.radii.to(points.dtype)[primitive], valid)
 
     def _compiled(self, points: Tensor) -> bool:
-        """Whether the compiled kernels do it."""
+        """Whether to use the compiled kernels."""
         return points.device.type == "cpu" and kernels.available(points.dtype)
 
     @torch.no_grad()
     def _front(self, points: Tensor, radii: Tensor, grid: Grid, far: float, largest_mm: float) -> Tensor:
-        """(N, H * W) int64, the sphere that each pixel sees, J where none: a depth buffer over windows of pixels."""
+        """(N, H * W) int64, the visible sphere of each pixel, or J: a depth buffer over windows of pixels."""
         count, spheres = points.shape[:2]
-        # Pixels that the largest sphere can cover; a hundredth more, against rounding at the rim.
+        # The window of the largest sphere, with a margin of 1% against rounding at the rim.
         reach = largest_mm / grid.pixel_mm + 0.01
         window = torch.arange(int(2 * reach) + 1, device=points.device)
         first = torch.ceil(points[..., :2] / grid.pixel_mm + (grid.size / 2 - 0.5) - reach).long()
@@ -139,7 +139,7 @@ class Spheres(Renderer):
         depth = torch.where(seen, depth, far).view(count, -1)
         where = (pixel[:, :, 1, :, None] * grid.size + pixel[:, :, 0, None, :]).view(count, -1)
 
-        # First the depth in front, then the first of the spheres that have it: minima, so the order never matters.
+        # The minimum depth, then the first sphere with this depth: minima don't depend on the order.
         buffer = depth.new_full((count, grid.size**2), far).scatter_reduce(1, where, depth, "amin")  # Eq. 8
         in_front = (depth < far) & (depth == buffer.gather(1, where))
         number = torch.arange(spheres, device=points.device).repeat_interleave(window.shape[0] ** 2)

@@ -1,4 +1,4 @@
-"""What renderers made of spheres share: their options, their radii, and what a ray sees of the sphere it meets."""
+"""Code that the sphere-based renderers share: options, radii, and a ray's view of its sphere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hpf_core.grid import Grid
 from hpf_core.interfaces import Config
 
 RADIUS_SCALE_RANGE = (0.7, 1.5)
-"""Smallest and largest factor on the radii. Our choice: wider than the adults that the hand model draws."""
+"""Smallest and largest factor on the radii. Our choice: wider than the adults of the hand model."""
 
 
 class SurfaceConfig(Config):
-    """Options of a surface that is made of spheres."""
+    """Options of a surface made of spheres."""
 
     rim_floor_mm2: float = Field(
         1.0,
@@ -37,7 +37,7 @@ class SurfaceConfig(Config):
     )
 
     def far_mm(self, grid: Grid) -> float:
-        """What a pixel sees where nothing is hit, mm."""
+        """Value of a pixel without a surface, mm."""
         return float(grid.far_mm if self.miss == "far" else self.miss)
 
 
@@ -51,7 +51,7 @@ def radii_around(points: Tensor, radii: Tensor, radius_scale: Tensor | None) -> 
 
 
 def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor_mm2: float) -> tuple[Tensor, Tensor]:
-    """What each of the grid's rays sees of a sphere: depth (N, H * W) mm (Eq. 6) and anchor (N, H * W, 2) mm.
+    """View of a sphere along each of the grid's rays: depth (N, H * W) mm (Eq. 6) and anchor (N, H * W, 2) mm.
 
     Args:
         x, y, z: (N, H * W) mm, the centre of each ray's sphere, with gradient.
@@ -62,13 +62,14 @@ def along_rays(x: Tensor, y: Tensor, z: Tensor, radii: Tensor, grid: Grid, floor
     axis = grid.axis(x.device, x.dtype)
     pixel_y, pixel_x = axis.repeat_interleave(grid.size), axis.repeat(grid.size)
     gap = radii.square() - (x - pixel_x).square() - (y - pixel_y).square()  # Eq. 7
-    # The anchor's value is the pixel's own ray, its gradient the sphere's: a loss on it slides the sphere sideways.
+    # The anchor has the value of the pixel's ray and the gradient of the sphere: a loss on it slides the sphere
+    # sideways.
     anchor = torch.stack([pixel_x + (x - x.detach()), pixel_y + (y - y.detach())], dim=-1)
     return z - gap.clamp_min(floor_mm2).sqrt(), anchor  # Eq. 6
 
 
 def median_share(queries: Tensor, centres: Tensor, radii: Tensor, valid: Tensor) -> Tensor:
-    """(N,) the median over queries (N, Q, 3) of their distance to centres (N, Q, 3), by radii (N, Q). Only
-    queries of the mask `valid` (N, Q) count; NaN where there is none."""
+    """(N,) median over queries (N, Q, 3) of the ratio of their distance from centres (N, Q, 3) to radii (N, Q). Only
+    queries of the mask `valid` (N, Q) count; NaN without any."""
     share = torch.linalg.vector_norm(queries - centres, dim=-1) / radii
     return share.masked_fill(~valid, torch.nan).nanmedian(dim=1).values

@@ -1,7 +1,7 @@
-"""Transform `shrink`: real hands narrower and shorter in the image, taken back on the points (authors' code).
+"""Transform `shrink`: squeezes real hands in the image and undoes it on the points (authors' code).
 
-The network sees each image squeezed towards the crop's centre by its own factors along x and y, and what it says is
-stretched again before it is held against the image as it was. Depth stays as it is.
+The transform squeezes each image towards the crop's centre by random factors along x and y. It stretches the network's
+points by the same factors before the losses compare them with the original image. Depth is unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hpf_core.interfaces import Build, Config, PluginSpec, Transform
 
 
 class ShrinkConfig(Config):
-    """How often, and how far."""
+    """Frequency and range of the factors."""
 
     share: float = Field(0.5, ge=0, le=1, description="Share of the steps whose images are shrunk.")
     factor: tuple[float, float] = Field(
@@ -33,7 +33,7 @@ class ShrinkConfig(Config):
 
 
 class Shrink(Transform):
-    """Squeezes maps towards the crop's centre. Pixels are taken, not mixed: no surface floats between two depths.
+    """Squeezes maps towards the crop's centre without interpolation: no surface lies between two depths.
 
     Args:
         config: the options.
@@ -45,7 +45,8 @@ class Shrink(Transform):
         self.config, self.grid = config, grid
 
     def forward(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Maps (N, H, W) mm squeezed, the far value where the cube doesn't reach; the way back stretches x and y."""
+        """Squeezed maps (N, H, W) mm, with the far value beyond the cube; and the inverse map of points, which
+        stretches x and y."""
         draw = torch.rand(2 * len(depth) + 1, generator=generator, device=generator.device).to(depth)
         smallest, largest = self.config.factor
         factor = smallest + draw[1:].view(-1, 2) * (largest - smallest)
@@ -62,7 +63,7 @@ class Shrink(Transform):
 
     @staticmethod
     def _source(factor: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """(N, size) int64, the pixel along an axis that each new one shows, and (N, size) bool, if there is one."""
+        """(N, size) int64, source pixel of each new pixel along an axis, and (N, size) bool, whether it exists."""
         steps = torch.arange(size, device=factor.device, dtype=factor.dtype)
         place = (steps + 0.5 - size / 2) / factor[:, None] + size / 2
         source = place.floor().long()
