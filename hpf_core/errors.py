@@ -1,6 +1,6 @@
 """Errors for people: each says what is wrong, where, what was expected, and the nearest valid choice.
 
-The command line prints the message alone and exits with `exit_code`; a traceback means a bug in HPF.
+The command line prints only the message and exits with `exit_code`. A traceback means a bug in HPF.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from contextlib import contextmanager
 
 
 class HPFError(Exception):
-    """The run failed for a reason that a person can act on (exit 1)."""
+    """The run failed for a reason that a person can fix (exit 1)."""
 
     exit_code = 1
 
 
 class RunError(HPFError):
-    """A run that began could not go on: a non-finite loss, a full disk, a damaged checkpoint (exit 1)."""
+    """A started run can't continue: a non-finite loss, a full disk, a damaged checkpoint (exit 1)."""
 
 
 class SaidElsewhere(RunError):
-    """What ends this process is told by another one of the same run: it isn't said twice."""
+    """Another process of the same run reports why this process ends. This process stays silent."""
 
 
 class InputError(HPFError):
-    """What was given is wrong; nothing was started (exit 2)."""
+    """The input is wrong; nothing has started (exit 2)."""
 
     exit_code = 2
 
 
 class RecipeError(InputError):
-    """A recipe, or what the command line changed in it, is wrong."""
+    """A recipe, or a change to it on the command line, is wrong."""
 
 
 class PluginError(InputError):
-    """A plugin that is asked for is missing, broken, duplicated or built for another interface."""
+    """A requested plugin is missing, broken, duplicated or built for another interface."""
 
 
 class DataError(InputError):
@@ -53,12 +53,12 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> str:
 
 
 class ReportWarning(UserWarning):
-    """Something that only shows a run couldn't be made; the run's results stand."""
+    """HPF couldn't make a figure or table of a run; the run's results are unaffected."""
 
 
 @contextmanager
 def skip_on_failure(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong within into a warning that names `what` and the cause."""
+    """Turn any exception inside the block into a warning that names `what` and the cause."""
     try:
         yield
     except Exception as error:

@@ -1,6 +1,6 @@
-"""What flows through a run: real frames, synthetic samples, estimates, and (in evaluation alone) labels.
+"""The data of a run: real frames, synthetic samples, estimates, and (for evaluation only) labels.
 
-Units are millimetres, axes x right, y down, z away from the camera; `docs/geometry.md` is the law.
+Units are millimetres, axes x right, y down, z away from the camera; `docs/geometry.md` defines the conventions.
 Shapes use B frames, V views, N images or estimates, P ordered pairs of views, J points, H x W pixels.
 """
 
@@ -20,24 +20,24 @@ _T = TypeVar("_T", bound="_Moves")
 
 
 class State(IntEnum):
-    """What a pixel of a cropped depth map is."""
+    """The state of a pixel of a cropped depth map."""
 
-    EMPTY = 0  # the ray meets nothing inside the cube: beyond it, or background
+    EMPTY = 0  # the ray meets nothing inside the cube: its surface is beyond the cube, or it has none
     HIT = 1  # a surface inside the cube
     UNKNOWN = 2  # the sensor returned nothing: a hole, the projector's shadow
 
 
 @dataclass(frozen=True)
 class _Moves:
-    """A frozen record of tensors that can be moved as one."""
+    """A frozen record of tensors that move together."""
 
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
-        """The same record with every tensor on `device`."""
+        """Return the same record with every tensor on `device`."""
 
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: _T) -> _T:
-        """The same record in page-locked memory of the host, from where copies to a GPU don't wait."""
+        """Return the same record in page-locked memory of the host: copies to a GPU from there don't block."""
         return self._each(Tensor.pin_memory)
 
     def _each(self: _T, change: Callable[[Tensor], Tensor]) -> _T:
@@ -53,19 +53,18 @@ class _Moves:
 
 @dataclass(frozen=True)
 class ViewIndex(_Moves):
-    """Which images a batch of frames really holds, decided on the host so that a step has static shapes.
+    """Index of the present images of a batch. The host computes the index, so that a step has static shapes.
 
-    The network and the terms work on the N views that are present, packed in order of (frame, view);
-    absent views cost nothing.
+    The network and the terms process the N present views, packed in order of (frame, view). They skip missing views.
 
     Attributes:
         rows: (N,) int64, flat index `frame * V + view` of each present view.
         frame: (N,) int64, the frame of each row.
-        source: (P,) int64, row whose estimate is taken, over all ordered pairs (i, j) of present views of one frame.
-        target: (P,) int64, row whose depth map it is held against. The first N pairs are the own views (n, n).
+        source: (P,) int64, row of the estimate, over all ordered pairs (i, j) of present views of one frame.
+        target: (P,) int64, row of the depth map to compare with. The first N pairs are the own views (n, n).
         frames: B.
         views: V.
-        counts: B numbers on the host, how many views each frame has.
+        counts: B numbers on the host: the number of views of each frame.
     """
 
     rows: Tensor
@@ -78,7 +77,7 @@ class ViewIndex(_Moves):
 
     @staticmethod
     def of(present: np.ndarray) -> ViewIndex:
-        """From `present` (B, V) bool on the host."""
+        """Build the index from `present` (B, V) bool on the host."""
         present = np.asarray(present, dtype=bool)
         frames, views = present.shape
         rows = np.flatnonzero(present.reshape(-1))
@@ -100,22 +99,22 @@ class ViewIndex(_Moves):
 
 @dataclass(frozen=True)
 class RealFrames(_Moves):
-    """Depth maps of B moments seen by up to V cameras. It has no field in which a label could arrive.
+    """Depth maps of B moments from up to V cameras. No field can hold a label.
 
     Attributes:
-        depth: (B, V, H, W) float32 mm from the crop's centre, + away from the camera; where `state` is not HIT it
-            holds the far value, half of the cube.
+        depth: (B, V, H, W) float32 mm from the crop's centre, + away from the camera; the far value (half of the cube)
+            where `state` is not HIT.
         state: (B, V, H, W) uint8, `State`.
         present: (B, V) bool, False for views that a frame lacks.
-        to_rig: (B, V, 4, 4) float32, the full rigid map from each crop's frame to the rig's (mm), the crop's centre
-            and any turning of the crop in it. Identity where absent.
+        to_rig: (B, V, 4, 4) float32, the full rigid map from each crop's frame to the rig's (mm). It includes the
+            crop's centre and rotation. Missing views have the identity.
         views: the packed index of `present`.
-        sequence: (B,) int64, which recording the frame is of.
-        time: (B,) float64 seconds, or the frame's number where the time is unknown.
+        sequence: (B,) int64, index of the frame's recording.
+        time: (B,) float64 seconds, or the frame's number if the time is unknown.
         index: (B,) int64, the frame's number in its dataset's split.
         cube_mm: side of the crop's cube.
-        radius_scale: (B,) float32, the factor on the hand model's radii that was measured on the depth maps
-            (`hpf_core.inference.radius_scale`); None where the renderer measures none.
+        radius_scale: (B,) float32, the factor on the hand model's radii, measured on the depth maps
+            (`hpf_core.inference.radius_scale`); None if the renderer measures none.
     """
 
     depth: Tensor
@@ -132,7 +131,7 @@ class RealFrames(_Moves):
 
 @dataclass(frozen=True)
 class SyntheticSamples(_Moves):
-    """Depth maps with the hand that made them.
+    """Depth maps with the hands that they show.
 
     Attributes:
         depth: (N, H, W) float32 mm, far value (half of the cube) where not HIT.
@@ -151,12 +150,12 @@ class SyntheticSamples(_Moves):
     cube_mm: float = 300.0
 
     def take(self, rows: slice) -> SyntheticSamples:
-        """Some of the samples."""
+        """Return the samples of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
     @staticmethod
     def joined(pieces: Sequence[SyntheticSamples]) -> SyntheticSamples:
-        """The samples of all pieces, which share their cube's side, in order."""
+        """Concatenate the samples of all pieces, in order. All pieces share one cube's side."""
         names = [f.name for f in dataclasses.fields(SyntheticSamples) if f.name != "cube_mm"]
         tensors = {name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names}
         return SyntheticSamples(**tensors, cube_mm=pieces[0].cube_mm)
@@ -164,13 +163,13 @@ class SyntheticSamples(_Moves):
 
 @dataclass(frozen=True)
 class Estimate(_Moves):
-    """What a backbone says of N images.
+    """A backbone's output for N images.
 
     Attributes:
         points: (N, J, 3) mm in the crop's frame, float32 also under autocast.
         heatmaps: (N, J, h, w) dimensionless maps whose label peaks at 1, or None.
         latent_depth: (N, J, h, w) mm, or None.
-        variance: (N, J) mm^2, of the soft-argmax's weights in x and y together, or None.
+        variance: (N, J) mm^2, variance of the soft-argmax's weights in x and y together, or None.
         pose: (N, D) or None.
         shape: (N, S) or None.
     """
@@ -183,7 +182,7 @@ class Estimate(_Moves):
     shape: Tensor | None = None
 
     def take(self, rows: slice) -> Estimate:
-        """The estimates of some of the images."""
+        """Return the estimates of some images."""
         cut: dict[str, Any] = {
             f.name: (None if getattr(self, f.name) is None else getattr(self, f.name)[rows])
             for f in dataclasses.fields(self)
@@ -193,12 +192,12 @@ class Estimate(_Moves):
 
 @dataclass(frozen=True)
 class Labels:
-    """The annotation of a split. Evaluation alone sees it.
+    """The annotation of a split. Only evaluation uses it.
 
     Attributes:
         joints: (F, K, 3) float64 mm, in the camera's frame of the evaluated view (x right, y down, z away).
         names: K joint names.
-        subject: (F,) int, which person each frame shows.
+        subject: (F,) int, number of the person in each frame.
         subject_names: name of each subject number, e.g. {0: "training subject", 1: "new subject"}.
     """
 

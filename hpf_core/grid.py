@@ -22,7 +22,7 @@ class Grid:
 
     @property
     def far_mm(self) -> float:
-        """Depth of the cube's far side, mm: the value of a map where nothing is hit."""
+        """Depth of the cube's far side, mm: the value of a map's pixel without surface."""
         return self.cube_mm / 2
 
     def axis(self, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,4 +1,4 @@
-"""How long work reports its progress."""
+"""Progress reports of long work."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """How long work reports: a callable that is told what is done, of how much, and of what."""
+    """A callable that long work calls with the number of finished items, the total, and the work's name."""
 
     def __call__(self, done: int, total: int, what: str) -> None: ...
 
 
 def no_progress(done: int, total: int, what: str) -> None:
-    """Say nothing."""
+    """Report nothing."""

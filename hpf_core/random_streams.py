@@ -1,4 +1,4 @@
-"""Named streams of random numbers: each draw is a function of (seed, names) alone, not of what ran before."""
+"""Named streams of random numbers: each draw depends on (seed, names) only, not on earlier draws."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 
 def seed_of(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for one named stream of random numbers."""
+    """Compute a 63-bit seed for one named stream of random numbers."""
     text = "/".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def generator(device: torch.device | str, seed: int, *names: str | int) -> torch.Generator:
-    """A generator on `device`, seeded by name."""
+    """Create a generator on `device` with the seed of the named stream."""
     return torch.Generator(device=device).manual_seed(seed_of(seed, *names))

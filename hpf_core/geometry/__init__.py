@@ -1,1 +1,1 @@
-"""Rigid maps, rotations, rigid alignment, the distance transform. Units and axes: `docs/geometry.md`."""
+"""Rigid maps, rotations, rigid alignment, the distance transform. Units and axes: see `docs/geometry.md`."""

@@ -12,12 +12,12 @@ from hpf_core.geometry.rigid import apply_rigid
 
 
 class Alignment(NamedTuple):
-    """A rigid map found by Procrustes alignment.
+    """A rigid map from Procrustes alignment.
 
     Attributes:
         transform: (4, 4) float64, from the source's frame to the target's; its rotation is proper, never a reflection.
         residual: (K,) float64 mm, the distance that remains at each point.
-        weights: (K,) float64 in [0, 1], how much each point counted.
+        weights: (K,) float64 in [0, 1], the weight of each point.
     """
 
     transform: Tensor
@@ -26,19 +26,19 @@ class Alignment(NamedTuple):
 
 
 def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Alignment:
-    """The rotation and translation that take `source` nearest to `target` in the least-squares sense.
+    """Compute the rotation and translation that map `source` to `target` with the least squared error.
 
-    The orthogonal Procrustes problem with the determinant's sign corrected (Kabsch 1978, Umeyama 1991): of a mirrored
-    shape it returns the best proper motion, with the residual that it deserves. For calibration, on the host.
+    This is the orthogonal Procrustes problem with a corrected sign of the determinant (Kabsch 1978, Umeyama 1991). For
+    a mirrored shape the result is the best proper motion, with a large residual. For calibration, on the host.
 
     Args:
         source: (K, 3) mm.
         target: (K, 3) mm, in the same order.
-        weights: (K,) >= 0, or None where all count the same.
+        weights: (K,) >= 0, or None for equal weights.
 
     Raises:
         DataError: the points don't determine a rotation (fewer than three, or on one line), differ in number, or aren't
-            finite. A failed alignment never looks like a perfect one.
+            finite. So a failed alignment never looks like a perfect one.
     """
     source, target = source.double(), target.double()
     if source.shape != target.shape or source.ndim != 2 or source.shape[-1] != 3:
@@ -56,7 +56,7 @@ def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -
     centre, goal = (share * source).sum(dim=0), (share * target).sum(dim=0)
     covariance = (target - goal).T @ (share * (source - centre))
     left, sizes, right = torch.linalg.svd(covariance)
-    # The size of the points themselves tells a line from a plane: only two directions are needed.
+    # The points' own extent separates a line from a plane: a rotation needs only two directions.
     extent = (share * (source - centre).square()).sum().sqrt() * (share * (target - goal).square()).sum().sqrt()
     if not bool(sizes[1] > 1e-9 * extent):
         raise DataError("rigid alignment: the points lie on one line, or on one point, and determine no rotation")
@@ -71,22 +71,23 @@ def align_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -
 
 
 def align_rigid_robust(source: Tensor, target: Tensor, rounds: int = 50) -> Alignment:
-    """As `align_rigid`, but points that don't fit the rest lose their say.
+    """Align as `align_rigid` does, with low weights for outliers.
 
-    Iteratively reweighted least squares. It starts from the sum of distances (weights 1 / residual), which a minority
-    of outliers can't turn over, and goes on with Tukey's biweight at 4.685 robust standard deviations (1.4826 times the
-    median residual; Huber, Robust Statistics, 1981), whose weight for an outlier is 0.
+    The method is iteratively reweighted least squares. The first stage minimises the sum of distances (weights
+    1 / residual), which a minority of outliers can't flip. The second stage uses Tukey's biweight at 4.685 robust
+    standard deviations (1.4826 times the median residual; Huber, Robust Statistics, 1981). There an outlier has
+    weight 0.
 
     Args:
         source: (K, 3) mm.
         target: (K, 3) mm, in the same order.
-        rounds: upper bound of the reweightings of each kind; they stop when the map stands still.
+        rounds: largest number of reweightings of each kind. A stage stops when the map converges.
 
     Raises:
-        DataError: as `align_rigid`.
+        DataError: as for `align_rigid`.
     """
     found = align_rigid(source, target)
-    # Below this, a residual is rounding, and weights would only tell noise from noise.
+    # A residual below this is rounding error: weights would only rank noise.
     floor = 1e-6 * max(1.0, float(target.double().abs().max()))
 
     def distances(residual: Tensor) -> Tensor:

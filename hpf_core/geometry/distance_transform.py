@@ -7,21 +7,21 @@ from torch import Tensor
 
 from hpf_core.native import fit_kernels
 
-_AT_ONCE = 2**22  # numbers, 16 MiB: as many as the tensor operations of `nearest_marked` hold beside their maps
+_AT_ONCE = 2**22  # numbers, 16 MiB: the memory that the tensor operations of `nearest_marked` use beside their maps
 
 
 def nearest_marked(mask: Tensor) -> Tensor:
-    """For each pixel the nearest marked pixel of its map: an exact Euclidean distance transform that names the pixel.
+    """Find the nearest marked pixel of each pixel of a map: an exact Euclidean distance transform with indices.
 
-    Separable (Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, 2012): first along the columns,
-    then the lower envelope along the rows, here by trying all of them, which keeps shapes static. On a CPU compiled C
-    does it; of pixels at the same distance both name the same one.
+    The transform is separable (Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, 2012). It goes
+    along the columns first, then takes the lower envelope along the rows. Here the rows try every column, which keeps
+    shapes static. On a CPU, compiled C does this. Both versions choose the same pixel among equally near ones.
 
     Args:
         mask: (N, H, W) bool; H and W at most 512.
 
     Returns:
-        (N, H, W, 2) int64, column u and row v of the nearest marked pixel; the pixel itself in a map without any.
+        (N, H, W, 2) int64: column u and row v of the nearest marked pixel, or the pixel itself in an unmarked map.
     """
     height, width = mask.shape[-2:]
     if max(height, width) > 512:
@@ -37,10 +37,10 @@ def nearest_marked(mask: Tensor) -> Tensor:
     in_column = torch.where(row - above <= below - row, above, below)  # (N, H, W) nearest marked row in the column
     height_gap = (in_column - row).abs().clamp(max=none).square()
 
-    # Squared distance and column in one integer, so that one minimum finds both.
+    # One integer holds the squared distance and the column, so one minimum gives both.
     aside = (column[:, None] - column).square() * width + column  # (W, W')
     keyed = height_gap.mul_(width)[..., None, :]  # (N, H, 1, W')
-    # Some maps at a time, for the sums are (N, H, W, W'); a compiled graph keeps none of them.
+    # The sums are (N, H, W, W'), so we process a few maps at a time. A compiled graph stores none of the sums.
     at_once = len(mask) if torch.compiler.is_compiling() else _AT_ONCE // (height * width**2)
     least = [(some + aside).amin(dim=-1) for some in keyed.split(max(1, at_once))]
     found = (torch.cat(least) % width).long()

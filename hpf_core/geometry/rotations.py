@@ -1,6 +1,6 @@
 """Rotations: rotation vectors, matrices, uniform draws, and draws around a view of the palm.
 
-Matrices act on column vectors. A rotation vector is axis times angle in radians.
+Matrices act on column vectors. A rotation vector is the axis times the angle in radians.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from hpf_core.errors import InputError
 
 
 def rotation_matrix(vector: Tensor) -> Tensor:
-    """Matrices (..., 3, 3) of rotation vectors (..., 3) radians, by Rodrigues' formula.
+    """Convert rotation vectors (..., 3) radians to matrices (..., 3, 3), by Rodrigues' formula.
 
-    Values and gradients are exact at zero too: the two coefficients are even functions of the angle, and below 0.01 rad
-    their series are used (the error of what is left out is below 1e-12).
+    Values and gradients are exact at zero too. The two coefficients are even functions of the angle. Below 0.01 rad we
+    use their series, with a truncation error below 1e-12.
     """
     squared = vector.square().sum(-1)[..., None, None]
     small = squared < 1e-4
-    # Where the series is used, the closed form gets 1 in place of the angle: no 0/0 that would spoil the gradient.
+    # Where the series applies, the closed form gets 1 in place of the angle: this avoids 0/0, which spoils gradients.
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
     sine = torch.where(small, 1 - squared / 6 + squared.square() / 120, angle.sin() / angle)
-    # (1 - cos a) / a^2 as 2 sin^2(a/2) / a^2, which doesn't cancel.
+    # (1 - cos a) / a^2 as 2 sin^2(a/2) / a^2, which has no cancellation.
     half = (angle / 2).sin() / angle
     cosine = torch.where(small, 0.5 - squared / 24 + squared.square() / 720, 2 * half.square())
     cross = cross_matrix(vector)
@@ -33,7 +33,7 @@ def rotation_matrix(vector: Tensor) -> Tensor:
 
 
 def cross_matrix(vector: Tensor) -> Tensor:
-    """Matrices (..., 3, 3) that take w to the cross product of `vector` (..., 3) with w."""
+    """Return matrices (..., 3, 3) that map w to the cross product of `vector` (..., 3) with w."""
     x, y, z = vector.unbind(-1)
     zero = torch.zeros_like(x)
     rows = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1)
@@ -41,14 +41,14 @@ def cross_matrix(vector: Tensor) -> Tensor:
 
 
 def rotation_vector(matrix: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) radians, of length at most pi, of matrices (..., 3, 3); true at pi too.
+    """Convert matrices (..., 3, 3) to rotation vectors (..., 3) radians, of length at most pi; exact at pi too.
 
-    Goes through the quaternion, built from its largest component (Shepperd 1978, J. Guidance and Control 1(3)), so that
-    no angle is ill-conditioned. Not meant for gradients.
+    The conversion computes the quaternion from its largest component (Shepperd 1978, J. Guidance and Control 1(3)), so
+    no angle is ill-conditioned. Don't use it for gradients.
     """
     m = matrix
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    # Each row is the quaternion (w, x, y, z) times 4 |its own component|; the row of the largest component is taken.
+    # Each row is the quaternion (w, x, y, z) times 4 |its own component|. We use the row of the largest component.
     a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     d, e, f = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
     own = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
@@ -72,7 +72,7 @@ def rotation_vector(matrix: Tensor) -> Tensor:
 
 
 def random_rotations(count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(count, 3, 3) rotations, uniform over all of them (Haar measure), on the generator's device.
+    """Draw (count, 3, 3) rotations uniformly (Haar measure), on the generator's device.
 
     A normalised Gaussian quaternion is uniform on the sphere of quaternions (Marsaglia 1972, Ann. Math. Stat. 43(2)).
     """
@@ -91,14 +91,14 @@ def sample_view(
     roll_deg: float = 180.0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """(count, 3, 3) rotations from a hand's own frame to a camera's, around the view that sees the palm, fingers up.
+    """Draw (count, 3, 3) rotations from a hand's own frame to a camera's, around the view of the palm with fingers up.
 
     The identity is that view (`docs/geometry.md`). The camera's viewing direction deviates from the palm's axis by at
-    most `cone_deg`, uniform in area on the cap of the sphere, and the image is turned within +-`roll_deg`, uniform.
-    Cone and roll of 180 give every rotation with the uniform (Haar) density. Drawn on the generator's device.
+    most `cone_deg`; its density is uniform in area on the cap of the sphere. The roll is uniform within +-`roll_deg`.
+    Cone and roll of 180 give uniform (Haar) rotations. Draws happen on the generator's device.
 
     Raises:
-        InputError: an angle outside of [0, 180] degrees.
+        InputError: an angle is outside [0, 180] degrees.
     """
     for name, value in (("cone_deg", cone_deg), ("roll_deg", roll_deg)):
         if not 0 <= value <= 180:
@@ -109,7 +109,7 @@ def sample_view(
     azimuth = 2 * math.pi * draw[:, 1]
     roll = (2 * draw[:, 2] - 1) * math.radians(roll_deg)
     zero = torch.zeros_like(tilt)
-    # Tilting about an axis in the image plane moves the viewing direction and adds no roll of its own.
+    # A tilt about an axis in the image plane changes the viewing direction and adds no roll.
     tilting = rotation_matrix(torch.stack([tilt * azimuth.cos(), tilt * azimuth.sin(), zero], dim=-1))
     rolling = rotation_matrix(torch.stack([zero, zero, roll], dim=-1))
     return (rolling @ tilting).to(dtype)

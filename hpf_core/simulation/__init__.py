@@ -1,1 +1,1 @@
-"""Simulated people, motion, sensors and rigs: they write captures and draw synthetic samples."""
+"""Simulates people, motion, sensors and rigs, writes captures, and draws synthetic samples."""

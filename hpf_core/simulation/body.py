@@ -1,4 +1,4 @@
-"""The person behind the hand: chest, shoulders, neck, head and upper arm, as ellipsoids. Scenery, never scored."""
+"""The person behind the hand: chest, shoulders, neck, head and upper arm as ellipsoids. The body is never scored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hpf_core.interfaces import Mesh
 
 _GOLDEN = (1 + 5**0.5) / 2
 _PARTS = (
-    # centre and semi-axes, mm: x to the image's right, y down, z away from the camera; the chest's middle is the origin
+    # Centre and semi-axes, mm: x to the image's right, y down, z away from the camera. The origin is the chest's
+    # middle.
     ((0.0, 0.0, 0.0), (165.0, 240.0, 110.0)),  # chest
     ((0.0, 190.0, 5.0), (145.0, 200.0, 105.0)),  # belly
     ((0.0, -185.0, 10.0), (190.0, 65.0, 65.0)),  # shoulders
@@ -22,29 +23,29 @@ _PARTS = (
     ((0.0, -390.0, 0.0), (76.0, 115.0, 95.0)),  # head
     ((185.0, 0.0, 25.0), (50.0, 190.0, 55.0)),  # the left upper arm, at rest
 )
-"""An adult's proportions, rounded. Nothing is measured on it: it only has to stand where a body stands."""
+"""Rounded proportions of an adult. The body only has to occupy a plausible place: we measure nothing on the body."""
 
-_SHOULDER = (-185.0, -165.0, 15.0)  # the right one: on the left of the image of a person who faces the camera
-_UPPER_ARM = (48.0, 40.0)  # mm, radius across the arm at most, in the hand's direction and across it
+_SHOULDER = (-185.0, -165.0, 15.0)  # the right shoulder: at the left of the image of a person who faces the camera
+_UPPER_ARM = (48.0, 40.0)  # mm, largest radius across the arm: in the hand's direction, and perpendicular to it
 
 
 @dataclass(frozen=True)
 class Body:
-    """A person who stands behind the hand.
+    """A person behind the hand.
 
     Attributes:
-        behind_mm: (3,) from the middle of the place where the hand moves to the chest's middle, mm in the rig's frame.
-        size: factor on all of it.
+        behind_mm: (3,) mm in the rig's frame: the offset from the middle of the hand's place to the chest's middle.
+        size: scale factor of the whole body.
     """
 
     behind_mm: Tensor
     size: float
 
     def mesh(self, place: Tensor, elbow: Tensor) -> Mesh:
-        """The body where it stands in each of F moments, with the upper arm from the shoulder to the elbow.
+        """Return the body's mesh at each of F moments. The upper arm connects the shoulder and the elbow.
 
         Args:
-            place: (F, 3) mm in the rig's frame: the middle of the hand's place, moved by the body's sway.
+            place: (F, 3) mm in the rig's frame: the middle of the hand's place plus the body's sway.
             elbow: (F, 3) mm in the rig's frame.
         """
         ball, faces = unit_sphere(3)
@@ -61,11 +62,11 @@ class Body:
 
 
 def _limb(ball: Tensor, start: Tensor, end: Tensor, size: float) -> Tensor:
-    """(F, B, 3): the unit ball stretched from `start` to `end` (F, 3), a little over both."""
+    """(F, B, 3): stretch the unit ball from `start` to `end` (F, 3). The result extends a little past both."""
     along = end - start
     length = along.norm(dim=-1, keepdim=True)
     axis = along / length
-    other = axis.new_tensor([0.0, 0.3, 1.0]).expand_as(axis)  # no arm points that way, through the body
+    other = axis.new_tensor([0.0, 0.3, 1.0]).expand_as(axis)  # no arm points in this direction, through the body
     side = torch.nn.functional.normalize(torch.linalg.cross(axis, other), dim=-1)
     other = torch.linalg.cross(side, axis)
     frame = torch.stack([side * _UPPER_ARM[0] * size, axis * (length / 2 + 25.0), other * _UPPER_ARM[1] * size], dim=1)
@@ -74,10 +75,10 @@ def _limb(ball: Tensor, start: Tensor, end: Tensor, size: float) -> Tensor:
 
 @lru_cache(maxsize=4)
 def unit_sphere(rounds: int) -> tuple[Tensor, Tensor]:
-    """An icosahedron whose faces are split in four `rounds` times: vertices (V, 3) of norm 1, faces (F, 3) outwards."""
+    """Split each face of an icosahedron in four, `rounds` times: vertices (V, 3) of norm 1, faces (F, 3) outwards."""
     corners = np.array([(one, other, 0.0) for one in (-1.0, 1.0) for other in (-_GOLDEN, _GOLDEN)])
     corners = np.concatenate([np.roll(corners, k, axis=1) for k in range(3)])
-    # The 20 faces are the triples of corners that are an edge (length 2) apart.
+    # Three corners form one of the 20 faces if all their distances equal the edge length 2.
     near = np.isclose(np.linalg.norm(corners[:, None] - corners, axis=-1), 2.0)
     triples = [(i, j, k) for i, j, k in combinations(range(12), 3) if near[i, j] and near[j, k] and near[i, k]]
     faces = np.array([t if np.linalg.det(corners[list(t)]) > 0 else (t[0], t[2], t[1]) for t in triples])

@@ -1,4 +1,4 @@
-"""Occluders and backgrounds of synthetic hands: erased balls, and planes such as tables and bodies."""
+"""Occluders and backgrounds of synthetic hands: balls that erase pixels, and planes such as tables and bodies."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 from hpf_core.grid import Grid
 
-_AROUND_MM = 19.0  # standard deviation of a ball's centre about its point
-_STEEPEST = 1.7  # slope of a plane along x and y: 60 degrees from the image's plane
+_AROUND_MM = 19.0  # standard deviation of a ball's centre around its point
+_STEEPEST = 1.7  # slope of a plane along x and y: 60 degrees from the image plane
 
 
 def erased(
     depth: Tensor, points: Tensor, grid: Grid, most: int, radius_mm: float, generator: torch.Generator
 ) -> Tensor:
-    """(N, H, W) bool, the pixels inside one of up to `most` balls around random points, as if an object hid them.
+    """Return the pixels (N, H, W) bool inside up to `most` balls around random points. The balls simulate occluders.
 
-    The balls are those of Ren et al., TIP 2022 (their public code). A centre scatters by 19 mm around a point of the
-    hand. Radii are uniform up to the largest.
+    The balls follow Ren et al., TIP 2022 (their public code). A centre scatters by 19 mm around a point of the hand.
+    Radii are uniform up to the largest radius.
 
     Args:
         depth: (N, H, W) mm from the crop's centre.
         points: (N, J, 3) mm, of the hand.
         grid: of the crop.
-        most: largest number of balls; all numbers from 0 to `most` are equally likely.
+        most: largest number of balls. Every number from 0 to `most` has the same probability.
         radius_mm: largest radius, mm.
         generator: on the maps' device.
     """
@@ -46,7 +46,8 @@ def erased(
 def plane_behind(vertices: Tensor, grid: Grid, share: float, gap_mm: float, generator: torch.Generator) -> Tensor:
     """Depth (N, H, W) mm of a plane of random slope behind each hand; +inf where a map has no plane.
 
-    The plane stands for a table or a body. It touches the skin's farthest vertex or lies up to `gap_mm` behind it.
+    The plane simulates a table or a body. The plane touches the skin's farthest vertex or lies up to `gap_mm` behind
+    it.
 
     Args:
         vertices: (N, V, 3) mm, of the hand's skin.

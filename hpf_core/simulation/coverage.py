@@ -1,6 +1,7 @@
-"""What a sampler of hands covers: angles, sets of extended fingers, pinches, where fingertips get, views, contact.
+"""Coverage of a sampler of hands: angles, sets of extended fingers, pinches, workspace, views, self-contact.
 
-It knows a hand by its interface alone. Limits of angles aren't part of that: an angle's range is what the samples span.
+This module uses the hand model's interface only. The interface has no angle limits: the samples span each angle's
+range.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import HandModel
 
 LEAST = 16
-"""Samples that a statistic needs at least."""
+"""Smallest number of samples for a statistic."""
 BINS = 12
 EXTENDED, EXTENDED_THUMB = 0.7, 0.85
-"""A finger counts as extended whose tip is farther from the palm's centre than this share of what it is stretched. The
-thumb, which begins beside the palm, is never as near to its centre as a closed finger."""
+"""A finger counts as extended if the distance of its tip from the palm's centre exceeds this share of the stretched
+finger's distance. The thumb starts beside the palm, so even a closed thumb is farther from the centre than a finger."""
 PINCH_MM = 2.0
 VOXEL_MM = 20.0
 DEPTH_MM = 6.0
-"""Poses that run through themselves by more than this don't count as reachable."""
+"""A pose with a deeper self-intersection doesn't count as reachable."""
 BANDS, SECTORS = 6, 12
-"""Cells of the sphere of views: bands of equal height, and so of equal area, and sectors around the palm's axis."""
+"""Cells of the sphere of views. The bands have equal height and so equal area; sectors divide the palm's axis's turn.
+"""
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _DEPTHS = (0.5, 0.9, 0.99, 1.0)
 _CHUNK = 1000
@@ -35,35 +37,36 @@ _CHUNK = 1000
 
 @torch.no_grad()
 def coverage(hand: HandModel, pose: Tensor, shape: Tensor, seed: int = 0) -> dict[str, Any]:
-    """The statistic of poses (N, D) and shapes (N, S), as a document that JSON can hold.
+    """Compute the statistic of poses (N, D) and shapes (N, S), as a document for JSON.
 
-    Distances are in mm of a hand of middle size: those of a sample are divided by its own, which the distance from
-    the palm's centre to the wrist tells.
+    Distances are in mm of a hand of middle size. Each sample is divided by its own size, which we derive from the
+    distance between the palm's centre and the wrist.
 
     Args:
         hand: the model, on the samples' device.
-        pose: (N, D), the global rotation included.
+        pose: (N, D), including the global rotation.
         shape: (N, S).
-        seed: of the uniform draws that the reachable set is estimated from.
+        seed: of the uniform draws for the estimate of the reachable set.
 
     Returns:
         samples: N.
-        angles: by name, of each articulated parameter: `quantiles_deg` at 0, 5, 25, 50, 75, 95 and 100 %; `histogram`,
-            the shares of `BINS` bins over its range.
+        angles: by name, for each articulated parameter: `quantiles_deg` at 0, 5, 25, 50, 75, 95 and 100 %, and
+            `histogram`, the shares of `BINS` bins over the parameter's range.
         fingers: names of the fingertips, in the order of the sets' digits.
-        sets: share of poses by set of extended fingers, for each of 2^K sets, as digits: "00010".
-        pinches: by finger, share of poses whose tip is within `PINCH_MM` of touching the thumb's tip.
-        workspace: by finger, share of the reachable voxels (side `VOXEL_MM`) in which a tip was found, `largest`, the
-            largest share of poses in one voxel, and how many `voxels` are reachable. Reachable are those that as many
-            poses with independent, uniform angles reach without running `DEPTH_MM` into themselves.
-        views: `cells`, a list of `BANDS` lists of `SECTORS` shares, how often the palm's axis points into each cell of
-            the sphere (first band: towards the camera's far side, the palm is seen); `occupied`, the share of cells
-            that were hit; `least` and `most`, the smallest and largest share as a multiple of the mean.
-        depth_mm: by quantile, how far a pose runs into itself at its worst pair of spheres, beyond what is so with all
-            angles 0.
+        sets: share of poses for each of the 2^K sets of extended fingers. Digits name a set: "00010".
+        pinches: for each finger, the share of poses whose fingertip is within `PINCH_MM` of touching the thumb's tip.
+        workspace: for each finger, the share of reachable voxels (side `VOXEL_MM`) that contain a tip of some pose;
+            `largest`, the largest share of poses in one voxel; `voxels`, the number of reachable voxels. The same
+            number of poses with independent, uniform angles defines the reachable voxels. Poses that intersect
+            themselves by more than `DEPTH_MM` don't count.
+        views: `cells`, a list of `BANDS` lists of `SECTORS` shares: how often the palm's axis points into each cell of
+            the sphere. The first band points to the camera's far side, where the camera sees the palm. `occupied` is
+            the share of non-empty cells; `least` and `most` are the extreme shares as multiples of the mean.
+        depth_mm: by quantile, the depth of a pose's self-intersection at its worst pair of spheres, beyond the depth
+            with all angles 0.
 
     Raises:
-        DataError: fewer than `LEAST` samples, or not finite.
+        DataError: there are fewer than `LEAST` samples, or values aren't finite.
     """
     if len(pose) < LEAST or len(pose) != len(shape):
         raise DataError(f"a statistic of coverage needs {LEAST} or more poses with a shape each, got {len(pose)}")
@@ -86,7 +89,7 @@ def coverage(hand: HandModel, pose: Tensor, shape: Tensor, seed: int = 0) -> dic
 
 
 def _points(hand: HandModel, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (N, J, 3) in mm of a hand of middle size, and the sizes (N, 1, 1) that they were divided by."""
+    """Return points (N, J, 3) in mm of a hand of middle size, and the sizes (N, 1, 1) that divided the points."""
     chunks = zip(pose.split(_CHUNK), shape.split(_CHUNK), strict=True)
     points = torch.cat([hand.points(p, s) for p, s in chunks])
     neutral = _neutral(hand, pose, shape)
@@ -95,7 +98,7 @@ def _points(hand: HandModel, pose: Tensor, shape: Tensor) -> tuple[Tensor, Tenso
 
 
 def _neutral(hand: HandModel, pose: Tensor, shape: Tensor) -> Tensor:
-    """(1, J, 3) mm: all angles 0, all shape numbers in the middle of the samples'."""
+    """(1, J, 3) mm: all angles are 0, and all shape parameters have the middle value of the samples."""
     middle = (shape.amin(0) + shape.amax(0)) / 2
     return hand.points(torch.zeros_like(pose[:1]), middle[None])
 
@@ -170,7 +173,7 @@ def _voxels(points: Tensor) -> list[list[int]]:
 
 
 def _views(pose: Tensor) -> dict[str, Any]:
-    # What the hand's frame sees: where the camera's axis points in it, the cell of the view.
+    # The camera's axis in the hand's frame selects the cell of the view.
     axis = rotation_matrix(pose[:, :3].double())[:, 2]
     band = ((1 - axis[:, 2]) / 2 * BANDS).long().clamp(0, BANDS - 1)
     sector = ((torch.atan2(axis[:, 1], axis[:, 0]) / (2 * torch.pi) + 0.5) * SECTORS).long().clamp(0, SECTORS - 1)
@@ -185,10 +188,10 @@ def _views(pose: Tensor) -> dict[str, Any]:
 
 
 def _depths(hand: HandModel, pose: Tensor, shape: Tensor) -> Tensor:
-    """(N,) mm, 0 where no pair of spheres is nearer than touching, or than with all angles 0."""
+    """(N,) mm: 0 if no pair of spheres is nearer than touching, or nearer than with all angles 0."""
     first, second = hand.collisions()
     reach = hand.radii[first] + hand.radii[second]
-    rest = _neutral(hand, pose, shape)  # as large as what `_points` gives
+    rest = _neutral(hand, pose, shape)  # the same size as the points of `_points`
     least = torch.minimum(reach, (rest[:, first] - rest[:, second]).norm(dim=-1))
     points = _points(hand, pose, shape)[0]
     worst = [

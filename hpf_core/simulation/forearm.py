@@ -1,4 +1,4 @@
-"""A forearm for any hand model: an elliptic tube that begins inside of the hand's wrist and widens to the elbow."""
+"""A forearm for any hand model: an elliptic tube that starts inside the hand's wrist and widens to the elbow."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from hpf_core.interfaces import HandModel, Mesh
 from hpf_core.simulation.tessellate import numbered
 
 _LENGTH_MM = 250.0  # wrist to elbow: Pheasant & Haslegrave 2006 give 235-285 mm for adults
-_AROUND = 16  # corners of a ring: its sides dip by 2 % of the radius, half a millimetre
+_AROUND = 16  # corners of a ring; the sides dip by 2 % of the radius, half a millimetre
 _RINGS = 10
-_INSIDE_MM = 10.0  # the tube begins so far within the hand, narrower than the wrist, for no gap to show at a bend
+_INSIDE_MM = 10.0  # the tube starts this far inside the hand and narrower than the wrist, so that a bend shows no gap
 _NARROWER = 0.85
-_WRIST_MM = 8.0  # vertices of the hand within this of the wrist's plane tell its breadth and depth
-_AROUND_WRIST_MM = 50.0  # no wrist reaches further from its middle: fingers that are bent to it don't count
+_WRIST_MM = 8.0  # vertices within this distance of the wrist's plane determine the wrist's breadth and depth
+_AROUND_WRIST_MM = 50.0  # no wrist reaches farther from its middle; this excludes fingers that bend towards the wrist
 
 
 def forearm(hand: HandModel, points: Tensor, skin: Tensor, length: Tensor, bend: Tensor, thickness: Tensor) -> Mesh:
-    """Closed tubes (N, 162 vertices) of forearms that go on from the palm over the wrist.
+    """Build closed tubes (N, 162 vertices) of forearms that continue from the palm over the wrist.
 
-    The arm takes breadth and depth from the hand's own skin at the wrist, widens towards the elbow by a third in both
-    (Pheasant & Haslegrave 2006), and leaves the hand's plane by the wrist's two angles.
+    The hand's own skin at the wrist sets the arm's breadth and depth. Both grow by a third towards the elbow
+    (Pheasant & Haslegrave 2006). The wrist's two angles set the direction relative to the hand's plane.
 
     Args:
-        hand: says which points are the wrist and the palm's centre.
+        hand: names the points of the wrist and of the palm's centre.
         points: (N, J, 3) mm.
         skin: (N, V, 3) mm, vertices of the hand's mesh in the same frame.
-        length: (N,) mm of arm that is there, from the wrist on. Where it is 0 all of it is one point within the wrist.
+        length: (N,) mm of visible arm from the wrist on. With length 0 the arm is one point inside the wrist.
         bend: (N, 2) rad: flexion (out of the hand's plane) and deviation (in it).
         thickness: (N,) factor on breadth and depth.
     """
     wrist, along, side, normal = _wrist_frame(hand, points)
     wrist, half = _section(wrist, along, side, normal, skin)
 
-    # Rings: one inside of the hand, one in the wrist that has turned half of the way, the others down the arm.
+    # Rings: one inside the hand, one in the wrist at half of the turn, and the others down the arm.
     reached = length[:, None] * torch.linspace(0, 1, _RINGS - 1, device=points.device, dtype=points.dtype)
     turned = torch.ones_like(reached)
     turned[:, 0].fill_(0.5)
@@ -65,10 +65,10 @@ def forearm(hand: HandModel, points: Tensor, skin: Tensor, length: Tensor, bend:
 
 
 def bend_towards(hand: HandModel, points: Tensor, elbow: Tensor) -> Tensor:
-    """(N, 2) rad, the wrist angles that point the forearm at an elbow (N, 3) mm, as far as a wrist goes.
+    """(N, 2) rad: the wrist angles that point the forearm at an elbow (N, 3) mm, within the wrist's limits.
 
-    Limits: 60 degrees of flexion or extension and 25 of deviation, within the active range of adults (American Academy
-    of Orthopaedic Surgeons: 80 / 70 and 20 / 30 degrees).
+    Limits: 60 degrees of flexion or extension and 25 of deviation. The active range of adults is 80 / 70 and 20 / 30
+    degrees (American Academy of Orthopaedic Surgeons).
     """
     wrist, along, side, normal = _wrist_frame(hand, points)
     direction = torch.nn.functional.normalize(elbow - wrist, dim=-1)
@@ -79,9 +79,10 @@ def bend_towards(hand: HandModel, points: Tensor, elbow: Tensor) -> Tensor:
 
 
 def random_bend(count: int, generator: torch.Generator) -> Tensor:
-    """(count, 2) rad of wrist angles: flexion within +-50 and deviation within +-20 degrees, most of them small.
+    """Draw (count, 2) rad of wrist angles: flexion within +-50 and deviation within +-20 degrees, mostly small.
 
-    Two thirds of the wrist's active range (American Academy of Orthopaedic Surgeons: 80 / 70 and 20 / 30 degrees).
+    This is two thirds of the wrist's active range (American Academy of Orthopaedic Surgeons: 80 / 70 and 20 / 30
+    degrees).
     """
     draw = torch.rand(count, 2, 2, generator=generator, device=generator.device).sum(-1).sub_(1)  # triangular
     draw[:, 0].mul_(math.radians(50.0))
@@ -90,7 +91,7 @@ def random_bend(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _wrist_frame(hand: HandModel, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of (N, 3) each: the wrist points' middle, and unit vectors down the arm, across it and out of the hand."""
+    """(N, 3) each: the middle of the wrist points, and unit vectors down the arm, across it and out of the hand."""
     first, last = points[:, hand.wrist[0]], points[:, hand.wrist[-1]]
     wrist = (first + last) / 2
     along = torch.nn.functional.normalize(wrist - points[:, hand.palm_centre], dim=-1)
@@ -111,7 +112,7 @@ def _section(wrist: Tensor, along: Tensor, side: Tensor, normal: Tensor, skin: T
 
 
 def _turned(first: Tensor, second: Tensor, angle: Tensor) -> Tensor:
-    """Unit vectors (N, R, 3), turned by angles (N, R) from `first` towards `second`, (N, 3) or (N, R, 3)."""
+    """Rotate unit vectors by angles (N, R) from `first` towards `second`, (N, 3) or (N, R, 3). Returns (N, R, 3)."""
     first, second = (axis[:, None] if axis.ndim == 2 else axis for axis in (first, second))
     return first * angle.cos()[..., None] + second * angle.sin()[..., None]
 

@@ -1,9 +1,10 @@
-"""Smooth motion of a hand in front of a rig: from key pose to key pose, each drawn at random.
+"""Smooth motion of a hand in front of a rig. The motion interpolates random key poses.
 
-At the defaults of a capture (10 frames a second, 0.3 s from key to key, `simulate.CaptureConfig`) the palm moves at
-0.2 m/s on average and 0.6 m/s at most, turns at 130 degrees a second on average and 360 at most, and a joint bends at
-84 on average, in one of a hundred frames at more than 400 (measured over 1,000 frames): a lively hand, and a slow one
-for a camera that exposes for a few milliseconds, so motion blur is left out.
+A capture's defaults are 10 frames a second and 0.3 s from key to key (`simulate.CaptureConfig`). We measured 1,000
+frames of such a capture. The palm moves at 0.2 m/s on average and 0.6 m/s at most. The palm turns at 130 degrees a
+second on average and 360 at most. A joint bends at 84 degrees a second on average, and at more than 400 in one of a
+hundred frames. This is a lively hand, but slow for an exposure of a few milliseconds. So the simulation omits motion
+blur.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from torch import Tensor
 from hpf_core.geometry.rotations import rotation_matrix, rotation_vector, sample_view
 from hpf_core.interfaces import HandModel
 
-_ELBOW_MM = ((-120.0, 120.0), (180.0, 280.0), (40.0, 220.0))  # from the hand's place: below, and behind it
-_SWAY_MM = 20.0  # of the body, to each side
-_POSES_PER_SWAY = 5  # key poses from one of the body's key places to the next
+_ELBOW_MM = ((-120.0, 120.0), (180.0, 280.0), (40.0, 220.0))  # from the hand's place: below and behind
+_SWAY_MM = 20.0  # sway of the body to each side
+_POSES_PER_SWAY = 5  # hand's key poses between two key places of the body
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A hand's way through F moments.
+    """A hand's trajectory through F moments.
 
     Attributes:
-        pose: (F, D) the hand model's pose with the identity as global pose.
+        pose: (F, D) the hand model's pose; its global rotation is the identity.
         rotation: (F, 3, 3) from the hand's own frame to the rig's.
         position: (F, 3) mm, the hand's origin in the rig's frame.
-        elbow: (F, 3) mm, where the forearm comes from, in the rig's frame.
-        body: (F, 3) mm in the rig's frame, the middle of the hand's place moved by the sway of the body behind it.
+        elbow: (F, 3) mm, the elbow of the forearm in the rig's frame.
+        body: (F, 3) mm in the rig's frame: the middle of the hand's place plus the sway of the body behind the hand.
     """
 
     pose: Tensor
@@ -41,7 +42,7 @@ class Motion:
     body: Tensor
 
     def moments(self, first: int, last: int) -> Motion:
-        """The moments from `first` up to, but without, `last`."""
+        """Return the moments `first` to `last` - 1."""
         fields = (self.pose, self.rotation, self.position, self.elbow, self.body)
         return Motion(*(values[first:last] for values in fields))
 
@@ -59,17 +60,17 @@ def random_motion(
 ) -> Motion:
     """Draw a motion.
 
-    Between two key poses everything eases in and out (3 t^2 - 2 t^3), so no value leaves the range that its two keys
-    span: joint limits that hold for the keys hold all along. Rotations go the shortest way.
+    Values ease in and out between two keys (3 t^2 - 2 t^3) and stay within the range of the two keys. So joint limits
+    that hold at the keys hold throughout. Rotations take the shortest path.
 
     Args:
-        hand: its poses are drawn.
+        hand: supplies the poses.
         frames: F.
         generator: on the host.
-        frames_per_pose: how many frames lie from one key pose to the next.
+        frames_per_pose: number of frames from one key pose to the next.
         cone_deg, roll_deg: range of the keys' rotations as in `sample_view`, for the rig's first camera.
-        target_mm: (3,) mm, the middle of the place where the hand moves, in the rig's frame.
-        reach_mm: how far it goes from there along each axis.
+        target_mm: (3,) mm, the middle of the hand's place, in the rig's frame.
+        reach_mm: largest distance from the target along each axis.
     """
     keys = math.ceil(frames / frames_per_pose) + 1
     poses = hand.sample(keys, generator).pose
@@ -97,7 +98,7 @@ def random_motion(
 
 
 def _eased(frames: int, frames_per_key: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """For each frame the key before it (F,) int64, and how far the way to the next one is done (F, 1), 0 to 1."""
+    """For each frame: the index of the key before it (F,) int64, and the progress to the next key (F, 1), 0 to 1."""
     moment = torch.arange(frames, dtype=torch.float64) / frames_per_key
     before = moment.floor().long()
     linear = (moment - before).to(dtype)[:, None]

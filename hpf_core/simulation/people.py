@@ -1,17 +1,17 @@
-"""Hands that the synthetic set doesn't hold: who is seen in a simulated capture.
+"""People in simulated captures. Their hands differ from all hands of the synthetic set.
 
-Synthetic samples and actors are skinned by the same hand model, so what would tell them apart is put in here, beyond
-what the model's own shapes can do:
+One hand model skins both the synthetic samples and the actors. So this module adds differences that the model's own
+shapes can't express:
 
-- every shape parameter stands near one end of its range, so the proportions are those that are drawn least;
-- a hand that is broad for its length is stretched across and pressed along, each by 2 to 4 %, and a slender one the
-  other way (Greiner 1991, Natick/TR-92/011: lengths and breadths of adult hands vary by about 5 and 6 to 8 %, as
-  coefficients of variation), so that the ratio of both leaves what the model draws;
-- where the shape is fleshy, the flesh is 6 to 10 % thicker still, where it is lean, thinner, and each finger, the thumb
-  and the palm have up to 3 % of their own on top, so that a part's thickness doesn't follow from the others';
-- forearm, upper arm and body, which no synthetic sample shows in full, stand behind.
+- Every shape parameter lies near one end of its range, so the proportions are the rarest ones.
+- A hand that is broad for its length is stretched across and compressed along, each by 2 to 4 %. A slender hand gets
+  the opposite. Then the ratio of breadth to length leaves the model's range. Greiner 1991 (Natick/TR-92/011) reports
+  coefficients of variation of about 5 % for lengths and 6 to 8 % for breadths of adult hands.
+- A fleshy shape becomes 6 to 10 % thicker, and a lean shape becomes thinner. Each finger, the thumb and the palm also
+  vary by up to 3 % on their own. Then one part's thickness doesn't determine the thickness of the others.
+- The forearm, the upper arm and the body are behind the hand. No synthetic sample shows them in full.
 
-The two training subjects take opposite ends in all of this, and the new subject shares every other end with each.
+The two training subjects take opposite ends in all of this. The new subject shares every other end with each of them.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from hpf_core.simulation.tessellate import joined
 TRAINING, NEW, SECOND = 0, 1, 2
 SUBJECT_NAMES = {TRAINING: "training subject", NEW: "new subject", SECOND: "second training subject"}
 
-_ENDS = (0.15, 0.85)  # quantiles of the shapes that the model draws: with the stretch, bones stay plausible
+_ENDS = (0.15, 0.85)  # quantiles of the model's shapes; bones stay plausible with the stretch
 _STRETCH = (0.02, 0.04)
 _THICKNESS = (0.06, 0.10)
 _PART_THICKNESS = (0.0, 0.03)
 _ARM_MM = 250.0  # wrist to elbow: Pheasant & Haslegrave 2006 give 235-285 mm for adults
 _ARM = (0.06, 0.12)
 _MEDIAN_OF = 64  # shapes
-_SMOOTH_MM = 12.0  # how far a part's thickness reaches into its neighbours'
+_SMOOTH_MM = 12.0  # distance over which one part's thickness blends into its neighbours
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A person: right hand, forearm, and the body behind.
+    """A person: right hand, forearm, and the body behind them.
 
     Attributes:
-        hand: whose skin and points are posed.
+        hand: the model of the skin and the points.
         shape: (S,) in the hand model's own parameters.
-        stretch: (3,) factors along the hand's x, y and z. Those of y and z, in whose plane fingers bend, are the same:
-            else bending would change a bone's length.
-        swelling: (V,) mm, how far each vertex of the skin lies outside of the model's own.
-        arm: factor on the forearm's thickness.
-        body: who stands behind.
+        stretch: (3,) factors along the hand's x, y and z. Fingers bend in the plane of y and z. So both have the same
+            factor, otherwise bending would change a bone's length.
+        swelling: (V,) mm, the distance of each vertex of the skin outwards from the model's own skin.
+        arm: factor of the forearm's thickness.
+        body: the body behind the hand.
     """
 
     hand: HandModel
@@ -62,7 +62,7 @@ class Actor:
     body: Body
 
     def perform(self, motion: Motion, body: bool = True) -> tuple[Tensor, Mesh]:
-        """Points (F, J, 3) mm in the rig's frame, and all surfaces there: hand, forearm and, if wanted, body."""
+        """Return points (F, J, 3) mm and all surfaces in the rig's frame: hand, forearm and, on request, body."""
         shape = self.shape.expand(len(motion.pose), -1)
         skin = self.hand.mesh(motion.pose, shape)
         own = skin.vertices + vertex_normals(skin) * self.swelling[:, None]
@@ -74,7 +74,7 @@ class Actor:
         return points, joined(placed, arm, self.body.mesh(motion.body, elbow))
 
     def _forearm(self, points: Tensor, skin: Tensor, motion: Motion) -> tuple[Mesh, Tensor]:
-        """The forearm of each moment, and the elbow (F, 3) mm that it reaches."""
+        """Return the forearm at each moment, and its elbow (F, 3) mm."""
         arm = forearm(
             self.hand,
             points,
@@ -89,15 +89,15 @@ class Actor:
         return arm, (arm.vertices * end).sum(dim=1) / end.sum(dim=1)
 
     def _placed(self, own: Tensor, motion: Motion) -> Tensor:
-        """Of the hand's own frame (F, K, 3) mm, stretched, to the rig's."""
+        """Stretch points (F, K, 3) mm of the hand's own frame and map them to the rig's frame."""
         return (own * self.stretch) @ motion.rotation.transpose(-1, -2) + motion.position[:, None]
 
 
 def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
-    """The three people of a capture, by their numbers.
+    """Create the three people of a capture, keyed by number.
 
-    A coin says for each shape parameter which end the first training subject takes; the second takes the other one, and
-    the new subject sides with the first in a random half of them. Stretch and thickness go on where the shape leads.
+    A coin decides for each shape parameter which end the first training subject takes. The second takes the other end.
+    The new subject agrees with the first in a random half of the parameters. Stretch and thickness amplify the shape.
     """
     drawn = hand.sample(512, generator).shape
     parts, shapes = len(set(hand.parts)), drawn.shape[1]
@@ -113,7 +113,7 @@ def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
         shape = ends.gather(0, (side[:shapes] > 0).long()[None])[0]
         broad, fleshy = lean.sides(hand, shape)
         own = side.clone()
-        # A shape that leads nowhere leaves it to the coin.
+        # Where a shape is as broad or as fleshy as usual, a coin decides.
         own[shapes : shapes + 2] = (
             side[shapes] * side.new_tensor([1, -1]) if not broad else side.new_tensor([broad, -broad])
         )
@@ -134,15 +134,15 @@ def cast(hand: HandModel, generator: torch.Generator) -> dict[int, Actor]:
 
 
 def _factors(drawn: Tensor, reach: tuple[float, float]) -> Tensor:
-    """(K,) factors that lie by a share within `reach` off 1, of sides and uniform numbers (2, K)."""
+    """Turn sides and uniform numbers (2, K) into (K,) factors that differ from 1 by a share within `reach`."""
     side, share = drawn
     return 1 + side * (reach[0] + share * (reach[1] - reach[0]))
 
 
 def _swelling(hand: HandModel, shape: Tensor, thickness: Tensor) -> Tensor:
-    """(V,) mm: how far the skin of this shape grows for factors (P,) on the parts' thickness, smooth from part to part.
+    """(V,) mm: growth of this shape's skin for thickness factors (P,) of the parts, smooth from part to part.
 
-    A vertex grows by its part's factor less 1, times its distance from the skeleton in the model's rest pose.
+    A vertex grows by (its part's factor - 1) times its distance from the skeleton in the model's rest pose.
     """
     pose = torch.zeros(1, len(hand.pose_names), dtype=shape.dtype)
     points, skin = hand.points(pose, shape[None])[0], hand.mesh(pose, shape[None]).vertices[0]
@@ -161,7 +161,7 @@ def _depth(hand: HandModel, points: Tensor, skin: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Lean:
-    """What is usual among the hand model's shapes: breadth for length, and flesh for length."""
+    """The usual proportions of the hand model's shapes: breadth for length, and flesh for length."""
 
     breadth: float
     flesh: float
@@ -172,13 +172,13 @@ class _Lean:
         return _Lean(*measured.median(dim=0).values.tolist())
 
     def sides(self, hand: HandModel, shape: Tensor) -> tuple[int, int]:
-        """1 for broad, -1 for slender; 1 for fleshy, -1 for lean; 0 for a shape that is as usual."""
+        """1 for broad, -1 for slender; 1 for fleshy, -1 for lean; 0 for a usual shape."""
         breadth, flesh = _measures(hand, shape)
         return _side(breadth / self.breadth), _side(flesh / self.flesh)
 
 
 def _measures(hand: HandModel, shape: Tensor) -> tuple[float, float]:
-    """Breadth and mean depth of flesh of a shape (S,) at rest, as shares of its length."""
+    """Breadth and mean depth of flesh of a shape (S,) at rest, divided by its length."""
     pose = torch.zeros(1, len(hand.pose_names), dtype=shape.dtype)
     points, skin = hand.points(pose, shape[None])[0], hand.mesh(pose, shape[None]).vertices[0]
     palm = torch.tensor([k for k, name in enumerate(hand.parts) if name == hand.parts[hand.palm_centre]])
@@ -201,7 +201,7 @@ def _to_segments(queries: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 
 def vertex_normals(mesh: Mesh) -> Tensor:
-    """(N, V, 3) unit normals outwards: of the faces around each vertex, weighted by their areas."""
+    """(N, V, 3) outward unit normals: the area-weighted mean of the normals of the faces around each vertex."""
     corners = mesh.vertices[:, mesh.faces]  # (N, F, 3, 3)
     across = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
     total = torch.zeros_like(mesh.vertices)

@@ -1,4 +1,4 @@
-"""Simulated rigs: cameras that look at one place."""
+"""Simulated rigs: several cameras look at one place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hpf_core.errors import InputError
 
 
 def arc(views: int, distance_mm: float, spread_deg: float, camera: Camera = PRIMESENSE) -> Rig:
-    """A rig of `views` cameras on an arc, all `distance_mm` from one place, (0, 0, distance) in the first one's frame.
+    """Build a rig of `views` cameras on an arc. Each is `distance_mm` from (0, 0, distance) in the first one's frame.
 
-    The first camera is in the middle; the others stand in turn to its right and left, the outermost pair at
-    `spread_deg`, alternately a little higher and lower, so that no two look along lines in one plane.
+    The first camera is in the middle. The others alternate between its right and its left, up to `spread_deg` for the
+    outermost pair. Their heights alternate a little, so that no two cameras look along lines in one plane.
 
     Raises:
-        InputError: fewer than one view.
+        InputError: `views` is less than one.
     """
     if views < 1:
         raise InputError(f"views is {views}, but a rig needs 1 camera or more.")
@@ -33,7 +33,7 @@ def arc(views: int, distance_mm: float, spread_deg: float, camera: Camera = PRIM
 
 
 def _looking_at(target: np.ndarray, distance: float, azimuth: float, elevation: float) -> np.ndarray:
-    """(4, 4), the frame of a camera that stands right of the middle by `azimuth`, higher by `elevation`, upright."""
+    """(4, 4): frame of an upright camera at `azimuth` to the right of the middle and `elevation` above it."""
     c, s = math.cos(azimuth), math.sin(azimuth)
     around = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     c, s = math.cos(elevation), math.sin(elevation)

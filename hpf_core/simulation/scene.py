@@ -1,4 +1,4 @@
-"""What a rig's cameras see and what their sensors make of it: a person in a room."""
+"""A rig's cameras and their sensors observe a person in a room."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hpf_core.simulation import rasteriser
 from hpf_core.simulation.sensor import Sensor
 
 _ROOM_MM = 1050.0  # from the middle of the hand's place to the wall
-_AROUND_PX = 24  # around the hand: where the sensor's blobs fall
+_AROUND_PX = 24  # margin around the hand in which the sensor's blobs fall
 
 
 class Scene:
-    """A rig of cameras with one sensor model around a place, and the room behind it."""
+    """A rig of cameras around a place, their sensor model, and the room behind."""
 
     def __init__(self, rig: Rig, distance_mm: float, sensor: Sensor) -> None:
         self.cameras, self.sensor = rig.cameras, sensor
@@ -30,19 +30,19 @@ class Scene:
     def image(
         self, vertices: Tensor, faces: Tensor, around: Tensor, view: int, generator: torch.Generator
     ) -> np.ndarray:
-        """(H, W) uint16 mm as the sensor of a view returns it, 2001 where nothing returns.
+        """Return the sensor's image of a view, (H, W) uint16 mm, 2001 where nothing returns.
 
         Args:
-            vertices: (V, 3) mm in the rig's frame, of all that moves.
+            vertices: (V, 3) mm in the rig's frame, of all moving surfaces.
             faces: (F, 3), wound outwards.
-            around: (K, 3) mm in the rig's frame, points of the hand: the sensor's blobs fall on and about them.
-            view: which camera, from 0.
+            around: (K, 3) mm in the rig's frame, points of the hand. The sensor's blobs fall on and around the points.
+            view: index of the camera, from 0.
             generator: on the host.
         """
         pose, camera = self.from_rig[view], self.cameras[view]
         depth = rasteriser.perspective(apply_rigid(pose, vertices), faces, camera)
         depth = torch.minimum(depth, self._rooms[view])
-        depth[depth >= nyu.NO_RETURN_FROM] = torch.inf  # out of the sensor's range
+        depth[depth >= nyu.NO_RETURN_FROM] = torch.inf  # beyond the sensor's range
         window = _window(camera, apply_rigid(pose, around))
         seen = self.sensor.measure(depth[None], camera.fx, generator, window)[0].round()
         lost = (seen <= 0) | (seen >= nyu.NO_RETURN)
@@ -50,7 +50,7 @@ class Scene:
 
 
 def _window(camera: Camera, points: Tensor) -> tuple[slice, slice]:
-    """Rows and columns around the hand, within the image; the whole image where no point is before the camera."""
+    """Rows and columns around the hand within the image; the whole image if no point is in front of the camera."""
     seen = camera.project(points[points[:, 2] > 1].double().numpy())
     if not len(seen):
         return slice(0, camera.height), slice(0, camera.width)
@@ -63,7 +63,7 @@ def _window(camera: Camera, points: Tensor) -> tuple[slice, slice]:
 
 
 def _room(camera: Camera, to_rig: Tensor, distance_mm: float) -> Tensor:
-    """Depth (H, W) mm of a rounded room around the hand, the inside of a sphere: all cameras see it within range."""
+    """Depth (H, W) mm of the room: the inside of a sphere around the hand, within range of all cameras."""
     u = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
     v = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
     middle = torch.tensor([0.0, 0.0, distance_mm], dtype=torch.float64)

@@ -1,14 +1,14 @@
-"""What a structured-light depth sensor does to a true depth map: each effect a function, each strength an option.
+"""A structured-light depth sensor's effects on a true depth map. Each effect is a function, each strength an option.
 
-All functions take maps (N, H, W) of depth z in mm, +inf where nothing is met, columns rightwards, and draw from the
-given `torch.Generator` alone, on its device. `pitch_mm` is the width of a pixel at the surface: a number for an
-orthographic map, z / f for a camera's. Two models are made of them: `Sensor` for a camera's image, `CropNoise` for an
-orthographic crop.
+All functions take maps (N, H, W) of depth z in mm; +inf marks a ray without surface, and columns run rightwards. Random
+numbers come only from the given `torch.Generator`, on its device. `pitch_mm` is the width of a pixel at the surface: a
+number for an orthographic map, z / f for a camera. Two models combine the effects: `Sensor` for a camera's image,
+`CropNoise` for an orthographic crop.
 
 Sources: Handa et al. 2014 (ICRA, "A benchmark for RGB-D visual odometry, 3D reconstruction and SLAM", Sec. III-D) for
 the ragged edges and the noise in disparity; Nguyen, Izadi, Lovell 2012 (3DIMPVT, "Modeling Kinect sensor noise") for
-grazing angles; steps of depth, shadow and edges were also measured on a real PrimeSense frame of NYU's test set; the
-crop's default noise is that of the initial network of Wan et al. 2019 as their code has it.
+grazing angles. We also measured steps of depth, shadow and edges on a real PrimeSense frame of NYU's test set. The
+crop's default noise is the noise of Wan et al. 2019's initial network, according to their code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Config
 
-_BEHIND_MM = 350.0  # from the cube's far side to what stands behind
+_BEHIND_MM = 350.0  # from the cube's far side to the background
 _NEAREST_MM = 50.0
 
 
@@ -82,13 +82,13 @@ class Sensor(_Losses):
         generator: torch.Generator,
         window: tuple[slice, slice] = (slice(None), slice(None)),
     ) -> Tensor:
-        """(N, H, W) mm as the sensor returns it: quantised, 0 where nothing returns.
+        """Return the sensor's image (N, H, W) mm: quantised, 0 where nothing returns.
 
         Args:
             depth: (N, H, W) mm, the true z of each pixel, +inf for none.
             focal_px: the camera's focal length, pixels.
             generator: on the maps' device.
-            window: the rows and columns around the hand, where patches go missing.
+            window: rows and columns around the hand in which patches go missing.
         """
         missing = ~torch.isfinite(depth)
         if self.baseline_mm:
@@ -164,8 +164,8 @@ class CropNoise(_Losses):
         """Noisy depth and the pixels (N, H, W) bool that return nothing.
 
         Args:
-            depth: (N, H, W) mm from the crop's centre, +inf where nothing is met; the noisy depth is beyond the cube
-                there, but finite. It says nothing of the pixels that return nothing.
+            depth: (N, H, W) mm from the crop's centre, +inf for rays without surface. The noisy depth of these rays is
+                finite and beyond the cube. The noisy depth of pixels without return is meaningless.
             grid: of the crop.
             generator: on the maps' device.
         """
@@ -176,11 +176,11 @@ class CropNoise(_Losses):
         missing = torch.zeros_like(depth, dtype=torch.bool)
         if self.grazing_deg < 90:
             missing |= grazing(depth, grid.pixel_mm, self.grazing_deg)
-        # Beyond the cube something stands half a metre behind the hand, for shadows to fall and edges to fly to. No
-        # sensor measures what is nearer than a hand's breadth.
+        # A background half a metre behind the hand receives shadows and flying edges. A sensor measures nothing nearer
+        # than a hand's breadth.
         z = depth.clamp(max=grid.far_mm + _BEHIND_MM).add_(distance).clamp_(min=_NEAREST_MM)
         if self.baseline_mm:
-            # In the grid's pixels, which at the hand's distance are the camera's.
+            # In the grid's pixels, which equal the camera's pixels at the hand's distance.
             missing |= shadowed(_columns(z) + (self.baseline_mm / grid.pixel_mm * distance) / z)
         if self.blobs:
             missing |= patches(z, self.blobs, self.blob_mm / grid.pixel_mm, generator)
@@ -189,7 +189,7 @@ class CropNoise(_Losses):
         if self.flying:
             z = flying(z, self.flying, 20.0, generator)
         if self.shift_px:
-            # A pixel takes its neighbour's depth, and its lack of one: both travel in one map.
+            # A pixel copies its neighbour's depth or the neighbour's lack of depth: one map carries both.
             z = ragged(z.masked_fill(missing, 0.0), self.shift_px * strength[0], generator)
             missing = z == 0
         if self.depth_mm:
@@ -201,7 +201,7 @@ class CropNoise(_Losses):
 
 
 def ragged(depth: Tensor, sigma_px: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Maps (N, H, W) whose pixels are taken from a place shifted by N(0, sigma) in both axes, to the nearest pixel.
+    """Replace each pixel of maps (N, H, W) by the nearest pixel at a random offset, N(0, sigma) in both axes.
 
     `sigma_px` is a number or (N, 1, 1).
     """
@@ -215,19 +215,20 @@ def ragged(depth: Tensor, sigma_px: Tensor | float, generator: torch.Generator) 
 
 
 def shadowed(projected: Tensor) -> Tensor:
-    """Which pixels (N, H, W) the projector's light doesn't reach, from the projector's column of what each one sees.
+    """Return the pixels (N, H, W) in the projector's shadow, from the projector's column at each pixel.
 
-    Along a row without occlusion the projector's columns only grow. A pixel whose column was passed before lies
-    behind the surface that passed it: a band right of a nearer surface, f * baseline * (1/z near - 1/z far) wide.
+    Along a row without occlusion the projector's columns only grow. If an earlier pixel has a larger column, the later
+    pixel lies behind that pixel's surface. So a band is missing right of a nearer surface, of width
+    f * baseline * (1/z near - 1/z far).
     """
     return projected < projected.cummax(dim=-1).values - 0.5  # half a pixel of tolerance for noise and steps
 
 
 def grazing(depth: Tensor, pitch_mm: Tensor | float, limit_deg: float) -> Tensor:
-    """Which pixels (N, H, W) see a surface at more than `limit_deg` from head-on.
+    """Return the pixels (N, H, W) whose surface normal is more than `limit_deg` from the viewing ray.
 
-    The slope along each axis is the smaller of the two differences to the neighbours, so that a step in depth between
-    two surfaces isn't taken for a steep one.
+    The slope along each axis is the smaller of the two differences to the neighbours. So a step in depth between two
+    surfaces doesn't count as a steep surface.
     """
     slope = torch.zeros_like(depth)
     for dim in (-1, -2):
@@ -243,7 +244,7 @@ def grazing(depth: Tensor, pitch_mm: Tensor | float, limit_deg: float) -> Tensor
 
 
 def patches(depth: Tensor, mean_count: float, mean_radius_px: float, generator: torch.Generator) -> Tensor:
-    """Discs (N, H, W) bool, Poisson in number, exponential in radius, scattered around the middle of each map."""
+    """Discs (N, H, W) bool around the middle of each map: the number is Poisson, the radii are exponential."""
     count, height, width = depth.shape
     device = depth.device
     most = max(1, math.ceil(mean_count + 2 * math.sqrt(mean_count)))
