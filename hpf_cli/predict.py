@@ -24,6 +24,7 @@ _INPUTS = typer.Argument(
     metavar="INPUT...", help="Depth images (PNG, npy), folders of them, or captures.", show_default=False
 )
 _SHOWN_ERRORS = 5  # unreadable frames that are named one by one
+_FAR_MM = 2200.0  # hands beyond it have too few pixels
 _SHOWN_HANDS = 12  # frames of the table on a terminal
 
 
@@ -95,12 +96,19 @@ def predict(
         raise InputError(f"--joints is '{joints}'. {nearest(joints, predictor.network.hand.annotations)}")
     began = time.monotonic()
     shown: list[dict[str, Any]] = []
-    look = _onlooker(shown if out is not None and out.suffix.lower() == ".html" else None, pictures, predictor)
+    nearest_mm: list[float] = []
+    kept = shown if out is not None and out.suffix.lower() == ".html" else None
+    look = _onlooker(kept, pictures, predictor, nearest_mm)
     frames = predicted(predictor, sources, track, look)
     seconds = time.monotonic() - began
     readable = [frame for frame in frames if not frame.error]
     if not readable:
         raise InputError(frames[0].error)
+    if nearest_mm and min(nearest_mm) > _FAR_MM and not any(frame.hands for frame in frames):
+        show.warning(
+            f"nothing is nearer than {min(nearest_mm):,.0f} mm, farther than a hand can be estimated. If the images' "
+            "unit isn't 1 mm, give --unit-mm, such as 0.125 or 0.1"
+        )
     if out is not None:
         if out.suffix.lower() == ".html":
             from hpf_core.inference.viewer import write_page
@@ -166,12 +174,14 @@ def predicted(
 
 
 def _onlooker(
-    shown: list[dict[str, Any]] | None, folder: Path | None, predictor: Any
+    shown: list[dict[str, Any]] | None, folder: Path | None, predictor: Any, nearest_mm: list[float]
 ) -> Callable[[PredictedFrame], None]:
-    """What is done with each frame while its depth image is there: kept for a page, drawn as a picture."""
+    """What is done with each frame while its depth image is there: kept for a page, drawn as a picture, measured."""
     numbers = iter(range(10**9))
 
     def look(frame: PredictedFrame) -> None:
+        if not isinstance(frame.depth, list) and frame.depth is not None and (frame.depth > 0).any():
+            nearest_mm.append(float(frame.depth[frame.depth > 0].min()))
         if shown is not None:
             from hpf_core.inference.viewer import view_frame
 

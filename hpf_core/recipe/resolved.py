@@ -219,11 +219,13 @@ def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None
 
 
 def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
-    """Where the weights come from, a file by its absolute path."""
+    """Where the weights come from: a file by its absolute path, also where the recipe names a folder of weights."""
     if recipe.init is None or recipe.init == "shipped":
         return recipe.init
     node = tree.at_path(("init",))
     path = os.path.abspath(node.at.source.folder / os.path.expanduser(recipe.init))
+    if os.path.isdir(path):  # a folder of weights, as `hpf export --folder` writes it
+        path = os.path.join(path, "weights.safetensors")
     if not os.path.isfile(path):
         hint = "A relative path starts from the recipe's folder; on the command line, from the working directory."
         problems.append(problem_at(node, ("init",), f"there is no file {path}; or null, or shipped", hint))

@@ -96,6 +96,12 @@ def test_arrays_in_metres_and_pictures(depth, tmp_path):
         assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 20
 
 
+def test_a_unit_that_puts_everything_far_away_is_pointed_out(depth, tmp_path):
+    np.save(tmp_path / "a.npy", (depth * 8.0).astype(np.float32))
+    assert "give --unit-mm, such as 0.125" in " ".join(run(tmp_path / "a.npy", "--K", K).output.split())
+    assert "--unit-mm" not in run(tmp_path / "a.npy", "--K", K, "--unit-mm", 0.125).output
+
+
 def test_a_capture_needs_no_camera(depth, tmp_path):
     split = tmp_path / "capture" / "test"
     split.mkdir(parents=True)
