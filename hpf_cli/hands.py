@@ -15,15 +15,13 @@ def build_hand(name: str | None = None, blocked: Sequence[str] = ()) -> HandMode
     Raises:
         PluginError: there is no such hand model, or it is broken.
     """
-    from hpf_core.errors import PluginError
     from hpf_core.files.cache import cache_folder
     from hpf_core.grid import Grid
     from hpf_core.interfaces import Build, HandModel
     from hpf_core.plugins import PluginHost
+    from hpf_core.plugins.building import build_plugin
 
     host = PluginHost.load(blocked=blocked)
     found = host.get("hand", name) if name else host.default("hand")
-    made = found.spec.factory(found.spec.config(**found.preset), Build(Grid(), 0, cache_folder()))
-    if not isinstance(made, HandModel):
-        raise PluginError(f"hand '{found.spec.name}' built a {type(made).__name__}, not a HandModel")
-    return made
+    options = found.spec.config(**found.preset)
+    return build_plugin(found.spec, options, Build(Grid(), 0, cache_folder()), HandModel)

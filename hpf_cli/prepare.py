@@ -155,6 +155,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     from hpf_core.grid import Grid
     from hpf_core.interfaces import Build
     from hpf_core.plugins import PluginHost
+    from hpf_core.plugins.building import build_plugin
 
     found = PluginHost.load(blocked=blocked).get("dataset", name)
     lacking = sorted(set(options) - set(found.spec.config.model_fields))
@@ -169,7 +170,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
         raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {said}.") from error
-    made = found.spec.factory(config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
+    made: Any = build_plugin(found.spec, config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
     if not isinstance(made, Capture):
         raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")
     return made

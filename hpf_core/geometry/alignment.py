@@ -103,3 +103,25 @@ def align_rigid_robust(source: Tensor, target: Tensor, rounds: int = 50) -> Alig
             if bool((found.transform - previous).abs().max() < 1e-9):
                 break
     return found
+
+
+def align_rigid_batch(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The proper rotations and translations that map `source` nearest to `target` (Kabsch 1978), for a batch.
+
+    It checks nothing: points on a line get one of the equally good rotations. Use it for a start, not for a result.
+
+    Args:
+        source: (K, 3) or (N, K, 3) mm.
+        target: (N, K, 3) mm, in the same order.
+
+    Returns:
+        Rotations (N, 3, 3) and translations (N, 3) mm.
+    """
+    source = source.expand_as(target)
+    centre, goal = source.mean(dim=1), target.mean(dim=1)
+    covariance = (target - goal[:, None]).transpose(-1, -2) @ (source - centre[:, None])
+    left, _, right = torch.linalg.svd(covariance)
+    sign = torch.linalg.det(left @ right).sign()
+    left = torch.cat([left[..., :2], left[..., 2:] * sign[:, None, None]], dim=-1)
+    rotation = left @ right
+    return rotation, goal - (rotation @ centre[..., None])[..., 0]

@@ -27,6 +27,7 @@ from hpf_core.interfaces import (
     Transform,
 )
 from hpf_core.objective.energy import Energy, WeightedTerm
+from hpf_core.plugins.building import build_plugin
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Part, Resolved, StagePlan, TermPart
 from hpf_core.runs import checkpoint as files
@@ -82,8 +83,7 @@ class Parts:
 
 
 def _make(part: Part | TermPart, build: Build, expected: type | tuple[type, ...]) -> Any:
-    with guests.called(_name(part), "be built"):
-        made = part.spec.factory(part.config, build)
+    made: Any = build_plugin(part.spec, part.config, build, name=_name(part))
     if isinstance(made, RealDataset | SyntheticDataset) and not isinstance(made, expected):
         real = isinstance(made, RealDataset)
         what = "holds real, unlabelled frames" if real else "generates labelled samples"

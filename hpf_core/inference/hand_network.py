@@ -15,11 +15,12 @@ from hpf_core.errors import InputError, PluginError
 from hpf_core.files.cache import cache_folder
 from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
-from hpf_core.guests import called, name_of
+from hpf_core.guests import name_of
 from hpf_core.inference.build import Parts, build_parts, choose_device
 from hpf_core.inference.estimate import last_estimate
 from hpf_core.interfaces import Backbone, Build, Config, HandModel, Kind, PluginSpec, Refiner, Renderer
 from hpf_core.plugins import PluginHost
+from hpf_core.plugins.building import build_plugin
 from hpf_core.recipe import load
 from hpf_core.runs import checkpoint
 
@@ -214,5 +215,4 @@ def _made(host: PluginHost, kind: Kind, name: str, options: dict[str, Any], buil
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise PluginError(f"The {kind} '{name}' refuses the options beside the weights: {reasons}.") from error
-    with called(name_of(kind, name, offer.package, offer.version), "be built"):
-        return spec.factory(config, build)
+    return build_plugin(spec, config, build, name=name_of(kind, name, offer.package, offer.version))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
-from hpf_core.errors import InputError, PluginError
+from hpf_core.errors import InputError
 from hpf_core.files.cache import cache_folder
 from hpf_core.frames import SyntheticSamples
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Config, HandModel, Kind, PluginSpec, Renderer, SyntheticDataset
 from hpf_core.plugins import PluginHost
+from hpf_core.plugins.building import build_plugin
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
 from hpf_core.recipe import Part, Resolved
@@ -68,20 +68,14 @@ def source(host: PluginHost, resolved: Resolved | None = None, device: torch.dev
         hand_made, renderer_made, dataset_made = map(_of, (resolved.hand, resolved.renderer, resolved.synthetic))
     grid = Grid(options.size, options.cube_mm)
     bare = Build(grid=grid, seed=seed, cache=cache_folder())
-    hand: HandModel = _make(hand_made, bare, HandModel)
-    renderer: Renderer = _make(renderer_made, replace(bare, hand=hand), Renderer)
-    dataset: SyntheticDataset = _make(dataset_made, replace(bare, hand=hand, renderer=renderer), SyntheticDataset)
+    hand: HandModel = build_plugin(*hand_made, bare, HandModel)
+    renderer: Renderer = build_plugin(*renderer_made, replace(bare, hand=hand), Renderer)
+    dataset: SyntheticDataset = build_plugin(
+        *dataset_made, replace(bare, hand=hand, renderer=renderer), SyntheticDataset
+    )
     for module in (hand, renderer):
         module.to(device)
     return SampleSource(grid, hand, dataset)
-
-
-def _make(made: tuple[PluginSpec, Config], build: Build, expected: type) -> Any:
-    spec, config = made
-    part = spec.factory(config, build)
-    if not isinstance(part, expected):
-        raise PluginError(f"{spec.kind} '{spec.name}' built a {type(part).__name__}, not a {expected.__name__}")
-    return part
 
 
 def _of(part: Part) -> tuple[PluginSpec, Config]:

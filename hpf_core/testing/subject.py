@@ -29,6 +29,7 @@ from hpf_core.interfaces import (
     Transform,
 )
 from hpf_core.plugins import PluginHost
+from hpf_core.plugins.building import build_plugin
 from hpf_core.testing import calls, scene
 from hpf_core.testing.built import Built
 from hpf_core.testing.inputs import degenerate, ordinary
@@ -114,7 +115,7 @@ class Subject:
         renderer = self._part("renderer", self._renderer, with_hand)
         if self.spec.kind in ("hand", "renderer"):
             return Built(self.spec, hand, renderer, hand if self.spec.kind == "hand" else renderer)
-        plugin = self.spec.factory(self.config, dataclasses.replace(with_hand, renderer=renderer))
+        plugin: Any = build_plugin(self.spec, self.config, dataclasses.replace(with_hand, renderer=renderer))
         prepare = getattr(plugin, "prepare", None)
         if prepare is not None:
             prepare()
@@ -170,7 +171,7 @@ class Subject:
     def _part(self, kind: Any, spec: PluginSpec | None, build: Build) -> Any:
         if spec is None:
             spec = _default(kind)
-        return spec.factory(self.config if spec is self.spec else spec.config(), build)
+        return build_plugin(spec, self.config if spec is self.spec else spec.config(), build)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hpf_core.geometry.alignment import align_rigid_batch
 from hpf_core.geometry.rotations import rotation_vector
 from hpf_core.interfaces import HandModel
 
@@ -107,27 +108,14 @@ def fit(
 
 def _start(room: Room, seen: Tensor, rigid: Tensor) -> Tensor:
     """(N, D + S): Procrustes alignment of the palm, and the sampled hand nearest to the points in the palm's frame."""
-    rotation, translation = _align(room.rest[rigid], seen[:, rigid])
+    rotation, translation = align_rigid_batch(room.rest[rigid], seen[:, rigid])
     own = (seen - translation[:, None]) @ rotation  # the inverse rotation, for row vectors
     nearest = torch.cdist(own.flatten(1), room.points.flatten(1)).argmin(dim=-1)
     # Align again with the palm of that hand.
-    rotation, translation = _align(room.points[nearest][:, rigid], seen[:, rigid])
+    rotation, translation = align_rigid_batch(room.points[nearest][:, rigid], seen[:, rigid])
     pose = room.pose[nearest]
     turned = torch.cat([rotation_vector(rotation), translation, pose[:, _GLOBAL:]], dim=-1)
     return torch.cat([turned, room.shape[nearest]], dim=-1)
-
-
-def _align(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Proper rotations (N, 3, 3) and translations (N, 3) that best align `source` (K, 3) or (N, K, 3) with `target` (N,
-    K, 3) (Kabsch 1978). Collinear points get one of the equally good rotations: this suffices for a start."""
-    source = source.expand_as(target)
-    centre, goal = source.mean(dim=1), target.mean(dim=1)
-    covariance = (target - goal[:, None]).transpose(-1, -2) @ (source - centre[:, None])
-    left, _, right = torch.linalg.svd(covariance)
-    sign = torch.linalg.det(left @ right).sign()
-    left = torch.cat([left[..., :2], left[..., 2:] * sign[:, None, None]], dim=-1)
-    rotation = left @ right
-    return rotation, goal - (rotation @ centre[..., None])[..., 0]
 
 
 def _cost(residual: Tensor, robust_mm: float) -> Tensor:
