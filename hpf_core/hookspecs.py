@@ -1,9 +1,10 @@
-"""The hooks that a plugin package may implement, one for each kind, and their markers: all that it needs of the host.
+"""The hooks of plugin packages, one for each kind, and their markers: a package needs nothing else of the host.
 
-A plugin is a module (or an object) that an entry point of the group `hpf` names. Each function in it that is marked
-with `hookimpl` and named like one of the functions below is called once, without arguments, when plugins are loaded;
-it returns (or yields) a `PluginSpec` for each thing that it offers. Import what is heavy inside the hook, not at the
-top of the module: then a failing import costs that one kind, and its reason is listed.
+A plugin is a module (or an object) named by an entry point of the group `hpf`. The host calls each function that has
+the marker `hookimpl` and the name of one of the functions below. It calls each once, without arguments, when it loads
+plugins. The function returns (or yields) a `PluginSpec` for each plugin that it offers. Put heavy imports inside the
+hook, not at the top of the module: a failing import then disables only that kind, and `hpf plugins list` shows the
+reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hpf_core.interfaces import Kind, PluginSpec
 
 GROUP = "hpf"
-"""The entry-point group, and the name that the markers carry."""
+"""The entry-point group, and the name of the markers."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -33,14 +34,14 @@ HOOKS: dict[str, Kind] = {
     "hpf_refiners": "refiner",
     "hpf_observers": "observer",
 }
-"""Each hook, and the kind that its specifications must have."""
+"""Each hook, and the kind of its specifications."""
 
 
 @hookspec
 def hpf_defaults() -> Mapping[Kind, str]:  # type: ignore[empty-body]
-    """The plugin of each kind where a recipe names none; of datasets, the one that samples are drawn from.
+    """The plugin of each kind if a recipe names none; for datasets, the source of synthetic samples.
 
-    Only HPF's own plugins may implement this hook: no package becomes a default by being installed.
+    Only HPF's own plugins may implement this hook: installing a package changes no default.
     """
 
 
@@ -86,7 +87,7 @@ def hpf_renderers() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_backbones() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Networks: depth maps to estimates (`interfaces.Backbone`). `provides` names what they fill beyond points.
+    """Networks: depth maps to estimates (`interfaces.Backbone`). `provides` names their outputs beyond points.
 
     Example:
         @hookimpl
@@ -107,7 +108,7 @@ def hpf_backbones() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_data_terms() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Terms that hold estimates against data (`interfaces.DataTerm`). `needs` names what must be there.
+    """Terms that compare estimates with data (`interfaces.DataTerm`). `needs` names the required inputs.
 
     Example:
         @hookimpl
@@ -129,9 +130,9 @@ def hpf_data_terms() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_priors() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Terms that say how unlikely points are by themselves (`interfaces.Prior`).
+    """Terms that depend only on the points (`interfaces.Prior`).
 
-    A prior and a data term of one name are a clash: recipes list both under `terms`.
+    A prior and a data term must not share a name: recipes list both under `terms`.
 
     Example:
         @hookimpl
@@ -153,7 +154,7 @@ def hpf_priors() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_datasets() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Datasets: unlabelled views (`interfaces.RealDataset`) or samples without end (`interfaces.SyntheticDataset`).
+    """Datasets: unlabelled views (`interfaces.RealDataset`) or unlimited samples (`interfaces.SyntheticDataset`).
 
     Example:
         @hookimpl
@@ -213,7 +214,7 @@ def hpf_refiners() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_observers() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Onlookers of a run (`interfaces.Observer`): they log and draw, and never steer.
+    """Observers of a run (`interfaces.Observer`): they log and draw, and never influence it.
 
     Example:
         @hookimpl

@@ -1,7 +1,7 @@
-"""The kinds of plugin: what each must be. A page to read before writing one; `docs/plugins.md` is the tutorial.
+"""The interface of each kind of plugin. Read this page before you write one; `docs/plugins.md` is the tutorial.
 
-Everything that holds tensors is a `torch.nn.Module`, so that one `.to(device)` moves it. Nothing here depends on the
-global random state: what draws random numbers takes a `torch.Generator`.
+Every object with tensors is a `torch.nn.Module`, so that one `.to(device)` moves it. Nothing here depends on the global
+random state: functions that draw random numbers take a `torch.Generator`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from hpf_core.grid import Grid
 from hpf_core.progress import Progress, no_progress
 
 INTERFACE_VERSION = (2, 0)
-"""Version of this page: the first number changes when a plugin written for it could break. `docs/plugins-1-to-2.md`
-says what changed last."""
+"""Version of this page. The first number changes when existing plugins could break. `docs/plugins-1-to-2.md` describes
+the last change."""
 
 SURFACE_BUDGET = 768
-"""Surface points that are used of a depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
+"""Number of surface points used per depth map. A hand covers 600 to 1,000 of 64 x 64 pixels."""
 
 Kind = Literal["hand", "renderer", "backbone", "data_term", "prior", "dataset", "transform", "refiner", "observer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Config(BaseModel):
-    """Base of every plugin's options: unknown keys are errors, values never change. Each field has a description."""
+    """Base of every plugin's options: unknown keys are errors, values are immutable. Each field has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Build:
-    """What a factory may build from. Fields are None until the plugin of that kind is built (order: hand, renderer,
+    """The parts that a factory may use. A field is None until the plugin of that kind is built (order: hand, renderer,
     backbone, then the others)."""
 
     grid: Grid
@@ -64,7 +64,7 @@ class Build:
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """What a plugin package yields from a hook, for each thing that it offers.
+    """The specification that a plugin package yields from a hook for each plugin that it offers.
 
     Attributes:
         kind: one of `KINDS`.
@@ -72,17 +72,17 @@ class PluginSpec:
         config: pydantic model of its options (subclass of `Config`).
         factory: called as `factory(config, build)`; returns an instance of the kind's interface.
         summary: one line that `hpf plugins list` shows.
-        source: where it comes from: a paper with equation and page, a repository, or "own work".
-        aliases: other names, each with the options that it presets, e.g. {"multiview-median": {"average": "median"}}.
-        needs: what must be there for it to work: fields of `Estimate` ("heatmaps", "latent_depth", "variance", "pose",
+        source: origin of the plugin: a paper with equation and page, a repository, or "own work".
+        aliases: other names, each with its preset options, e.g. {"multiview-median": {"average": "median"}}.
+        needs: inputs that the plugin requires: fields of `Estimate` ("heatmaps", "latent_depth", "variance", "pose",
             "shape"), "real" or "synthetic" (images in the batch).
         provides: fields of `Estimate` that a backbone fills beyond `points`.
-        default_weight: for data terms and priors, the weight in the total loss where a recipe gives none.
-        weights: for backbones, weights.safetensors of runs that the package ships: what `init: shipped` starts from,
-            the first of them that was trained with the recipe's options.
-        interface: the interface's version that it was written for, such as (2, 0); or the oldest and the newest that it
-            was tried with, ((2, 0), (3, 1)). Later minor versions only add, and will do.
-        deprecated: what to use instead, where it is deprecated: recipes that use it are told so.
+        default_weight: for data terms and priors, the weight in the total loss if a recipe gives none.
+        weights: for backbones, the weights.safetensors files of runs that the package ships. `init: shipped` uses the
+            first file that was trained with the recipe's options.
+        interface: version of the interface that the plugin targets, such as (2, 0), or the oldest and the newest tested
+            version, ((2, 0), (3, 1)). Later minor versions only add features and remain compatible.
+        deprecated: the replacement of a deprecated plugin; recipes that use the plugin get a warning.
     """
 
     kind: Kind
@@ -120,9 +120,9 @@ class PointPairs(NamedTuple):
 
 
 class Mesh(NamedTuple):
-    """Closed surfaces of triangles: `vertices` (N, V, 3) mm and `faces` (F, 3) int64, which all share.
+    """Closed surfaces of triangles: `vertices` (N, V, 3) mm, and `faces` (F, 3) int64, shared by all N.
 
-    The corners (a, b, c) of a face are in the order in which (b - a) x (c - a) points outwards.
+    The order of a face's corners (a, b, c) makes (b - a) x (c - a) point outwards.
     """
 
     vertices: Tensor
@@ -137,15 +137,15 @@ class PoseSample(NamedTuple):
 
 
 class HandModel(nn.Module, abc.ABC):
-    """Named points with radii, and a pose space that can be sampled and turned into points.
+    """Named points with radii, and a pose space with sampling and a map to points.
 
-    The pose begins with the global rotation (3, a rotation vector in radians: hand's own frame to the camera's) and the
-    translation (3, mm: the position of the hand's origin); the articulation follows.
+    The pose begins with the global rotation (3, a rotation vector in radians, from the hand's own frame to the
+    camera's) and the translation (3, mm, the position of the hand's origin). The articulation follows.
 
     Attributes:
         names: J point names.
         parts: J part names ("little", ..., "thumb", "palm").
-        links: pairs (a, b) of point indices that a surface runs between.
+        links: pairs (a, b) of point indices; the surface connects both points.
         radii: (J,) mm buffer.
         annotations: for each annotation ("nyu36", "nyu14"): its K joint names and a (K, J) matrix of floats that maps
             points to joints.
@@ -168,15 +168,15 @@ class HandModel(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def bones(self) -> BoneRanges:
-        """The pairs that the bone-length prior keeps in range."""
+        """The pairs that the bone-length prior keeps within their range."""
 
     @abc.abstractmethod
     def collisions(self) -> PointPairs:
-        """The pairs that must not meet."""
+        """The pairs that must not touch."""
 
     @abc.abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> PoseSample:
-        """Draw `count` articulated poses and shapes on the generator's device, with the identity as global pose."""
+        """Draw `count` articulated poses and shapes on the generator's device; the global pose is the identity."""
 
     @abc.abstractmethod
     def points(self, pose: Tensor, shape: Tensor) -> Tensor:
@@ -184,14 +184,14 @@ class HandModel(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        """The skin of the posed, shaped hand up to its wrist, in the frame of `points`: what synthesis renders.
+        """The skin of the posed, shaped hand up to its wrist, in the frame of `points`, for synthetic images.
 
-        A hand that is known as spheres alone may give `hpf_core.simulation.tessellate.of_spheres`.
+        A hand without a skin can use `hpf_core.simulation.tessellate.of_spheres`.
         """
 
     @torch.no_grad()
     def fingerprint(self) -> str:
-        """A hash of some sampled hands, points and skin, to a hundredth of a millimetre: part of the keys of caches."""
+        """A hash of some sampled hands, points and skin, rounded to 0.01 mm: a part of cache keys."""
         sample = self.sample(8, torch.Generator(self.radii.device).manual_seed(0))
         skin = self.mesh(sample.pose, sample.shape)
         lengths = (self.points(sample.pose, sample.shape), skin.vertices)
@@ -206,11 +206,11 @@ class Rendered(NamedTuple):
     """Depth maps of a renderer.
 
     Attributes:
-        depth: (N, H, W) mm; the far value where nothing is hit. Differentiable in the points.
+        depth: (N, H, W) mm, with the far value in pixels without a surface. Differentiable in the points.
         hit: (N, H, W) bool.
-        primitive: (N, H, W) int64, index of the primitive (a sphere, a cone) that is seen; 0 where nothing is hit.
-        anchor: (N, H, W, 2) mm, x and y of the surface point seen. Its value is the pixel's own ray; its gradient moves
-            with the primitive, so that a loss on it slides the primitive sideways.
+        primitive: (N, H, W) int64, index of the visible primitive (a sphere, a cone); 0 without a surface.
+        anchor: (N, H, W, 2) mm, x and y of the visible surface point. Its value is the pixel's own ray. Its gradient
+            moves with the primitive, so a loss on it slides the primitive sideways.
     """
 
     depth: Tensor
@@ -227,11 +227,11 @@ class SurfaceDistance(NamedTuple):
 
 
 class Renderer(nn.Module, abc.ABC):
-    """Turns points into a depth map and measures distances to the surface. Built with the hand model.
+    """Renders points as a depth map and measures distances to the surface. Built with the hand model.
 
     Attributes:
-        measures_radius_scale: whether a factor on the radii is measured for each recording at a stage's start. If so,
-            `measure_radius_scale` works.
+        measures_radius_scale: whether the engine measures a factor on the radii for each recording at the start of a
+            stage. If so, the renderer implements `measure_radius_scale`.
     """
 
     measures_radius_scale: bool = False
@@ -248,11 +248,13 @@ class Renderer(nn.Module, abc.ABC):
         """Distance of queries (N, Q, 3) mm to the surface of points (N, J, 3) mm; `radius_scale` as for `depth`."""
 
     def measure_radius_scale(self, points: Tensor, queries: Tensor, valid: Tensor) -> Tensor:
-        """(N,) the factor on the radii that suits hands at points (N, J, 3) mm and queries (N, Q, 3) mm on their
-        surfaces. `valid` (N, Q) bool: which queries exist; NaN where none does.
+        """(N,) the best factor on the radii for hands at points (N, J, 3) mm and queries (N, Q, 3) mm on their
+        surfaces.
+
+        `valid` (N, Q) bool is the mask of existing queries. The result is NaN for a hand without any.
 
         Raises:
-            PluginError: this renderer measures none.
+            PluginError: this renderer measures no factor.
         """
         raise PluginError(
             f"the renderer {type(self).__name__} measures no radius scale: it lacks the method `measure_radius_scale`"
@@ -263,29 +265,30 @@ class Renderer(nn.Module, abc.ABC):
 
 
 class Backbone(nn.Module, abc.ABC):
-    """The network: depth maps to estimates, one for each stack, the last the best."""
+    """The network: depth maps to one estimate per stack; the last estimate is the best."""
 
     @abc.abstractmethod
     def forward(self, depth: Tensor) -> Sequence[Estimate]:
-        """Estimates of depth maps (N, H, W) mm (far value where nothing is hit)."""
+        """Estimates of depth maps (N, H, W) mm (far value in pixels without a surface)."""
 
     @abc.abstractmethod
     def labels(self, points: Tensor) -> Estimate:
-        """The ideal output for points (N, J, 3) mm: what the supervised term compares maps with."""
+        """The ideal output for points (N, J, 3) mm; the supervised term compares maps with it."""
 
 
 # -------------------------------------------------------------------------------------------------------------- terms
 
 
 class StepData(Protocol):
-    """What a data term reads: one step's images, the estimates of one stack, and the comparison of both.
+    """Inputs of a data term: one step's images, the estimates of one stack, and comparisons of both.
 
     N depth maps are packed over the present views in order of (frame, view). There are P ordered pairs of present views
-    of one frame: pair p compares the estimate of row `views.source[p]` with the depth map of row `views.target[p]`. The
-    first N pairs are the own views. Methods with the argument `cross` give all P pairs, or with False the first N.
+    of the same frame. Pair p compares the estimate of row `views.source[p]` with the depth map of row
+    `views.target[p]`. The first N pairs are the own views. Methods with the argument `cross` return all P pairs, or
+    with False the first N.
 
-    Lengths are in mm, in the crop's frame of the pair's target, in float32 or better. Each result is computed once and
-    shared by all terms: never change one in place.
+    Lengths are in mm, in the crop's frame of the pair's target, in float32 or better. All terms share the results, so a
+    term must not change them in place.
     """
 
     @property
@@ -302,28 +305,28 @@ class StepData(Protocol):
 
     @property
     def frames(self) -> RealFrames | None:
-        """B real frames; None where the stage draws none."""
+        """B real frames; None if the stage draws none."""
 
     @property
     def samples(self) -> SyntheticSamples | None:
-        """M synthetic samples; None where the stage draws none."""
+        """M synthetic samples; None if the stage draws none."""
 
     @property
     def real(self) -> Estimate | None:
-        """The estimates of the N depth maps of real frames; None where the stage draws none."""
+        """The estimates of the N depth maps of real frames; None if the stage draws none."""
 
     @property
     def synthetic(self) -> Estimate | None:
-        """The estimates of the M synthetic samples; None where the stage draws none."""
+        """The estimates of the M synthetic samples; None if the stage draws none."""
 
     def need_frames(self) -> RealFrames:
-        """The real frames. Raises InputError where the stage draws none."""
+        """The real frames. Raises InputError if the stage draws none."""
 
     def need_real(self) -> Estimate:
-        """The estimates of the N depth maps of real frames. Raises InputError where the stage draws none."""
+        """The estimates of the N depth maps of real frames. Raises InputError if the stage draws none."""
 
     def need_synthetic(self) -> tuple[SyntheticSamples, Estimate, Estimate]:
-        """The M samples, their estimates, and the ideal output. Raises InputError where the stage draws none."""
+        """The M samples, their estimates, and the ideal output. Raises InputError if the stage draws none."""
 
     @property
     def views(self) -> ViewIndex:
@@ -331,7 +334,7 @@ class StepData(Protocol):
 
     @property
     def depth_maps(self) -> Tensor:
-        """(N, H, W) mm, the real depth maps; the far value where nothing is hit."""
+        """(N, H, W) mm, the real depth maps; the far value in pixels without a surface."""
 
     @property
     def states(self) -> Tensor:
@@ -339,20 +342,20 @@ class StepData(Protocol):
 
     @property
     def hit(self) -> Tensor:
-        """(N, H, W) bool, pixels that hold a surface."""
+        """(N, H, W) bool, pixels with a surface."""
 
     @property
     def nearest_hit(self) -> Tensor:
-        """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
+        """(N, H, W, 2) mm, x and y of the nearest HIT pixel; the pixel's own position in maps without one."""
 
     @property
     def to_rig(self) -> Tensor:
         """(N, 4, 4), from each crop's frame to the rig's."""
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
-        """Points (N, Q, 3) mm of the surface that each depth map shows, and the valid mask (N, Q) bool.
+        """Points (N, Q, 3) mm of the visible surface of each depth map, and the valid mask (N, Q) bool.
 
-        Q is the budget, spread evenly over the map, or H x W with None.
+        Q is the budget, with points spread evenly over the map, or H x W with None.
         """
 
     @property
@@ -360,10 +363,10 @@ class StepData(Protocol):
         """(N, J, 3) mm, the estimates in the rig's frame."""
 
     def rig_points(self) -> Tensor:
-        """(B, V, J, 3) mm, the same by frame and view; 0 where a view is absent."""
+        """(B, V, J, 3) mm, the same by frame and view; 0 for absent views."""
 
     def pair_target(self, cross: bool) -> Tensor:
-        """(P,) int64, the row whose depth map each pair is compared with."""
+        """(P,) int64, row of the depth map of each pair."""
 
     def pair_frame(self, cross: bool) -> Tensor:
         """(P,) int64, the frame of each pair."""
@@ -378,18 +381,18 @@ class StepData(Protocol):
         """Distance (P, Q) mm of each target's `surface_points` to the estimated surface."""
 
     def forearm(self, cross: bool, points: Tensor, valid: Tensor, margin_mm: float = 0.0) -> Tensor:
-        """(P, Q) bool, which points (N, Q, 3) mm of the maps lie more than `margin_mm` beyond the estimated wrist.
+        """(P, Q) bool, mask of the maps' points (N, Q, 3) mm over `margin_mm` beyond the estimated wrist.
 
-        `valid` (N, Q) bool: which points exist.
+        `valid` (N, Q) bool: mask of existing points.
         """
 
 
 class TermValue(NamedTuple):
-    """What a term says, item by item; the engine reduces it: sum(values * weights) / sum(weights) over all processes.
+    """Values of a term for each item. The engine computes sum(values * weights) / sum(weights) over all processes.
 
     Attributes:
         values: (K,) the raw, unweighted loss of each item, in the term's unit.
-        weights: (K,) float, how much each counts; 0 for absent. Never a gradient.
+        weights: (K,) float, weight of each item in the mean; 0 if absent. Without gradient.
         frame: (K,) int64, the frame of each item, or None where items aren't frames.
     """
 
@@ -399,15 +402,15 @@ class TermValue(NamedTuple):
 
 
 class Term(nn.Module):
-    """What data terms and priors share.
+    """Base class of data terms and priors.
 
     Attributes:
         unit: unit of the raw value, e.g. "mm".
-        needs: fields of `Estimate` beyond `points` that it reads with the options that it was built with; a backbone
-            whose `provides` lacks one is refused before any work starts. `PluginSpec.needs` says what all options need.
-        invariances: what its value doesn't change with, out of "translation", "rotation" and "mirror": of each estimate
-            by itself (priors), of the rig's frame (data terms; no "mirror"). The contract tests hold it to that.
-        sequential: whether the order of the frames means something to it, as to a term on motion.
+        needs: fields of `Estimate` beyond `points` that the term reads with its present options. The engine refuses a
+            backbone whose `provides` lacks one, before any work. `PluginSpec.needs` has the needs of all options.
+        invariances: transformations that leave the value unchanged, out of "translation", "rotation" and "mirror": of
+            each estimate (priors), or of the rig's frame (data terms; no "mirror"). The contract tests verify them.
+        sequential: whether the order of the frames matters, as for a term on motion.
     """
 
     unit: ClassVar[str] = "1"
@@ -416,7 +419,7 @@ class Term(nn.Module):
     sequential: bool = False
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Train or fetch whatever must be there before the first step; cached by a hash of all that it depends on."""
+        """Train or fetch the term's data before the first step; cached by a hash of all inputs."""
 
 
 class DataTerm(Term, abc.ABC):
@@ -428,7 +431,7 @@ class DataTerm(Term, abc.ABC):
 
 
 class Prior(Term, abc.ABC):
-    """Says how unlikely points are by themselves."""
+    """A term that depends only on the points."""
 
     @abc.abstractmethod
     def forward(self, points: Tensor) -> TermValue:
@@ -440,13 +443,13 @@ class Prior(Term, abc.ABC):
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a dataset is evaluated.
+    """Evaluation protocol of a dataset.
 
     Attributes:
-        annotation: key of `HandModel.annotations` whose joints are scored; None for a dataset without labels.
-        view: the view that is scored.
+        annotation: key of `HandModel.annotations` with the scored joints; None for a dataset without labels.
+        view: the scored view.
         fingertips: indices of the scored joints that are fingertips.
-        centre: how crops are centred: "annotated", "mass" or "refined".
+        centre: method of centring the crops: "annotated", "mass" or "refined".
     """
 
     annotation: str | None
@@ -456,21 +459,22 @@ class EvaluationProtocol:
 
 
 class RealDataset(abc.ABC):
-    """Multi-view depth maps. Labels, if there are any, are reached by `labels` alone, which only evaluation calls.
+    """Multi-view depth maps. Labels, if any, are accessible only through `labels`, which only evaluation calls.
 
-    Views may have cameras of different sizes and focal lengths: crops are orthographic, so that training sees the grid
-    alone, and `RealFrames.to_rig` says where each crop lies.
+    Views may have cameras of different sizes and focal lengths. Crops are orthographic, so training sees only the grid,
+    and `RealFrames.to_rig` gives the pose of each crop.
     """
 
     protocol: EvaluationProtocol
     simulated: bool = False
-    """True where the data were made by software; every report says so."""
+    """True for simulated data; every report says so."""
     recentres: bool = False
-    """True where `recentre` works and is asked for: crops follow the network's own estimate of the palm's centre."""
+    """True if the dataset supports and uses `recentre`: crops follow the network's own estimate of the palm's
+    centre."""
 
     @abc.abstractmethod
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Make or check the cache. Calling it again costs nothing."""
+        """Make or check the cache. Repeated calls are free."""
 
     @abc.abstractmethod
     def splits(self) -> Mapping[str, int]:
@@ -481,37 +485,38 @@ class RealDataset(abc.ABC):
         """The frames with these numbers, on the host."""
 
     def labels(self, split: str) -> Labels | None:
-        """The annotation of all of a split's frames, for evaluation alone. None, the default, where there is none."""
+        """The annotation of all of a split's frames, only for evaluation. None, the default, without labels."""
         return None
 
     @abc.abstractmethod
     def to_camera(self, split: str) -> np.ndarray:
-        """(F, 4, 4) float64, from the evaluated view's crop frame to its camera's frame, of all frames."""
+        """(F, 4, 4) float64, from the evaluated view's crop frame to its camera's frame, for all frames."""
 
     def left_out(self, split: str) -> Sequence[str]:
-        """Why frames of a split aren't used, one by one: an image is missing or damaged. `splits` leaves them out."""
+        """Reasons for the unused frames of a split: a missing or damaged image. `splits` excludes these frames."""
         return ()
 
     def recentre(self, split: str, centres: np.ndarray | None) -> np.ndarray:
-        """From now on crop a split's frames around these places; `frames` and `to_camera` follow. For datasets that
-        can (`recentres`); others leave this method as it is.
+        """Crop a split's frames around these places from now on; `frames` and `to_camera` follow.
+
+        Datasets with `recentres` override this method.
 
         Args:
             split: the split.
-            centres: (F, 3) mm in the rig's frame, or None for the centres that the dataset begins with. A frame whose
-                place isn't finite, or farther away than images are kept around it, gets the one that it began with.
+            centres: (F, 3) mm in the rig's frame, or None for the dataset's initial centres. A frame keeps its initial
+                centre if its new one isn't finite or lies outside of the stored image.
 
         Returns:
-            (F,) bool, the frames that are cropped where `centres` says.
+            (F,) bool, the frames with a crop at their new centre.
         """
         raise DataError("this dataset's crops can't be moved; choose another way to centre them (`centre`)")
 
 
 class SyntheticDataset(abc.ABC):
-    """Labelled samples generated without end.
+    """Unlimited labelled samples.
 
     Attributes:
-        annotation: key of `HandModel.annotations` whose joints an evaluation on samples scores; None for all points.
+        annotation: key of `HandModel.annotations` with the joints for evaluation on samples; None for all points.
     """
 
     annotation: str | None = None
@@ -525,21 +530,21 @@ class SyntheticDataset(abc.ABC):
 
 
 class Transform(nn.Module, abc.ABC):
-    """Changes depth maps before the network, and undoes it on points after it.
+    """Changes depth maps before the network, and maps the points back after it.
 
     Attributes:
-        applies_to: "real", "synthetic" or both. Points of real images are taken back; the labels of synthetic images
-            stay as they are, so that only what leaves points in place (noise) may apply to them.
+        applies_to: "real", "synthetic" or both. Points of real images are mapped back. Labels of synthetic images stay
+            unchanged, so only transforms that don't move points (noise) may apply to synthetic images.
     """
 
     applies_to: ClassVar[frozenset[str]] = frozenset({"real"})
 
     @abc.abstractmethod
     def forward(self, depth: Tensor, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Depth (N, H, W) mm to depth (N, H, W) mm, and the map that takes points (N, J, 3) back.
+        """Depth (N, H, W) mm to depth (N, H, W) mm, and the map of points (N, J, 3) back.
 
-        What becomes of an image and its points follows from the image itself and what is drawn for its place in the
-        batch, on the generator's device: processes that share a batch see empty maps in the place of the others'.
+        The result for an image depends only on the image and on the random numbers of its position in the batch, on the
+        generator's device. Processes that share a batch see empty maps in the positions of other processes.
         """
 
 
@@ -547,7 +552,7 @@ class Refiner(nn.Module, abc.ABC):
     """Improves points after the network, in evaluation and prediction only."""
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Train or fetch whatever must be there before the first use, as `Term.prepare` does for terms."""
+        """Train or fetch the refiner's data before the first use, as `Term.prepare` does for terms."""
 
     @abc.abstractmethod
     def forward(self, points: Tensor) -> Tensor:
@@ -555,9 +560,9 @@ class Refiner(nn.Module, abc.ABC):
 
 
 class Observer:
-    """Watches a run and never steers it. Override what is of interest.
+    """Watches a run and never influences it. Override the methods of interest.
 
-    A run is told in this order, and by one process alone where several train together:
+    Events arrive in this order. With several training processes only one sends them:
 
         run_started
         evaluation_started, evaluated     with `init`, of the weights before the first stage: the stage "init"
@@ -568,49 +573,48 @@ class Observer:
             evaluation_started, evaluated     where the recipe evaluates
         run_ended, or run_failed at any moment after run_started
 
-    A run that resumes begins with run_started again. Stages that are done tell of no start, step or end; what was
-    measured after them is told again (`evaluated`), without a start. Steps after the checkpoint that it resumes from
-    are made and told anew.
+    A resumed run begins with run_started again. Completed stages send no start, step or end. Their evaluations are sent
+    again (`evaluated`), without a start. Steps after the last checkpoint are repeated, with their events.
 
-    What an observer raises is a warning with its name and the place, once: it is then told nothing more, and the run
-    goes on. KeyboardInterrupt alone passes, and stops the run. Documents are copies of the observer's own. It is called
-    between steps: while it works, the run waits.
+    An exception in an observer becomes one warning with its name and location. The observer receives no further events,
+    and the run continues. Only KeyboardInterrupt stops the run. Each observer has its own copy of documents. Calls
+    happen between steps, and the run waits for them.
     """
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """A run begins or resumes in a folder; `recipe` is what its recipe.yaml holds."""
+        """A run begins or resumes in a folder; `recipe` is the content of its recipe.yaml."""
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
-        """A stage begins; of its `steps`, `done` were made before and stand in the checkpoint that it resumes from."""
+        """A stage begins; of its `steps`, the checkpoint of a resumed run contains `done`."""
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
-        """Step `step`, counted from 1, was made and logged: every `log.every` steps, those that measure something more,
-        and the last.
+        """Step `step`, counted from 1, was made and logged.
 
-        `metrics` is a row of metrics.jsonl: `stage`, `step`, `loss`, `gradient_norm` (of the loss on the weights, as it
-        was before `clip_norm`), `lr`, `raw` and `weighted` (for each term that counted in this step: its own value, and
-        what it adds to the loss), `images_per_second` and `images` (of the stage so far). In steps that measure them
-        also `gradient` (for each term the norm of its pull on the points, None where it has none) and `unseen_mm`
-        (error on unseen samples, mm); for heatmaps also `peak`.
+        Logged steps are every `log.every`-th, those with more measurements, and the last. `metrics` is a row of
+        metrics.jsonl: `stage`, `step`, `loss`, `gradient_norm` (of the loss on the weights, before `clip_norm`), `lr`,
+        `raw` and `weighted` (for each term that counts in this step: its own value, and its part of the loss),
+        `images_per_second` and `images` (of the stage so far). Steps that measure them also have `gradient` (for each
+        term the norm of its gradient on the points, None without one) and `unseen_mm` (error on unseen samples, mm);
+        for heatmaps also `peak`.
         """
 
     def picture_drawn(self, stage: str, step: int, path: Path) -> None:
-        """A picture of a step, a PNG, stands on disk: every `log.pictures_every` steps."""
+        """A picture of a step, a PNG, is on disk: every `log.pictures_every` steps."""
 
     def checkpoint_written(self, stage: str, step: int, path: Path) -> None:
-        """A checkpoint stands on disk. Later ones replace it."""
+        """A checkpoint is on disk. Later ones replace it."""
 
     def stage_ended(self, stage: str, steps: int, weights: Path) -> None:
-        """All steps of a stage are made, and its weights stand on disk."""
+        """All steps of a stage are made, and its weights are on disk."""
 
     def evaluation_started(self, stage: str) -> None:
-        """The network of a stage is about to be evaluated."""
+        """The evaluation of a stage's network begins."""
 
     def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
-        """The network was evaluated after a stage; `result` is what evaluation/STAGE.json holds."""
+        """The evaluation after a stage has ended; `result` is the content of evaluation/STAGE.json."""
 
     def run_ended(self, folder: Path, summary: Mapping[str, Any]) -> None:
-        """The run is done; `summary` is what its summary.json holds, and its figures are drawn."""
+        """The run is complete, with its figures; `summary` is the content of its summary.json."""
 
     def run_failed(self, folder: Path, error: BaseException) -> None:
-        """The run ends with an error, or was interrupted (KeyboardInterrupt)."""
+        """The run failed with an error, or the user interrupted it (KeyboardInterrupt)."""

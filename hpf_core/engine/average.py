@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from hpf_core.errors import DataError
 
 PREFIX = "average."
-"""What the names of averaged weights begin with in a checkpoint."""
+"""Prefix of the names of averaged weights in a checkpoint."""
 
 _DELAY = 10
-"""Step t decays by at most (1 + t) / (_DELAY + t): the first steps count more, and the start is soon forgotten."""
+"""Step t decays by at most (1 + t) / (_DELAY + t): the first steps have more weight, and the initial value decays
+fast."""
 
 
 class WeightAverage:

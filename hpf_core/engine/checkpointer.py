@@ -1,4 +1,4 @@
-"""What a run keeps of its training: weights before and after each stage, and the checkpoints of the one in progress."""
+"""Keeps a run's training state: weights before and after each stage, and checkpoints of the current stage."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KEPT_CHECKPOINTS = 2
 
 
 class ResumeWarning(UserWarning):
-    """A run resumes otherwise than from its last checkpoint."""
+    """The run doesn't resume from its last checkpoint."""
 
 
 class Clock:
-    """Seconds and images of a stage, over all the times that it was resumed."""
+    """Seconds and images of a stage, summed over all its resumes."""
 
     def __init__(self, seconds: float = 0.0, images: int = 0) -> None:
         self._before = seconds
@@ -33,7 +33,7 @@ class Clock:
         self.images = images
 
     def count(self, images: int) -> None:
-        """So many images more."""
+        """Add a number of images."""
         self.images += images
 
     def seconds(self) -> float:
@@ -41,17 +41,17 @@ class Clock:
         return round(self._before + time.perf_counter() - self._began, 3)
 
     def rate(self) -> float:
-        """Images in a second."""
+        """Images per second."""
         return round(self.images / max(self.seconds(), 1e-9), 2)
 
 
 class Keeper:
-    """Writes and reads a run's weights. Of several processes rank 0 writes, and all read.
+    """Writes and reads a run's weights. With several processes rank 0 writes, and all read.
 
     Args:
         resolved: the recipe.
         parts: its parts; `parts.backbone` is read and written in place.
-        folder: the run's.
+        folder: the folder of the run.
         world: the processes.
     """
 
@@ -62,7 +62,7 @@ class Keeper:
         """Put the run's own weights into the network.
 
         Raises:
-            RunError: they were damaged.
+            RunError: the weights are damaged.
         """
         try:
             checkpoint = files.read(path)
@@ -72,7 +72,7 @@ class Keeper:
         return checkpoint
 
     def save(self, path: Path, stage: str, step: int, clock: Clock | None = None) -> None:
-        """Write the network's weights, with what they are of."""
+        """Write the network's weights with their metadata."""
         recipe, backbone = self._resolved.recipe, self._resolved.backbone
         about = {
             "kind": "weights",
@@ -89,7 +89,7 @@ class Keeper:
         files.save(path, files.model_tensors(self._parts.backbone), about)
 
     def checkpoint(self, trainer: StageTrainer, step: int, clock: Clock) -> Path:
-        """Write what `restore` goes on from, and drop older ones. Returns where it is."""
+        """Write a checkpoint for `restore`, and delete older ones. Returns the path."""
         stage = trainer.plan.name
         path = self._folder.checkpoint(stage, step)
         about = {
@@ -106,7 +106,7 @@ class Keeper:
         return path
 
     def restore(self, trainer: StageTrainer, start: Path) -> tuple[int, Clock]:
-        """Go on from the stage's last checkpoint that can be read, or from the weights in `start`.
+        """Continue from the stage's last readable checkpoint, or from the weights in `start`.
 
         Returns the steps so far, and the clock.
         """
@@ -118,7 +118,7 @@ class Keeper:
         return self._world.together(lambda: _restored(path, trainer))
 
     def _last(self, trainer: StageTrainer) -> Path | None:
-        """The last checkpoint that can be read; metrics beyond it are cut off."""
+        """The last readable checkpoint; cuts off the metrics after it."""
         stage = trainer.plan.name
         for path in reversed(self._folder.checkpoints(stage)):
             try:
@@ -138,7 +138,7 @@ class Keeper:
 
 
 def _restored(path: Path, trainer: StageTrainer) -> tuple[int, Clock]:
-    """Put a checkpoint into the trainer; where it doesn't fit (DataError), the trainer stays as it is."""
+    """Load a checkpoint into the trainer; on a mismatch (DataError) the trainer stays unchanged."""
     checkpoint = files.read(path)
     plan = trainer.plan
     try:

@@ -1,4 +1,4 @@
-"""What all steps of a run share."""
+"""The shared state of a run's steps."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Context:
     Attributes:
         resolved: the recipe.
         parts: its parts, built, on the device.
-        folder: the run's.
-        world: the processes that make the run; the process of rank 0 writes.
+        folder: the folder of the run.
+        world: the processes of the run; rank 0 writes.
         device: this process' device.
         watch: the observers.
         progress: called during work outside of the stages.
         keeper: writes and reads weights and checkpoints.
-        stages, evaluations: what summary.json will list, so far.
+        stages, evaluations: the entries of summary.json so far.
     """
 
     resolved: Resolved
@@ -44,7 +44,8 @@ class Context:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     def start_of(self, plan: StagePlan) -> str:
-        """The stage whose weights a stage starts from; a control starts where its stage did, and feeds no other."""
+        """The stage whose weights a stage starts from. A control starts where its stage does, and no stage starts from
+        it."""
         chain = INIT
         for other in self.resolved.stages:
             if other.name == (plan.control_of or plan.name):

@@ -1,4 +1,4 @@
-"""On the CPU the same run gives the same bits, with any number of threads; a GPU is left to be fast."""
+"""On the CPU a run gives the same bits with any number of threads; on a GPU speed has priority."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Within it, on the CPU, operations that would add up in whatever order threads come by do it in one order.
+    """Within this context, CPU operations with an order of summation that depends on threads use a fixed order.
 
-    One that matters: the gradient of `points[rows]`, where rows come more than twice (`index_put` with accumulation).
+    One relevant example: the gradient of `points[rows]`, where rows repeat more than twice (`index_put` with
+    accumulation).
     """
     if device.type != "cpu":
         yield
@@ -21,9 +22,9 @@ def deterministic(device: torch.device) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fill = settings.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
-        # A plugin's operation that can't be deterministic warns and still runs.
+        # A plugin's operation without a deterministic version warns and still runs.
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # Would write NaN into all new memory first; nothing here reads memory that it didn't write.
+        # This setting would write NaN into all new memory first; no code here reads uninitialised memory.
         settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         yield
     finally:

@@ -1,7 +1,7 @@
-"""One run by several processes: PyTorch's process group as `torchrun` starts it, and what processes agree on.
+"""One run by several processes: PyTorch's process group, as `torchrun` starts it, and communication between them.
 
-Nothing here is a protocol of its own. Gradients are added up by `DistributedDataParallel` (NCCL between GPUs, gloo
-between CPUs); the rest are sums and broadcasts of a few numbers. Rank 0 writes; the others see the same folders.
+The module has no protocol of its own. `DistributedDataParallel` sums gradients (NCCL between GPUs, gloo between CPUs).
+The rest are sums and broadcasts of a few numbers. Rank 0 writes; the others see the same folders.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _T = TypeVar("_T")
 
 _PATIENCE = timedelta(hours=12)  # others wait while one process makes a cache or evaluates; a dead one is seen at once
 _HOST = torch.device("cpu")
-_TELLS = 1  # the last rank that says that another one is gone: rank 0 may be the one
+_TELLS = 1  # the last rank reports a lost process: rank 0 may be the lost one
 
 
 class World:
     """The processes of a run.
 
     Args:
-        rank: this process' number; 0 writes.
-        size: how many there are.
-        local_rank: this process' number on its machine.
+        rank: index of this process; 0 writes.
+        size: number of processes.
+        local_rank: index of this process on its machine.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
@@ -53,14 +53,14 @@ class World:
         return self.rank == 0
 
     def share(self, count: int) -> tuple[int, int]:
-        """The first of `count` things that is this process', and how many are; the first processes have the rest."""
+        """Start and length of this process' share of `count` items; the first processes take the remainder."""
         each, rest = divmod(count, self.size)
         return self.rank * each + min(self.rank, rest), each + (self.rank < rest)
 
     # ---------------------------------------------------------------------------------------------------- few numbers
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, without gradient; `values` stay as they are."""
+        """The sum over all processes, without gradient; `values` stay unchanged."""
         if self.alone:
             return values.detach()
         found = values.detach().clone()
@@ -68,7 +68,7 @@ class World:
         return found
 
     def count(self, *numbers: int) -> list[int]:
-        """Sums over all processes of numbers on the host: no GPU waits for them."""
+        """Sums of host numbers over all processes; they don't synchronise with a GPU."""
         return (
             [int(n) for n in self.sum(torch.tensor(numbers, dtype=torch.int64)).tolist()]
             if self.size > 1
@@ -76,7 +76,7 @@ class World:
         )
 
     def broadcast(self, value: _T) -> _T:
-        """What rank 0 gives here; what the others give is ignored."""
+        """The value on rank 0; values on other ranks are ignored."""
         if self.alone:
             return value
         box = [value]
@@ -86,7 +86,8 @@ class World:
     # ----------------------------------------------------------------------------------------------- one after another
 
     def on_rank_zero(self, work: Callable[[], _T]) -> _T:
-        """What `work` gives on rank 0, once, while the others wait; where it fails, all end, and rank 0 says why."""
+        """The result of `work` on rank 0, called once, while the others wait. On failure all end, and rank 0 gives the
+        reason."""
         if self.alone:
             return work()
         if self.rank:
@@ -97,14 +98,15 @@ class World:
         try:
             made = work()
         except BaseException:
-            with contextlib.suppress(RuntimeError):  # the others may be gone already
+            with contextlib.suppress(RuntimeError):  # the others may have ended already
                 self.broadcast((False, None))
             raise
         self.broadcast((True, made))
         return made
 
     def together(self, work: Callable[[], _T]) -> _T:
-        """What `work` gives on each process; where it fails on some, all end, and the first of them says why."""
+        """The result of `work` on each process. If it fails on some, all end, and the first of them gives the
+        reason."""
         if self.alone:
             return work()
         failed: HPFError | None = None
@@ -121,9 +123,9 @@ class World:
         return result
 
     def in_turn(self, work: Callable[[], None]) -> None:
-        """Rank 0 first, then the first process of each other machine, then the rest: for what is made once and kept.
+        """Call `work` on rank 0, then on one process of each other machine, then on the rest: fills a cache once.
 
-        Whoever comes later finds it in the cache, on a shared disk or on its machine's own.
+        Later processes use the cache, on a shared disk or on their machine's own.
         """
         self.on_rank_zero(work)
         if self.alone:
@@ -135,32 +137,32 @@ class World:
     # ------------------------------------------------------------------------------------------------------ gradients
 
     def shared(self, backbone: nn.Module) -> DistributedDataParallel:
-        """The network's parameters under DDP, made once for a run: call it with a function that gives the loss.
+        """The network's parameters under DDP, once per run; call the result with a function that returns the loss.
 
-        DDP then divides by the number of processes what they summed up.
+        DDP divides the summed gradients by the number of processes.
         """
         if id(backbone) not in self._shared:
             self._shared[id(backbone)] = DistributedDataParallel(
                 _Loss(backbone),
-                broadcast_buffers=False,  # they are the same everywhere, or of what each process saw
-                find_unused_parameters=True,  # a share may lack what a part of the network is for
+                broadcast_buffers=False,  # buffers are the same everywhere, or belong to each process' images
+                find_unused_parameters=True,  # a share may not use all parts of the network
             )
         return self._shared[id(backbone)]
 
     def release(self) -> None:
-        """Let go of the networks under DDP, before the process group goes.
+        """Release the networks under DDP, before the process group ends.
 
-        Each holds the group. Were one of them the last to, the group would end within a destructor that keeps Python
-        waiting: it joins gloo's threads, and one of these may want Python to free a tensor. Both would wait for ever.
+        Each network holds the group. If a network is the last holder, its destructor ends the group while it blocks
+        Python. The destructor joins gloo's threads, and one of these may wait for Python to free a tensor: a deadlock.
         """
         for shared in self._shared.values():
             with contextlib.suppress(AttributeError):
-                del shared.logger, shared.reducer  # whatever else still refers to `shared`, such as a traceback
+                del shared.logger, shared.reducer  # other references to `shared`, such as a traceback, may remain
         self._shared.clear()
 
 
 class _Loss(nn.Module):
-    """DDP sees the network's parameters and one loss, so that it knows exactly which of them the loss depends on."""
+    """DDP sees the network's parameters and one loss: it determines exactly which parameters the loss depends on."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -180,14 +182,14 @@ def _nothing() -> None:
 
 @contextlib.contextmanager
 def processes(device: str) -> Iterator[tuple[World, torch.device]]:
-    """The processes that `torchrun` started, as one group while in use, and this one's device; else one process alone.
+    """The processes of `torchrun` as one group within this context, and this process' device; else a single process.
 
     Args:
-        device: as a recipe names it; `auto` and `cuda` are one GPU for each process.
+        device: as in a recipe; `auto` and `cuda` are one GPU for each process.
 
     Raises:
-        InputError: the device can't be used here.
-        RunError: another process is gone, or can't be reached.
+        InputError: the device isn't usable here.
+        RunError: another process has ended or is unreachable.
     """
     if not dist.is_initialized() and not is_launched():
         yield ALONE, choose_device(device)
@@ -196,7 +198,7 @@ def processes(device: str) -> Iterator[tuple[World, torch.device]]:
     mine, failed = _HOST, None
     try:
         mine = _device(device, local)
-    except InputError as error:  # the others, who wait, must hear of it
+    except InputError as error:  # the waiting processes must receive the error
         failed = error
     begun, world = not dist.is_initialized(), ALONE
     try:
@@ -236,8 +238,8 @@ def _raise(error: HPFError | None) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what DDP warns of each network: no parameter was unused, 1 x 1 kernels have two names for one layout, and
-    an argument has a new name in PyTorch 2.13 which 2.11 doesn't know."""
+    """Suppress DDP's warnings for each network: no parameter was unused; 1 x 1 kernels have two names for one layout;
+    and PyTorch 2.13 renamed an argument that 2.11 knows by the old name."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
         warnings.filterwarnings("ignore", message=".*broadcast_buffers. is deprecated.*", category=FutureWarning)
@@ -246,7 +248,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_loss(error: RuntimeError) -> bool:
-    """Whether it says that another process can't be reached."""
+    """Whether the error means that another process is unreachable."""
     if isinstance(error, dist.DistError):
         return True
     text = str(error).lower()

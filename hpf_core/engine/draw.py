@@ -1,4 +1,4 @@
-"""What a step draws, as a function of (seed, stream, step) alone: not of a process, a worker or what ran before."""
+"""The draws of a step, as a function of (seed, stream, step): independent of processes, workers and history."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hpf_core.random_streams import seed_of
 
 
 def frame_numbers(seed: int, stream: str, first: int, count: int, frames: int, clip: int = 1) -> np.ndarray:
-    """(count,) numbers of the frames that global samples first, first + 1, ... are.
+    """(count,) frame numbers of the global samples first, first + 1, ...
 
-    Every frame comes once in each pass over the `frames`, in an order of its own for each pass. Each `clip` of samples
-    are frames that follow each other.
+    Every frame comes once in each pass over the `frames`; each pass has its own order. Each `clip` of samples has
+    consecutive frames.
     """
     samples = np.arange(first, first + count)
     numbers = np.empty(count, dtype=np.int64)
@@ -24,15 +24,15 @@ def frame_numbers(seed: int, stream: str, first: int, count: int, frames: int, c
     return numbers
 
 
-@functools.lru_cache(maxsize=8)  # a step draws a handful of what is made for tens of thousands
+@functools.lru_cache(maxsize=8)  # an order has tens of thousands of frames, a step uses few
 def _order(seed: int, frames: int, clip: int) -> np.ndarray:
-    """(frames,) the order of a pass."""
+    """(frames,) the order of one pass."""
     numbers = np.random.default_rng(seed)
     if clip == 1:
         order = numbers.permutation(frames)
     else:
-        # Clips of each pass begin elsewhere: else a frame would never meet the one before its clip. The shorter clip
-        # comes last, so that the others begin at multiples of their length.
+        # The clips of each pass have another offset: else a frame would never share a clip with the frame before its
+        # clip. The shorter clip comes last, so that the others begin at multiples of their length.
         whole, rest = divmod(frames, clip)
         begins = int(numbers.integers(frames)) + clip * numbers.permutation(whole)
         order = (begins[:, None] + np.arange(clip)).ravel()
@@ -42,9 +42,9 @@ def _order(seed: int, frames: int, clip: int) -> np.ndarray:
 
 
 def chunks(first: int, count: int, total: int, size: int) -> list[tuple[int, int, slice]]:
-    """The chunks of `size` that samples first, first + 1, ... of `total` lie in.
+    """The chunks of `size` with the samples first, first + 1, ... of `total`.
 
-    Returns (number of the chunk, its samples, those of them that are asked for) of each; the last chunk may be smaller.
+    Returns for each (index of the chunk, its samples, the requested ones among them); the last chunk may be smaller.
     """
     found = []
     for chunk in range(first // size, -(-(first + count) // size)):

@@ -1,4 +1,4 @@
-"""A dry run: what a recipe's stages will cost at the rate measured on this machine."""
+"""A dry run: estimates the cost of a recipe's stages from the speed on this machine."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from hpf_core.runs.folder import check_stages
 
 _WARM_UP, _MEASURED = 2, 6
 VIEWS = 3
-"""Views of the stand-in frames."""
+"""Number of views of the substitute frames."""
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What a stage will cost; the rate is measured over a few steps on stand-in frames of the same size.
+    """Cost of a stage, measured over a few steps on substitute frames of the same size.
 
     Attributes:
-        memory_mib: highest use: of the GPU in this stage where there is one, else of the whole process so far.
-        hours: of the stage's steps alone, without caches, reading of real frames, pictures and evaluation.
+        memory_mib: peak memory: of the GPU in this stage if used, else of the entire process so far.
+        hours: only the stage's steps, without caches, reading of real frames, pictures and evaluation.
     """
 
     stage: str
@@ -52,7 +52,7 @@ class StageEstimate:
 def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[StageEstimate]:
     """Build all parts, prepare the priors (which are cached), and time a few steps of each stage.
 
-    Real frames are stood in for by renders with three views, so that no dataset has to be decoded for it.
+    Renders with three views replace real frames, so that no dataset needs decoding.
     """
     recipe = resolved.recipe
     device = choose_device(recipe.runtime.device)
@@ -86,7 +86,7 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runti
         optimiser.zero_grad(set_to_none=True)
         value.energy.total.backward()
         optimiser.step()
-        float(value.energy.total.detach())  # waits for a GPU
+        float(value.energy.total.detach())  # synchronises with a GPU
         images = batch.images
         if step >= _WARM_UP:
             seconds += time.perf_counter() - began
@@ -103,7 +103,7 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runti
 
 
 def _stand_in(parts: Parts, frames: int, seed: int, device: torch.device) -> RealFrames:
-    """Frames of the recipe's size whose views all see the same hand from the same side."""
+    """Frames of the recipe's size. All views see the same hand from the same side."""
     with torch.no_grad():
         drawn = parts.hand.sample(frames, generator(device, seed, "dry", "frames"))
         seen = parts.renderer.depth(parts.hand.points(drawn.pose, drawn.shape), parts.grid)

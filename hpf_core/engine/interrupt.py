@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a run: the step in progress is finished and kept; a second signal stops the run at once."""
+"""Ctrl-C and SIGTERM in a run: the run finishes and saves the current step; a second signal stops it at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class Interrupt:
-    """While in use, the first SIGINT or SIGTERM sets `asked`; the next one acts as ever.
+    """In this context, the first SIGINT or SIGTERM sets `asked`; the next one has its usual effect.
 
     Args:
-        patient: the next ones do nothing either: torchrun passes on to its processes what a terminal gave them
-            already, and kills those that take longer than half a minute.
+        patient: ignore later signals as well. torchrun forwards signals of the terminal a second time, and kills
+            processes that take longer than half a minute.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -47,9 +47,10 @@ class Interrupt:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """While in use, the first SIGTERM raises KeyboardInterrupt, as Ctrl-C does: files and locks are cleaned up.
+    """In this context, the first SIGTERM raises KeyboardInterrupt, as Ctrl-C does: files and locks are cleaned up.
 
-    A second SIGTERM acts as before. So does every one outside of the main thread, where no handler can be set.
+    A second SIGTERM has its usual effect. Outside of the main thread, which alone can set handlers, all signals keep
+    it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -60,7 +61,7 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         raise KeyboardInterrupt
 
-    if before is not signal.SIG_DFL:  # someone handles it already
+    if before is not signal.SIG_DFL:  # another handler exists already
         yield
         return
     signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""The evaluation of a network after a stage, on rank 0, in float32: it doesn't depend on how many processes train."""
+"""Evaluates a network after a stage, on rank 0, in float32: independent of the number of processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpf_core.runs import checkpoint as files
 
 
 def evaluate_after(run: Context, stage: str) -> None:
-    """Evaluate the network as it is and keep the result under the stage's name; an earlier result is read."""
+    """Evaluate the current network and keep the result under the stage's name; an earlier result is read instead."""
     run.world.on_rank_zero(lambda: _evaluate(run, stage))
 
 
@@ -41,7 +41,7 @@ def _measure_and_write(run: Context, plan: Evaluate, stage: str) -> dict[str, An
 
 
 def _measure(run: Context, plan: Evaluate) -> tuple[evaluate.Evaluated, dict[str, Any]]:
-    """What the recipe asks for, and of which data it is."""
+    """The evaluation that the recipe requests, and a description of its data."""
     if plan.data == "synthetic":
         assert run.resolved.synthetic is not None
         result = unseen.evaluate(run.parts, run.device, plan.limit or unseen.SAMPLES, run.progress)
@@ -61,7 +61,7 @@ def _measure(run: Context, plan: Evaluate) -> tuple[evaluate.Evaluated, dict[str
 
 
 def _write_left_out(run: Context, plan: Evaluate) -> str:
-    """Write which frames aren't measured, and why; returns the name of the list in the run's folder."""
+    """Write the list of excluded frames with reasons; returns its name in the run's folder."""
     assert run.parts.real is not None
     reasons = list(run.parts.real.left_out(plan.split))
     run.folder.write_json(run.folder.left_out, {"split": plan.split, "left_out": reasons})
@@ -69,7 +69,8 @@ def _write_left_out(run: Context, plan: Evaluate) -> str:
 
 
 def _keep_frames(run: Context, plan: Evaluate, stage: str) -> None:
-    """Keep what the report shows of a stage that is no control. A failure is a warning: the run is as good."""
+    """Keep the frames for the report, except for controls. A failure is only a warning: the run is valid without
+    them."""
     controls = {s.name for s in run.resolved.stages if s.control_of is not None}
     if stage in controls or run.folder.frames(stage).is_file():
         return

@@ -1,4 +1,4 @@
-"""Memory: a stage whose step can't fit is refused before it starts, and a failed allocation is a message."""
+"""Memory: refuses a stage before its start if a step can't fit, and turns failed allocations into messages."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from hpf_core.errors import InputError, RunError
 from hpf_core.inference.build import Parts
 from hpf_core.recipe import StagePlan
 
-_PROBE = 2  # images whose activations are counted
-_LEAST_VIEWS = 1  # of a real frame: how many it has is known when it is read
+_PROBE = 2  # number of images in the measurement
+_LEAST_VIEWS = 1  # of a real frame: the loader learns the number of views later
 
 
 def check_memory(
     plan: StagePlan, parts: Parts, device: torch.device, processes: int = 1, precision: str = "float32"
 ) -> None:
-    """Refuse a stage whose step needs more memory than the device has.
+    """Refuse a stage if its step needs more memory than the device has.
 
-    The need is a lower bound: what the network keeps of each image for its gradient. Terms and renders come on top.
+    The need is a lower bound: the activations that the network keeps of each image. Terms and renders need more.
 
     Args:
         plan: the stage.
         parts: the built recipe.
-        device: what it trains on.
+        device: the training device.
         processes: the processes that share a step.
-        precision: of the network in training; bf16 keeps half as much.
+        precision: of the network in training; bf16 needs half of the memory.
 
     Raises:
-        InputError: a step can't fit, with what needs it.
+        InputError: a step can't fit; the message names the largest needs.
     """
     total = _total(device)
     images = -(-(plan.draw_real * _LEAST_VIEWS + plan.draw_synthetic) // processes)
-    # Most stages fit by far: then nothing is measured.
+    # Most stages need far less memory, and the check skips the measurement.
     least = images * parts.grid.size**2 * 4
     if total is None or least * 1000 < total:
         return
@@ -53,7 +53,7 @@ def check_memory(
 
 @contextmanager
 def allocations(plan: StagePlan) -> Iterator[None]:
-    """Turns a failed allocation of a stage into an error that says what to reduce.
+    """Turn a failed allocation of a stage into an error that suggests reductions.
 
     Raises:
         RunError: memory ran out.
@@ -76,7 +76,7 @@ def _is_allocation(error: BaseException) -> bool:
 
 
 def _kept_of_an_image(parts: Parts, device: torch.device) -> int:
-    """Bytes that the network keeps of an image for its gradient. The network and random states stay as they are."""
+    """Bytes that the network keeps of an image for its gradient. Network and random states stay unchanged."""
     network = copy.deepcopy(parts.backbone).train()
     kept: dict[int, int] = {}
 

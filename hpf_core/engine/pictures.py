@@ -1,6 +1,6 @@
-"""What a run leaves to look at: pictures during its stages, and the figures at its end.
+"""Pictures during the stages of a run, and the figures at its end.
 
-Figures are imported where they are drawn, and one that can't be made is a warning: the run goes on.
+Figures are imported on use. A figure that fails is a warning, and the run continues.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _FRAMES_IN_A_SHEET = 6
 
 @dataclass(frozen=True)
 class StagePictures:
-    """Every N steps, a few of the step's images: input, render, points, in all views.
+    """Every N steps, draws a few of the step's images: input, render and points, in all views.
 
     Attributes:
-        folder: where the pictures go.
+        folder: destination of the pictures.
         stage: name of the stage.
         parts: the built recipe.
         every: steps between pictures.
@@ -50,7 +50,7 @@ class StagePictures:
     every: int
 
     def draw_if_due(self, report: StepReport) -> Path | None:
-        """Draw if it is time; returns the picture's place, if there is one."""
+        """Draw if due; returns the picture's path, or None."""
         if report.step % self.every:
             return None
         path = self.folder / "steps" / f"{self.stage}-{report.step:07d}.png"
@@ -70,7 +70,7 @@ class StagePictures:
             links=self.parts.hand.links,
             far_mm=self.parts.grid.far_mm,
             names=("before", "estimate"),
-            # Synthetic samples are laid out like views, but each is another hand.
+            # Synthetic samples use the layout of views, but each shows another hand.
             view_names=None if real else [f"sample {k + 1}" for k in range(len(rows[0].depth))],
             truth_name="true points",
         )
@@ -110,7 +110,7 @@ class StagePictures:
         some = estimate.points[: 3 * _FRAMES_IN_A_PICTURE].detach()
         rendered = _numpy(self.parts.renderer.depth(some, self.parts.grid).depth)
         points, truth = (_pixels(self.parts, _numpy(p)) for p in (some, samples.points[: len(some)]))
-        # Three samples a row, as if they were views; all of them where there are fewer.
+        # Three samples per row, in the place of views; all samples if there are fewer.
         wide = min(3, len(some))
         return [
             FitRow(
@@ -128,7 +128,7 @@ def run_figures(folder: RunFolder, parts: Parts, resolved: Resolved, evaluations
     """The figures at a run's end: training curves, success curves, joints, before and after, and sheets of frames.
 
     Warns:
-        ReportWarning: for each figure that can't be made.
+        ReportWarning: for each figure that fails.
     """
     with skip_on_failure("figures"):
         _write_figures(folder, parts, resolved, evaluations)
@@ -178,15 +178,16 @@ def _write(folder: RunFolder, name: str, draw: Callable[[], Figure | None]) -> N
 
 @dataclass(frozen=True)
 class Sheet:
-    """Held-out frames from all views, and what the evaluated view's estimate says of each; of synthetic samples, which
-    have one view, three in a row as if they were views.
+    """Held-out frames in all views, with the evaluated view's estimate.
+
+    Synthetic samples have one view: a row shows three of them in the place of views.
 
     Attributes:
         parts: the built recipe.
         split: of the real data, or None for unseen synthetic samples.
         found: the evaluations of `before` and `after`.
         errors: by stage, (F, K) mm.
-        before, after: the stages that are shown; they may be the same.
+        before, after: the two stages in the figure; they may be the same.
     """
 
     parts: Parts
@@ -197,7 +198,7 @@ class Sheet:
     after: str
 
     def spread(self) -> np.ndarray:
-        """Numbers of a few frames from the first to the last; of synthetic samples, the first ones."""
+        """Indices of a few frames from the first to the last; the first ones of synthetic samples."""
         frames = len(self.errors[self.after])
         if self.split is None:
             count = min(3 * _FRAMES_IN_A_SHEET, frames)
@@ -205,7 +206,7 @@ class Sheet:
         return np.array(list(some_frames(frames, _FRAMES_IN_A_SHEET)))
 
     def figure(self, numbers: np.ndarray, title: str, about: str) -> Figure:
-        """The frames of these numbers, counted from 0."""
+        """The frames with these indices, counted from 0."""
         from hpf_core.figures.fit_sheet import FitRow, SheetLook, fit_sheet
 
         parts, before, after, wide = self.parts, self.before, self.after, self._wide()
@@ -240,7 +241,7 @@ class Sheet:
         return fit_sheet([row(first) for first in range(0, len(numbers), wide)], look, title, about)
 
     def _wide(self) -> int:
-        """Frames in a row."""
+        """Frames per row."""
         return min(3, len(self.errors[self.after])) if self.split is None else 1
 
 

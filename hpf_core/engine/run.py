@@ -1,4 +1,4 @@
-"""A run: its stages in order, each trained, evaluated and written down; resumable at any moment."""
+"""A run: trains, evaluates and records its stages in order; can be resumed at any time."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from hpf_core.runs.folder import INIT, RunFolder, check_stages, last_folder, nex
 
 @dataclass
 class Run:
-    """One run of a recipe in a folder; by all processes that torchrun started, if it did.
+    """One run of a recipe in a folder, by all processes of torchrun or by one.
 
-    Whoever executes a run writes its page: `hpf_core.report.run_and_report`.
+    The caller writes the run's report: `hpf_core.report.run_and_report`.
 
     Args:
         resolved: the recipe, from `hpf_core.recipe.load`.
-        out: the run's folder; None for a new runs/NAME-1, -2, ..., or the last of them where it resumes. `execute` puts
-            here which one it is.
-        resume: continue the run that is in it.
-        observers: who watches, beside those that the recipe names.
+        out: the run's folder; None for a new runs/NAME-1, -2, ..., or for the last of them on resume. `execute` sets
+            `out` to the actual folder.
+        resume: continue the run in the folder.
+        observers: observers besides those of the recipe.
         progress: called during work outside of the stages (caches, priors, evaluation).
-        cache: folder for what is made once; default the user's.
+        cache: folder of the cache; default the user's.
 
     Attributes:
-        was_done: after `execute`, whether there was nothing left to do.
-        writes: after `execute`, whether this process wrote the run's folder: the only one, or that of rank 0.
+        was_done: after `execute`, whether the run was already complete.
+        writes: after `execute`, whether this process wrote the run's folder: the only process, or rank 0.
     """
 
     resolved: Resolved
@@ -62,12 +62,12 @@ class Run:
     writes: bool = field(default=True, init=False)
 
     def execute(self) -> dict[str, Any]:
-        """Run all stages; returns what summary.json holds. The summary of a finished run is returned at once.
+        """Run all stages; returns the content of summary.json. For a finished run it returns the summary at once.
 
         Raises:
-            InputError: before any work starts, where an input is wrong or another process runs in the folder.
-            RunError: where the run can't go on; its last checkpoint exists.
-            KeyboardInterrupt: it was stopped; a checkpoint of the last step exists.
+            InputError: before any work starts, if an input is wrong or another process uses the folder.
+            RunError: if the run can't continue; its last checkpoint exists.
+            KeyboardInterrupt: the user stopped the run; a checkpoint of the last step exists.
         """
         recipe = self.resolved.recipe
         with terminable(), processes(recipe.runtime.device) as (world, device):
@@ -82,7 +82,7 @@ class Run:
             if threads is not None:
                 torch.set_num_threads(threads)
             with deterministic(device):
-                # Wrong parts or initial weights are found before the folder is touched.
+                # This reveals wrong parts or initial weights before any change to the folder.
                 parts = world.together(self._build)
                 with self._opened_folder(world) as folder:
                     return self._execute_in(folder, parts, world, device)
@@ -90,7 +90,7 @@ class Run:
     # ------------------------------------------------------------------------------------------------ before the stages
 
     def _find_folder(self) -> dict[str, Any] | None:
-        """Find the folder to resume in, or check the one that is given; returns the summary of a finished run."""
+        """Find the folder to resume, or check the given one; returns the summary of a finished run."""
         name = self.resolved.recipe.name or "run"
         if self.out is None and self.resume:
             self.out = last_folder(name)
@@ -102,7 +102,7 @@ class Run:
         return folder.ended() if self.resume else None
 
     def _threads_so_far(self) -> int | None:
-        """The threads that the run to resume had last: with others, sums round otherwise."""
+        """The last number of threads of the resumed run: with another number, sums round differently."""
         starts = RunFolder(self.out).read_about().get("starts") if self.resume and self.out is not None else None
         return max(1, starts[-1]["threads"]) if starts else None
 
@@ -114,7 +114,7 @@ class Run:
 
     @contextmanager
     def _opened_folder(self, world: World) -> Iterator[RunFolder]:
-        """The run's folder with its recipe in it; no other run writes to it meanwhile."""
+        """The run's folder with its recipe; locked against other runs."""
         locks = []
 
         def start() -> Path:
@@ -162,7 +162,7 @@ class Run:
             raise
 
     def _prepare(self, run: Context) -> None:
-        """Make the caches, and check before the training that the data have what it and its evaluation will need."""
+        """Fill the caches, and check the data's requirements for training and evaluation before the training."""
         world, parts = run.world, run.parts
         try:
             world.in_turn(lambda: parts.prepare_data(self.progress))
@@ -182,7 +182,7 @@ class Run:
 
 
 def _check_same(world: World, frames: int) -> None:
-    """Raises DataError where this process' dataset isn't rank 0's."""
+    """Raise DataError if this process' dataset differs from rank 0's."""
     wanted = world.broadcast(frames)
     if frames != wanted:
         raise DataError(
@@ -195,7 +195,7 @@ def _check_same(world: World, frames: int) -> None:
 
 
 def _start_weights(run: Context) -> None:
-    """Keep the weights before the first stage: the backbone's own, or those that `init` names."""
+    """Keep the weights before the first stage: the backbone's own, or those of `init`."""
     path = run.folder.initial_weights()
     run.world.on_rank_zero(lambda: None if path.is_file() else run.keeper.save(path, INIT, 0))
     if run.resolved.recipe.init is not None:
@@ -207,7 +207,7 @@ def _finish(run: Context) -> dict[str, Any]:
     """Write the run's weights, figures and summary."""
     folder, recipe = run.folder, run.resolved.recipe
     last = files.read(folder.stage_weights([s.name for s in run.resolved.stages if s.control_of is None][-1]))
-    # Without the times: the same weights are the same file.
+    # Without times, the same weights give the same file.
     about = {k: v for k, v in last.about.items() if k not in ("seconds", "images_per_second")}
     files.save(folder.weights, last.tensors, about)
     summary = {

@@ -1,4 +1,4 @@
-"""One stage of a run: trained unless its weights exist, then evaluated."""
+"""One stage of a run: trains the stage unless its weights exist, then evaluates it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hpf_core.errors import RunError
 from hpf_core.inference import centring, radius_scale, unseen
 from hpf_core.recipe import StagePlan
 
-_UNSEEN_SAMPLES = 1000  # synthetic samples that are measured while a stage runs
+_UNSEEN_SAMPLES = 1000  # synthetic samples for the measurements during a stage
 
 
 def run_stage(run: Context, plan: StagePlan) -> None:
-    """Train and evaluate a stage, or read what an earlier start of the run left of it."""
+    """Train and evaluate a stage, or read its results from before the resume."""
     weights = run.folder.stage_weights(plan.name)
     if not run.world.on_rank_zero(weights.is_file):
         _Training(run, plan).execute()
@@ -52,12 +52,12 @@ class _Training:
     plan: StagePlan
 
     def execute(self) -> None:
-        """Make the steps that are left, from the last checkpoint; the stage's weights exist afterwards.
+        """Make the remaining steps, from the last checkpoint; the stage's weights exist afterwards.
 
         Raises:
             InputError: a step can't fit in memory.
             RunError: a loss isn't finite, memory ran out, or a file can't be written.
-            KeyboardInterrupt: the run was stopped; a checkpoint of the last step exists.
+            KeyboardInterrupt: the user stopped the run; a checkpoint of the last step exists.
         """
         run, plan, recipe = self.run, self.plan, self.run.resolved.recipe
         start = run.folder.stage_weights(run.start_of(plan))
@@ -76,25 +76,25 @@ class _Training:
             if run.world.writes:
                 with trainer.averaged():
                     run.keeper.save(run.folder.stage_weights(plan.name), plan.name, plan.steps, clock)
-            run.world.on_rank_zero(lambda: None)  # all wait until the file exists
+            run.world.on_rank_zero(lambda: None)  # all wait for the file
             run.watch.tell("stage_ended", plan.name, plan.steps, run.folder.stage_weights(plan.name))
             if stopped:
                 raise KeyboardInterrupt
 
     def _steps(self, trainer: StageTrainer, done: int, clock: Clock, interrupt: Interrupt) -> bool:
-        """Make the steps after `done`; returns whether the run was stopped in the last one."""
+        """Make the steps after `done`; returns whether the run was stopped in the last step."""
         run, plan, log = self.run, self.plan, self.run.resolved.recipe.log
         pictures = StagePictures(run.folder.figures, plan.name, run.parts, log.pictures_every)
         asked = 0
         for report in trainer.steps(done, log.gradients_every):
-            # One process may be stopped: all stop after the same step.
+            # A signal may reach only one process: all stop after the same step.
             images, asked = run.world.count(report.images, interrupt.asked)
             clock.count(images)
             self._record(report, trainer, clock)
             picture = pictures.draw_if_due(report) if run.world.writes else None
             if picture is not None:
                 run.watch.tell("picture_drawn", plan.name, report.step, picture)
-            asked = asked or (run.world.alone and interrupt.asked)  # asked while the step was recorded
+            asked = asked or (run.world.alone and interrupt.asked)  # a signal may arrive while the step is recorded
             due = report.step % log.checkpoint_every == 0
             if report.step < plan.steps and (due or asked):
                 self._checkpoint(trainer, report.step, clock)
@@ -109,7 +109,7 @@ class _Training:
             self.run.watch.tell("checkpoint_written", self.plan.name, step, kept)
 
     def _record(self, report: StepReport, trainer: StageTrainer, clock: Clock) -> None:
-        """Write a row of metrics.jsonl where one is due: a GPU waits while values are read."""
+        """Write a row of metrics.jsonl if due: reading values synchronises with a GPU."""
         run, plan, log = self.run, self.plan, self.run.resolved.recipe.log
         measures_unseen = log.unseen_every is not None and report.step % log.unseen_every == 0
         due = report.step % log.every == 0 or report.gradients is not None or report.step == plan.steps
@@ -129,7 +129,7 @@ class _Training:
     # ------------------------------------------------------------------------------- what the stage takes of its start
 
     def _fit_to_hands(self, trainer: StageTrainer, start: Path) -> None:
-        """Centre the stage's crops and measure the hands' radius scale with the weights that it starts from."""
+        """Centre the stage's crops and measure the hands' radius scale with the stage's initial weights."""
         run = self.run
         if centring.is_asked_for(run.parts):
             run.keeper.load(start)
@@ -141,7 +141,7 @@ class _Training:
             )
 
     def _centre(self) -> None:
-        """Crop the frames around the hand that the network sees: the centres are estimated once and kept."""
+        """Crop the frames around the network's estimate of the hand; the estimated centres are kept."""
         run, path = self.run, self.run.folder.centres(self.plan.name)
 
         def centre_and_keep() -> None:

@@ -1,7 +1,7 @@
-"""One training step's computation: a batch through the network, held against the data by a stage's terms.
+"""One training step's computation: passes a batch through the network and compares the result with the data.
 
-Static shapes and tensor code only: no value is read back to the host, so that a GPU never waits (a test runs it on the
-`meta` device).
+Code has static shapes and only tensor operations. It reads no value back to the host, so a GPU never waits (a test runs
+it on the `meta` device).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Precision = Literal["float32", "bf16"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a process' share begins in what all of them draw in a step, and how much that is."""
+    """Offset of a process' share in the draw of a step, and the size of the draw."""
 
     frame: int
     frames: int
@@ -37,12 +37,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step draws, or a process' share of it.
+    """The draw of a step, or a process' share of it.
 
     Attributes:
-        real, synthetic: the images; None where there are none of a kind.
-        place: where they stand in the whole batch; None where they are all of it.
-        stand_in: whether this process has no share, and these images only keep it in step: no term counts on them.
+        real, synthetic: the images; None for a kind without images.
+        place: position of the images in the full batch; None for the full batch.
+        stand_in: whether this process has no share. Its images then only keep it synchronised, and no term counts on
+        them.
     """
 
     real: RealFrames | None
@@ -52,7 +53,7 @@ class Batch:
 
     @property
     def images(self) -> int:
-        """Number of depth maps that go through the network."""
+        """Number of depth maps in the network's input."""
         if self.stand_in:
             return 0
         real = 0 if self.real is None else len(self.real.views.rows)
@@ -61,7 +62,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class StepValue:
-    """What a step computed: the energy, the fits of each stack, and the mean peak of the heatmaps on real images."""
+    """Results of a step: the energy, the fits of each stack, and the mean peak of the heatmaps on real images."""
 
     energy: EnergyValue
     fits: tuple[Fit, ...]
@@ -69,14 +70,14 @@ class StepValue:
 
 
 class Computation:
-    """A stage's computation, as its steps repeat it.
+    """A stage's computation for all of its steps.
 
     Args:
         parts: the built recipe.
         energy: the stage's terms.
-        device: where they are.
-        precision: of the network; `bf16` is autocast, whose soft-argmax and all that follows stay float32.
-        compiled: whether network and terms are compiled, each to one graph; on a GPU to CUDA graphs.
+        device: device of the parts.
+        precision: of the network; `bf16` is autocast. The soft-argmax and everything after it stay float32.
+        compiled: whether to compile network and terms, each to one graph; on a GPU to CUDA graphs.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Computation:
         self._network: Callable[..., Any] = self._estimate
         self._terms: Callable[..., Any] = self._judge
         if compiled:
-            # Graphs are counted over all stages, and a ninth of one function would be refused: the last stage's go.
+            # PyTorch counts graphs over all stages and refuses a ninth of one function. So this drops those of the last
+            # stage.
             torch.compiler.reset()
-            # One graph each, or an error that says what breaks it. Where sizes differ between steps (frames that lack
-            # views) another one takes any size: no CUDA graph can be made of that.
+            # Each compiles to one graph, or raises an error with the reason of a break. If sizes differ between steps
+            # (frames without all views), a second graph takes any size, which rules out CUDA graphs.
             options = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
             made = partial(torch.compile, fullgraph=True, options=options if self._graphs else None)
             self._network, self._terms = made(self._estimate), made(self._judge)
@@ -110,13 +112,13 @@ class Computation:
         counts: Sequence[bool] | None = None,
         measure_gradients: bool = False,
     ) -> StepValue:
-        """The loss of a batch and what it was made from.
+        """The loss of a batch and its intermediate results.
 
         Args:
             batch: the images.
-            generator: feeds the transforms; None for none of them.
+            generator: random numbers of the transforms; None for no transforms.
             counts: see `Energy`.
-            measure_gradients: whether gradients on the points will be asked for; a compiled graph has none.
+            measure_gradients: whether the caller will need gradients on the points; a compiled graph has none.
         """
         network, terms = (self._estimate, self._judge) if measure_gradients else (self._network, self._terms)
         self._begin()
@@ -139,14 +141,14 @@ class Computation:
         return StepValue(self.energy.value(sums), tuple(fits), _peak(fits[-1].real))
 
     def network_alone(self, images: Tensor) -> Sequence[Estimate]:
-        """Depth maps (N, H, W) mm through the network as a step puts them, one estimate for each stack."""
+        """Depth maps (N, H, W) mm through the network as in a step, one estimate for each stack."""
         self._begin()
         return self._network(images)
 
     def _begin(self) -> None:
         if self._graphs:
-            # What the last step's CUDA graphs gave is overwritten from here on: nothing of it is kept but for `read`,
-            # whose sums are made outside of them.
+            # From here on, this step overwrites the results of the last step's CUDA graphs. Only `read` keeps any of
+            # them, as sums that it computes outside of the graphs.
             torch.compiler.cudagraph_mark_step_begin()
 
     def _estimate(self, images: Tensor) -> Sequence[Estimate]:
@@ -172,7 +174,7 @@ class Computation:
         synthetic: Sequence[Estimate | None],
         target: Estimate | None,
     ) -> list[Fit]:
-        """One for each stack; what the depth maps alone decide is made once for all of them."""
+        """One fit for each stack; they share the results that depend only on the depth maps."""
         parts = self.parts
         maps = None if frames is None else DepthMaps(frames, parts.grid)
         return [
@@ -231,10 +233,10 @@ def _images(parts: Parts, batch: Batch, generator: torch.Generator | None) -> tu
 def _transformed(
     transform: Transform, depth: Tensor, rows: Tensor, total: int, generator: torch.Generator, far_mm: float
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Depth maps (N, H, W) transformed as rows of the whole step's `total`, and the way back of their points.
+    """Depth maps (N, H, W), transformed as rows of the full step's `total`, and the inverse map of their points.
 
-    Each image gets the random numbers of its place, wherever it is computed: the transform sees empty maps for those
-    of other processes, and for absent views. What they show changes nothing: the contract asks so of transforms.
+    Each image gets the random numbers of its position, on any process. The transform sees empty maps for images of
+    other processes and for absent views. Their content has no effect: the contract requires this of transforms.
     """
     if len(rows) == total:
         return transform(depth, generator)
@@ -248,7 +250,7 @@ def _transformed(
 
 
 def _undone(estimate: Estimate, undo: Sequence) -> Estimate:
-    """The estimate with its points taken back through the transforms."""
+    """The estimate with its points mapped back through the transforms."""
     points = estimate.points
     for back in undo:
         points = back(points)

@@ -1,4 +1,4 @@
-"""One stage's training: the one loop for pretraining, fitting and controls, step by step."""
+"""One stage's training: the same loop for pretraining, fitting and controls."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from hpf_core.runs import checkpoint as files
 TRAIN_SPLIT = "train"
 
 SAMPLES_AT_ONCE = 64
-"""Synthetic samples that one generator draws: a process makes the chunks that its share of a batch lies in."""
+"""Synthetic samples per generator: a process makes the chunks that contain its share of a batch."""
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did. Tensors stay on the device; `read` brings them over at once.
+    """Results of one step. Tensors stay on the device; `read` transfers them together.
 
     Attributes:
-        step: number of steps made, this one included.
+        step: number of steps so far, including this one.
         value: the computation.
-        images: number of depth maps that went through this process' network.
-        norm: scalar, of the loss' gradient on the weights, before it is clipped.
-        gradients: (T,) see `Energy.gradients`, in the steps that measure them.
-        counts: which terms counted; None where all did.
+        images: number of depth maps in the input of this process' network.
+        norm: scalar, norm of the loss' gradient on the weights before clipping.
+        gradients: (T,), see `Energy.gradients`; only in steps that measure them.
+        counts: the terms that count; None if all do.
     """
 
     step: int
@@ -51,14 +51,14 @@ class StepReport:
 
 
 class StageTrainer:
-    """A stage: its energy, its optimiser, and what each step draws.
+    """A stage: its energy, its optimiser, and the draws of each step.
 
     Args:
         parts: the built recipe; `parts.backbone` is trained in place.
         plan: the stage.
-        seed: of the run.
-        device: where everything is.
-        world: the processes among which each batch is shared; their sum is one process' step.
+        seed: seed of the run.
+        device: device of all tensors.
+        world: the processes that share each batch; their sum equals a step of one process.
         precision, compiled: see `Computation`.
 
     Attributes:
@@ -90,13 +90,13 @@ class StageTrainer:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self._average = None if plan.ema is None else WeightAverage(parts.backbone, plan.ema)
-        # A control sees the same synthetic draw as the stage that it controls.
+        # A control has the same synthetic draws as its stage.
         self.stream = plan.control_of or plan.name
         self.frames = 0
         self.radius_scale: Tensor | None = None
         if plan.draw_real:
             self.frames = train_frames(parts, plan)
-        # What was non-finite so far (each term, their sum, its gradient), noted on the device and read now and then.
+        # Non-finite results so far (each term, their sum, its gradient): recorded on the device, read at intervals.
         self._bad = torch.zeros(len(self.energy.names) + 2, dtype=torch.bool, device=self.device)
 
     def rate(self, step: int) -> float:
@@ -110,21 +110,21 @@ class StageTrainer:
         return rate * min(1.0, (step + 1) / (plan.warmup + 1), (plan.steps - step) / (plan.cooldown + 1))
 
     def batch(self, step: int) -> Batch:
-        """What step `step` sees, or this process' share: a function of the seed, the stage and the step alone."""
+        """Images of step `step`, or this process' share: a function of the seed, the stage and the step."""
         plan, world = self.plan, self.world
         (frame, frames), (sample, samples) = world.share(plan.draw_real), world.share(plan.draw_synthetic)
         place = None if world.alone else Place(frame, plan.draw_real, sample, plan.draw_synthetic)
         if frames or samples:
             real = self._real(step, frame, frames) if frames else None
             return Batch(real, self._synthetic(step, sample, samples) if samples else None, place)
-        # More processes than there is to share: this one goes along with the batch's first image, which won't count.
+        # With more processes than images, this process uses the batch's first image, which won't count.
         beginning = Place(0, plan.draw_real, 0, plan.draw_synthetic)
         if plan.draw_synthetic:
             return Batch(None, self._synthetic(step, 0, 1), beginning, stand_in=True)
         return Batch(self._real(step, 0, 1), None, beginning, stand_in=True)
 
     def _real(self, step: int, first: int, count: int) -> RealFrames:
-        """`count` of the step's frames."""
+        """`count` of the step's real frames."""
         assert self.parts.real is not None
         begins = step * self.plan.draw_real + first
         numbers = frame_numbers(self.seed, f"{self.stream}/real", begins, count, self.frames, self.plan.draw_clip)
@@ -132,12 +132,12 @@ class StageTrainer:
         if self.radius_scale is not None:
             real = replace(real, radius_scale=self.radius_scale[real.sequence])
         if self.device.type == "cuda":
-            # From pageable memory a copy waits for what the GPU still has to do.
+            # A copy from pageable memory would wait for the GPU's pending work.
             real = real.pin_memory()
         return real.to(self.device, non_blocking=True)
 
     def _synthetic(self, step: int, first: int, count: int) -> SyntheticSamples:
-        """`count` of the step's samples. Chunks are drawn whole, so that no sample depends on who draws it."""
+        """`count` of the step's samples. Chunks are drawn completely, so that samples don't depend on the process."""
         assert self.parts.synthetic is not None
         drawn = []
         for chunk, size, wanted in chunks(first, count, self.plan.draw_synthetic, SAMPLES_AT_ONCE):
@@ -146,7 +146,7 @@ class StageTrainer:
         return drawn[0] if len(drawn) == 1 else SyntheticSamples.joined(drawn)
 
     def _counted(self, batch: Batch, counts: tuple[bool, ...] | None) -> tuple[bool, ...] | None:
-        """Which terms count on this process' share: those that count and find there what they need."""
+        """The terms that count on this process' share: those that count in the step and have their inputs."""
         there = {"real": batch.real is not None, "synthetic": batch.synthetic is not None}
         lacks = {name for name, is_there in there.items() if batch.stand_in or not is_there}
         if self.world.alone or not lacks:
@@ -177,7 +177,7 @@ class StageTrainer:
         seen = [value.energy.raw.detach(), value.energy.total.detach()[None], norm.to(value.energy.raw)[None]]
         self._bad |= ~torch.isfinite(torch.cat(seen))
         if self.device.type == "cpu":
-            # Costs nothing here: stop before the step spoils the weights.
+            # The check is free on this device: stop before the step corrupts the weights.
             self.check_finite(step)
         self.optimiser.step()
         if self._average is not None:
@@ -187,7 +187,7 @@ class StageTrainer:
     def _backward(
         self, batch: Batch, drawn: torch.Generator, counts: tuple[bool, ...] | None, measure_gradients: bool
     ) -> tuple[StepValue, Tensor | None]:
-        """The batch's loss, and its gradient on the weights; of all processes' shares together."""
+        """The batch's loss, and its gradient on the weights; summed over all processes' shares."""
         made: list[tuple[StepValue, Tensor | None]] = []
 
         def loss() -> Tensor:
@@ -200,8 +200,8 @@ class StageTrainer:
             return made[0]
 
         def share() -> Tensor:
-            total = loss() * self.world.size  # DDP will divide by it
-            if not total.requires_grad:  # nothing counts on this share
+            total = loss() * self.world.size  # DDP divides by the number of processes
+            if not total.requires_grad:  # no term counts on this share
                 points = [e.points for e in (made[0][0].fits[-1].real, made[0][0].fits[-1].synthetic) if e is not None]
                 total = total + 0 * sum(p.sum() for p in points)
             return total
@@ -211,7 +211,7 @@ class StageTrainer:
         return replace(value, peak=self._peak(value, batch)), gradients
 
     def _peak(self, value: StepValue, batch: Batch) -> Tensor | None:
-        """The mean peak over all processes' real images; None where the stage draws none."""
+        """The mean peak over all processes' real images; None if the stage draws none."""
         if not self.plan.draw_real:
             return None
         none = value.peak is None or batch.real is None or batch.stand_in
@@ -221,21 +221,21 @@ class StageTrainer:
         return added / images
 
     def check_finite(self, step: int) -> None:
-        """Raises RunError with the terms' names where a loss, or its gradient, wasn't finite since the stage began."""
+        """Raise RunError with the terms' names if a loss or its gradient was non-finite in this stage."""
         *bad, bad_sum, bad_gradient = self._bad.tolist()
         named = [name for name, is_bad in zip(self.energy.names, bad, strict=True) if is_bad]
         if not (named or bad_sum or bad_gradient):
             return
-        # Where a loss isn't finite, neither is its gradient: the first of them is the cause.
+        # A non-finite loss has a non-finite gradient: the first one is the cause.
         what = f"loss of {', '.join(named) or 'the sum of all terms'}" if named or bad_sum else "loss's gradient"
-        kind = RunError if self.world.writes else SaidElsewhere  # all processes find the same
+        kind = RunError if self.world.writes else SaidElsewhere  # all processes find the same error
         raise kind(
             f"the {what} isn't finite at step {step + 1} of stage '{self.plan.name}'; the last checkpoint is from "
             "before. A lower lr, a clip_norm, or a look at the frames of this step may help"
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint holds."""
+        """The tensors of a checkpoint."""
         average = {} if self._average is None else self._average.tensors()
         return {**files.model_tensors(self.parts.backbone), **files.optimiser_tensors(self.optimiser), **average}
 
@@ -243,7 +243,7 @@ class StageTrainer:
         """Continue from a checkpoint; `optimised` as in `files.load_optimiser`.
 
         Raises:
-            DataError: it is of another network; nothing was changed.
+            DataError: the checkpoint belongs to another network; nothing was changed.
         """
         files.check_model(self.parts.backbone, checkpoint, path)
         if self._average is not None:
@@ -254,13 +254,13 @@ class StageTrainer:
             self._average.restore(checkpoint.tensors, path)
 
     def begin(self) -> None:
-        """Start the average from the network's present weights."""
+        """Start the average from the network's current weights."""
         if self._average is not None:
             self._average.begin()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the averaged weights, if the stage has them, into the network while the context lasts."""
+        """Put the averaged weights, if any, into the network in this context."""
         if self._average is None:
             yield
             return
@@ -268,14 +268,14 @@ class StageTrainer:
             yield
 
     def steps(self, done: int, gradients_every: int) -> Iterator[StepReport]:
-        """Make the steps that are left."""
+        """Make the remaining steps."""
         self.parts.backbone.train()
         for step in range(done, self.plan.steps):
             yield self.step(step, measure_gradients=step % gradients_every == 0)
 
 
 def train_frames(parts: Parts, plan: StagePlan) -> int:
-    """Number of frames that a stage draws its real ones from.
+    """Number of real frames that a stage draws from.
 
     Raises:
         DataError: there are none.
@@ -292,7 +292,7 @@ def train_frames(parts: Parts, plan: StagePlan) -> int:
 
 
 def read(report: StepReport, names: tuple[str, ...], weights: Tensor, rate: float) -> dict[str, object]:
-    """A step's row of metrics.jsonl, with one transfer from the device; terms that didn't count are not in it."""
+    """A step's row of metrics.jsonl, with one transfer from the device; it omits terms that didn't count."""
     energy = report.value.energy
     peak = report.value.peak
     columns = [energy.total.detach()[None], report.norm[None], energy.raw.detach()]

@@ -1,4 +1,4 @@
-"""Those who watch a run: told in order, and switched off when they raise, so that none can end it."""
+"""Observers of a run: called in order, and disabled after an exception, so that none can end the run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hpf_core.interfaces import Observer
 
 
 class ObserverWarning(UserWarning):
-    """An observer raised and is no longer told anything."""
+    """An observer raised an exception and receives no further events."""
 
 
 class Watchers:
     """All observers of a run.
 
     Args:
-        observers: those that the caller brings; a warning calls them by their class.
-        named: those of the recipe, with the names that it has for them.
+        observers: observers of the caller; warnings name them by their class.
+        named: observers of the recipe, with their names.
     """
 
     def __init__(self, observers: Sequence[Observer], named: Iterable[tuple[str, Observer]] = ()) -> None:
@@ -29,11 +29,11 @@ class Watchers:
         self._observers += [(f"'{name}'", observer) for name, observer in named]
 
     def tell(self, event: str, *details: Any) -> None:
-        """Call the method `event` of every observer. Each gets its own copy of documents: it can't change the run's.
+        """Call the method `event` of every observer. Each gets its own copy of documents and can't change the run's.
 
         Raises:
-            KeyboardInterrupt: a person stopped the run while an observer was at it. Whatever else observers raise,
-                SystemExit too, is a warning.
+            KeyboardInterrupt: the user stopped the run while an observer was working. All other exceptions of
+                observers, also SystemExit, become warnings.
         """
         for watcher in list(self._observers):
             name, observer = watcher
@@ -50,6 +50,6 @@ class Watchers:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised; nothing where the call itself failed, as by a signature of another kind."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # without `tell` itself
+    """The location of the exception; empty if the call itself failed, as with a different signature."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # without the frame of `tell`
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

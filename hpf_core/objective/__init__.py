@@ -1,1 +1,1 @@
-"""What a training step minimises: what depth maps say, estimates compared with them, the weighted sum of terms."""
+"""The objective of a training step: depth maps, estimates compared with them, and the weighted sum of terms."""

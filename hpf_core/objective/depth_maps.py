@@ -1,4 +1,4 @@
-"""What depth maps say by themselves, whatever is estimated: packed, with their nearest surface pixels and points."""
+"""Quantities that depend only on the depth maps: packed maps, their nearest surface pixels and surface points."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _Any = TypeVar("_Any")
 
 
 class Remembered:
-    """Makes each thing once. (`functools.cached_property` holds a lock, which can't be compiled.)"""
+    """Computes each result once. (`functools.cached_property` holds a lock, which can't be compiled.)"""
 
     def __init__(self) -> None:
         self._made: dict[Hashable, Any] = {}
 
     def _once(self, name: Hashable, make: Callable[[], _Any]) -> _Any:
-        """What `make` says, remembered by name."""
+        """The result of `make`, cached by name."""
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
 
     def computed(self) -> Iterator[Tensor]:
-        """Every tensor that was made so far, the same ones in the same order as long as nothing is added."""
+        """Every tensor computed so far, in a constant order as long as nothing is added."""
         yield from _leaves(self._made)
 
 
@@ -42,16 +42,16 @@ def _leaves(made: Any) -> Iterator[Tensor]:
 
 
 class DepthMaps(Remembered):
-    """The N present views of a step's frames, in the order of `frames.views.rows`. All fits of the step share it: what
-    depends on depth maps alone is made once, however many stacks there are and however many terms ask.
+    """The N present views of a step's frames, in the order of `frames.views.rows`; all fits of the step share it.
 
-    It is made in the step and not where frames are loaded: how many surface points there are to be is an option of the
-    terms, of which datasets know nothing; each frame comes once in a pass, so that nothing would be saved; and on a GPU
-    it is done there, with less to copy.
+    Results that depend only on depth maps are computed once for all stacks and terms.
+
+    The step computes them, not the data loader. The number of surface points is an option of the terms, unknown to
+    datasets. Each frame comes once in a pass, so caching would save nothing. A GPU computes them with less to copy.
 
     Args:
         frames: B real frames.
-        grid: the crop's rays; its size is the depth maps'.
+        grid: the crop's rays; its size is that of the depth maps.
     """
 
     def __init__(self, frames: RealFrames, grid: Grid) -> None:
@@ -75,28 +75,28 @@ class DepthMaps(Remembered):
 
     @property
     def hit(self) -> Tensor:
-        """(N, H, W) bool, pixels that hold a surface."""
+        """(N, H, W) bool, pixels with a surface."""
         return self._once("hit", lambda: self.states == int(State.HIT))
 
     @property
     def nearest_hit(self) -> Tensor:
-        """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
+        """(N, H, W, 2) mm, x and y of the nearest HIT pixel; the pixel's own position in maps without one."""
 
         def found() -> Tensor:
-            # As the grid's axis has it; looking it up there would take longer. Depth maps have no gradient.
+            # Same as the grid's axis; indexing the axis would be slower. Depth maps have no gradient.
             pixel = nearest_marked(self.hit).to(self.depth_maps.dtype)
             return pixel.add_(0.5).sub_(self.grid.size / 2).mul_(self.grid.pixel_mm)
 
         return self._once("nearest_hit", found)
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
-        """Points of the surface that each depth map shows, the same ones whenever the same map comes.
+        """Points of the visible surface of each depth map; the same map always gives the same points.
 
         Args:
-            budget: how many at most, spread evenly over the map; None for all pixels.
+            budget: the largest number of points, spread evenly over the map; None for all pixels.
 
         Returns:
-            Points (N, Q, 3) mm and which of them are there, (N, Q) bool; Q is the budget or H x W.
+            Points (N, Q, 3) mm and their valid mask (N, Q) bool; Q is the budget or H x W.
         """
         return self._once(("surface", budget), lambda: self._sample_surface(budget))
 
@@ -110,8 +110,8 @@ class DepthMaps(Remembered):
         if budget is None or budget >= size**2:
             x, y = axis.repeat(size), axis.repeat_interleave(size)
             return torch.stack([x.expand_as(depth), y.expand_as(depth), depth], dim=-1), hit
-        # An additive recurrence in two dimensions (the R2 sequence's plastic number): the pixels above any threshold
-        # of it are spread evenly, so that a budget thins the surface and favours no part of it. No random state.
+        # An additive recurrence in two dimensions (the R2 sequence's plastic number). The pixels above any threshold of
+        # it are spread evenly, so a budget thins the surface uniformly. No random state.
         column = torch.arange(size, device=depth.device, dtype=torch.float32)
         priority = (0.5 + 0.7548776662 * column + 0.5698402910 * column[:, None]).frac().flatten()
         best = torch.where(hit, priority, -1.0).topk(budget, dim=-1, sorted=False)

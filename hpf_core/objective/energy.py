@@ -1,4 +1,4 @@
-"""Eq. 4 of the paper: the total loss as a weighted sum of terms, and what each one added."""
+"""Eq. 4 of the paper: the total loss as a weighted sum of terms, and the contribution of each term."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpf_core.objective.inspection import Given, check_form
 
 @dataclass(frozen=True)
 class WeightedTerm:
-    """A term in a stage: its name in the recipe, its weight in the total loss, and itself."""
+    """A term of a stage: its name in the recipe, its weight in the total loss, and the term itself."""
 
     name: str
     weight: float
@@ -30,10 +30,10 @@ class EnergyValue:
 
     Attributes:
         total: scalar, the sum of weight x raw over the terms.
-        raw: (T,) unweighted value of each term, in the order of `Energy.names`; mean over the stacks. 0 for those that
+        raw: (T,) unweighted value of each term, in the order of `Energy.names`; mean over the stacks. 0 for terms that
             don't count.
-        values: the last stack's items of each term, for the gradient lens and the worst frames; none of those that
-            don't count.
+        values: the last stack's items of each term, for the gradient measurement and the worst frames; None for terms
+            that don't count.
     """
 
     total: Tensor
@@ -42,7 +42,7 @@ class EnergyValue:
 
 
 class Sums(NamedTuple):
-    """What the terms add up to on the images that one process holds.
+    """Sums of the terms over the images of one process.
 
     Attributes:
         above: (S, T) for each stack and term, sum(values * weights).
@@ -58,7 +58,7 @@ class Sums(NamedTuple):
 def _sums(value: TermValue) -> tuple[Tensor, Tensor]:
     """sum(values * weights) and sum(weights), scalars."""
     weight = value.weights.detach().to(value.values.dtype)
-    # Where a weight is 0 the value may be anything, also infinite: it must not reach the sum.
+    # Where a weight is 0, the value may be anything, also infinite. The sum must ignore it.
     kept = torch.where(weight > 0, value.values, torch.zeros_like(value.values))
     return (kept * weight).sum(), weight.sum()
 
@@ -74,7 +74,7 @@ def reduce(value: TermValue) -> Tensor:
 
 
 class _Whole(torch.autograd.Function):
-    """The value of all processes with the gradient of this one's part."""
+    """The value over all processes, with the gradient of this process' share."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, whole: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ class Energy(nn.Module):
     Args:
         terms: the terms.
         over_all: sums a tensor over all processes, without gradient; None for one process. With it, values are those
-            of all processes' items together, and gradients are this process' part: their sum over the processes is
-            the gradient of the value.
+            over the items of all processes. Gradients are this process' share: their sum over the processes is the
+            gradient of the value.
     """
 
     weight: Tensor
@@ -107,24 +107,24 @@ class Energy(nn.Module):
         self.over_all = over_all
 
     def forward(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None) -> EnergyValue:
-        """Value of the batch, whose estimates come as one `Fit` for each stack; stacks count alike.
+        """Value of the batch from one `Fit` for each stack; all stacks have equal weight.
 
         Args:
             fits: one for each stack.
-            counts: for each term, whether it counts in this step; the others aren't computed. None: all do.
+            counts: for each term, whether it counts in this step; other terms aren't computed. None: all count.
         """
         return self.value(self.sums(fits, counts))
 
     def sums(self, fits: Sequence[Fit], counts: Sequence[bool] | None = None, inspect: bool = False) -> Sums:
-        """What `forward` is made of, on this process alone; tensor code that compiles to one graph.
+        """The sums for `forward` on this process; tensor code that compiles to one graph.
 
         Args:
             fits, counts: as in `forward`.
-            inspect: the first time that a term counts, read the values of what it returns and is given. That waits for
-                a GPU, and doesn't compile.
+            inspect: check the values of a term's results and inputs when the term counts for the first time. The check
+                synchronises with a GPU and doesn't compile.
 
         Raises:
-            RunError: a term returns what is no `TermValue` of items, or what `inspect` finds.
+            RunError: a term doesn't return a `TermValue` of items, or `inspect` finds an error.
         """
         counts = [True] * len(self.names) if counts is None else counts
         above, below = [], []
@@ -139,7 +139,7 @@ class Energy(nn.Module):
         return Sums(torch.stack(above), torch.stack(below), values)
 
     def value(self, sums: Sums) -> EnergyValue:
-        """The loss that sums amount to, over all processes."""
+        """The loss over all processes, from the sums."""
         above, below = sums.above, sums.below
         if self.over_all is None:
             raw = _share(above, below).mean(0)
@@ -157,7 +157,8 @@ class Energy(nn.Module):
         return TermValue(empty, empty)
 
     def _value(self, number: int, fit: Fit, inspect: bool) -> TermValue:
-        """What one term gives, with its form checked: shapes and types are known without waiting for a GPU."""
+        """Value of one term, with its form checked: the host knows shapes and types without synchronising with a
+        GPU."""
         name, term = self.names[number], self.terms[number]
         given = None
         if inspect and name not in self._inspected and self.weight.device.type != "meta":
@@ -178,9 +179,9 @@ class Energy(nn.Module):
         return value
 
     def gradients(self, value: EnergyValue, fit: Fit) -> Tensor:
-        """(T,) RMS over images of the norm of weight x d term / d points: the lens through which weights are chosen.
+        """(T,) RMS over images of the norm of weight x d term / d points; used to choose the weights.
 
-        NaN where a term doesn't act through the points (the supervised loss on maps).
+        NaN for a term that doesn't depend on the points (the supervised loss on maps).
         """
         over_all = self.over_all or _same
         kinds = [e.points if e is not None else None for e in (fit.real, fit.synthetic)]
@@ -193,7 +194,7 @@ class Energy(nn.Module):
             grads: Sequence[Tensor | None] = []
             if scalar.requires_grad and found:
                 grads = torch.autograd.grad(scalar, [p for p, _ in found], retain_graph=True, allow_unused=True)
-            # A mean over N images divides each image's gradient by N: multiply it back.
+            # A mean over N images divides each image's gradient by N; this factor undoes the division.
             squares = [
                 (g * n.to(g)).flatten(1).square().sum(1)
                 for g, (_, n) in zip(grads, found, strict=False)
@@ -202,7 +203,7 @@ class Energy(nn.Module):
             here = torch.cat(squares) if squares else scalar.detach().new_zeros(0)
             rows.append(torch.stack([here.sum(), torch.full_like(scalar.detach(), len(here))]))
         added, images = over_all(torch.stack(rows)).unbind(1)
-        # 0 / 0, a NaN, where nothing acts through the points.
+        # 0 / 0 gives NaN for a term that doesn't depend on the points.
         return ((added / images).sqrt() * self.weight).detach()
 
 

@@ -1,9 +1,9 @@
 """A batch of estimates compared with the depth maps of all views. Each result is computed once.
 
-A `Fit` belongs to one step and one stack; terms read it as `StepData` (`hpf_core.interfaces`). What the depth maps say
-by themselves is made once for all stacks (`DepthMaps`). With `cross` the ordered pairs of all present views of a frame
-are used (estimate of view i against the depth map of view j, Sec. 3.4.1 "Data terms" of the paper), without it the own
-views alone.
+A `Fit` belongs to one step and one stack; terms read it as `StepData` (`hpf_core.interfaces`). `DepthMaps` holds the
+results that depend only on the depth maps, once for all stacks. With `cross`, a fit uses all ordered pairs of present
+views of a frame: the estimate of view i with the depth map of view j (Sec. 3.4.1 "Data terms" of the paper). Without
+`cross` it uses only the own views.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpf_core.objective.wrist import beyond_wrist
 
 
 class Fit:
-    """Estimates of one step and one stack, compared with the images they were made from.
+    """Estimates of one step and one stack, compared with their input images.
 
     N images are packed over the present views in order of (frame, view), P pairs as in `ViewIndex`. Pair p compares the
     estimate of row `views.source[p]` with the depth map of row `views.target[p]`; the first N pairs are the own views.
@@ -31,16 +31,16 @@ class Fit:
     Args:
         hand: the hand model.
         renderer: the renderer of that hand.
-        grid: the crop's rays; its size is the depth maps'.
-        frames: B real frames, or None where the stage draws none.
-        samples: M synthetic samples, or None where the stage draws none.
+        grid: the crop's rays; its size is that of the depth maps.
+        frames: B real frames, or None if the stage draws none.
+        samples: M synthetic samples, or None if the stage draws none.
         real: estimates of the N present views, in the order of `frames.views.rows`.
         synthetic: estimates of the M samples.
         target: the ideal output for the samples' points, `backbone.labels(samples.points)`.
-        maps: the depth maps of the same frames, shared with other stacks; None where there are no others.
+        maps: the depth maps of the same frames, shared with other stacks; None without other stacks.
 
     Raises:
-        InputError: images, estimates and the grid don't fit together.
+        InputError: the sizes of images, estimates and grid don't match.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class Fit:
     # ------------------------------------------------------------------------------------------- what must be present
 
     def need_frames(self) -> RealFrames:
-        """The real frames. Raises InputError where the stage draws none."""
+        """The real frames. Raises InputError if the stage draws none."""
         if self.frames is None:
             raise InputError("a term needs real frames, but none are drawn: set the stage's `draw: {real: ...}`")
         return self.frames
 
     def need_real(self) -> Estimate:
-        """Estimates of the N present real views. Raises InputError where there are none."""
+        """Estimates of the N present real views. Raises InputError without any."""
         self.need_frames()
         if self.real is None:
             raise InputError("a term needs estimates of the real frames, but the fit was made without them")
         return self.real
 
     def need_synthetic(self) -> tuple[SyntheticSamples, Estimate, Estimate]:
-        """The M samples, their estimates and the ideal output. Raises InputError where the stage draws none."""
+        """The M samples, their estimates and the ideal output. Raises InputError if the stage draws none."""
         if self.samples is None:
             raise InputError(
                 "a term needs synthetic samples, but none are drawn: set the stage's `draw: {synthetic: ...}`"
@@ -119,16 +119,16 @@ class Fit:
 
     @property
     def hit(self) -> Tensor:
-        """(N, H, W) bool, pixels that hold a surface."""
+        """(N, H, W) bool, pixels with a surface."""
         return self._maps().hit
 
     @property
     def nearest_hit(self) -> Tensor:
-        """(N, H, W, 2) mm, x and y of the HIT pixel nearest to each; the pixel's own where a map has none."""
+        """(N, H, W, 2) mm, x and y of the nearest HIT pixel; the pixel's own position in maps without one."""
         return self._maps().nearest_hit
 
     def surface_points(self, budget: int | None = SURFACE_BUDGET) -> tuple[Tensor, Tensor]:
-        """Points (N, Q, 3) mm of the surface that each depth map shows, and the valid mask (N, Q): see `DepthMaps`."""
+        """Points (N, Q, 3) mm of the visible surface of each depth map, and the valid mask (N, Q): see `DepthMaps`."""
         return self._maps().surface_points(budget)
 
     # --------------------------------------------------------------------------------------- estimates, across views
@@ -145,7 +145,7 @@ class Fit:
         return flat.index_copy(0, views.rows, points).view(views.frames, views.views, *points.shape[1:])
 
     def pair_target(self, cross: bool) -> Tensor:
-        """(P,) int64, the row whose depth map each pair is compared with; (N,) without `cross`."""
+        """(P,) int64, row of the depth map of each pair; (N,) without `cross`."""
         views = self.views
         return views.target if cross else views.target[: views.rows.shape[0]]
 
@@ -167,15 +167,15 @@ class Fit:
         return self._across().distances(cross, budget)
 
     def forearm(self, cross: bool, points: Tensor, valid: Tensor, margin_mm: float = 0.0) -> Tensor:
-        """(P, Q) bool, which points (N, Q, 3) mm of the depth maps lie beyond each pair's estimated wrist.
+        """(P, Q) bool, mask of the points (N, Q, 3) mm of the depth maps beyond each pair's estimated wrist.
 
-        (N, Q) without `cross`. `valid` (N, Q) bool: which points exist. See `beyond_wrist`.
+        (N, Q) without `cross`. `valid` (N, Q) bool is the mask of existing points. See `beyond_wrist`.
         """
         estimate, target = self.points_across(cross), self.pair_target(cross)
         return beyond_wrist(self.hand, estimate, points, valid, target, margin_mm)
 
     def computed(self) -> Iterator[Tensor]:
-        """Every tensor that terms share and that was computed so far."""
+        """Every tensor computed so far that the terms share."""
         for shared in (self._depth_maps, self._pairs):
             if shared is not None:
                 yield from shared.computed()

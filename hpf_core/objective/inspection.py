@@ -1,4 +1,4 @@
-"""What a term returns, checked: its form in every step, its values and the inputs once, at a stage's first step."""
+"""Checks a term's result: the form in every step; the values and the inputs once, at a stage's first step."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hpf_core.objective.fit import Fit
 
 
 def check_form(name: str, value: object, items: int | None = None) -> None:
-    """Check shapes and types, which are known without reading a value.
+    """Check shapes and types, without reading values.
 
     Args:
-        name: the term's.
-        value: what it returned.
-        items: how many items there must be; None where the term decides.
+        name: name of the term.
+        value: the term's result.
+        items: the required number of items; None if the term decides.
 
     Raises:
-        RunError: it is no `TermValue` of K floating-point values, K weights and K frames or None.
+        RunError: the value isn't a `TermValue` of K floating-point values, K weights and K frames or None.
     """
     if not isinstance(value, TermValue):
         raise RunError(
@@ -49,10 +49,10 @@ def check_form(name: str, value: object, items: int | None = None) -> None:
 
 
 class Given:
-    """What a term is given, remembered before it is called. It reads values: not for every step.
+    """A copy of a term's inputs before the call. It reads values, so it is too slow for every step.
 
     Args:
-        fit: what the term will read.
+        fit: the term's input.
     """
 
     def __init__(self, fit: Fit) -> None:
@@ -63,12 +63,13 @@ class Given:
         """Check a term's values, and that the inputs are unchanged.
 
         Args:
-            name: the term's.
-            value: what it returned, in the right form.
-            moves: whether its gradient is needed: its weight isn't 0.
+            name: name of the term.
+            value: the term's result, in the right form.
+            moves: whether the term needs a gradient: its weight isn't 0.
 
         Raises:
-            RunError: a weight is negative or not finite, nothing has a gradient, or an input was changed in place.
+            RunError: a weight is negative or not finite, no value has a gradient, or the term changed an input in
+            place.
         """
         for what, (tensor, version, kept) in self._before.items():
             if tensor._version != version or not torch.equal(tensor.detach().nan_to_num(), kept.nan_to_num()):
@@ -86,7 +87,7 @@ class Given:
 
 
 def _tensors(fit: Fit) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a fit, by name: images, estimates, and what was computed of them so far."""
+    """All tensors of a fit, by name: images, estimates, and the results computed so far."""
     for what in ("frames", "samples", "real", "synthetic", "target"):
         record = getattr(fit, what)
         if record is not None:

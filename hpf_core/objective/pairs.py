@@ -1,4 +1,4 @@
-"""Estimates across views: each view's points, renders and distances against every view of the same frame."""
+"""Estimates across views: compares each view's points with every view of the same frame, by renders and distances."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _Made = TypeVar("_Made", Tensor, Rendered, SurfaceDistance)
 class ViewPairs(Remembered):
     """The P ordered pairs of present views of each frame: the estimate of one view, the depth map of the other.
 
-    Pairs are in the order of `ViewIndex.source` and `.target`; the first N are the own views. Each result is made once.
-    With `cross` false it has the first N pairs, which are cut from the result for all pairs where that exists.
+    Pairs are in the order of `ViewIndex.source` and `.target`; the first N are the own views. Each result is computed
+    once. With `cross` false, results have the first N pairs. They are slices of the result for all pairs if it exists.
 
     Args:
         maps: the N depth maps.
@@ -47,7 +47,7 @@ class ViewPairs(Remembered):
             source, target = self.views.source[pairs], self.views.target[pairs]
             return apply_rigid(invert_rigid(self.maps.to_rig[target]), self.rig_rows[source])
 
-        # Own views need no rigid map, so that rounding changes nothing.
+        # Own views skip the rigid map, which would add rounding errors.
         return self._pairs("points", cross, moved, own=lambda: at_least_float32(self.estimate))
 
     def rendered(self, cross: bool) -> Rendered:
@@ -71,7 +71,7 @@ class ViewPairs(Remembered):
         return self._pairs(("distances", budget), cross, measured)
 
     def _radius_scale(self, pairs: slice) -> Tensor | None:
-        """(P,) factors on the radii, if any were measured."""
+        """(P,) factors on the radii, if measured."""
         scale = self.maps.frames.radius_scale
         return None if scale is None else scale[self.views.frame[self.views.target[pairs]]]
 
@@ -82,7 +82,8 @@ class ViewPairs(Remembered):
         make: Callable[[slice], _Made],
         own: Callable[[], _Made] | None = None,
     ) -> _Made:
-        """What `make` gives for slices of the pairs: the own views and the rest are each made once, in any order."""
+        """The results of `make` for slices of the pairs: the own views and the rest, each computed once, in any
+        order."""
         made: dict[str, _Made] = self._once(name, dict)
         rows, pairs = self.views.rows.shape[0], self.views.target.shape[0]
         if not cross or rows == pairs:
@@ -101,12 +102,12 @@ class ViewPairs(Remembered):
 
 
 def _cut(made: _Made, rows: slice) -> _Made:
-    """Some rows of a tensor, or of each of a record of tensors."""
+    """A slice of the rows of a tensor, or of each tensor in a record."""
     return made[rows] if isinstance(made, Tensor) else type(made)(*(part[rows] for part in made))
 
 
 def _join(first: _Made, second: _Made) -> _Made:
-    """The rows of both."""
+    """The concatenated rows of both."""
     if isinstance(first, Tensor):
         return torch.cat([first, second])
     return type(first)(*(torch.cat([one, two]) for one, two in zip(first, second, strict=True)))

@@ -1,4 +1,4 @@
-"""Where the hand ends: which points of a depth map lie beyond the estimated wrist."""
+"""The end of the hand: finds the points of a depth map beyond the estimated wrist."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from hpf_core.native import fit_kernels
 
 LEAST_HAND = 1 / 3
 """Least share of a depth map's points on the hand's side of the wrist; below it, the estimated wrist is not used. A
-forearm in the cube covers less than the hand does. An estimate that is turned the wrong way takes the hand for one."""
+forearm in the cube covers fewer points than the hand. An estimate in the wrong direction classifies the hand as
+forearm."""
 
 
 @torch.no_grad()
 def beyond_wrist(
     hand: HandModel, estimate: Tensor, points: Tensor, valid: Tensor, target: Tensor, margin_mm: float
 ) -> Tensor:
-    """Which points lie on the forearm, or on what it hangs from.
+    """Mask of the points on the forearm, or on the body beyond it.
 
     The plane goes through the mean of the hand's wrist points. Its normal is the line from the palm's centre to that
     mean. Where the plane leaves less than `LEAST_HAND` of a map's points, no point counts as forearm: a wrong first
@@ -27,8 +28,8 @@ def beyond_wrist(
         hand: the hand model.
         estimate: (P, J, 3) mm, in the crop's frame of the target; no gradient flows to it.
         points: (N, Q, 3) mm, of each depth map.
-        valid: (N, Q) bool, which of the points exist.
-        target: (P,) int64, the depth map of each estimate.
+        valid: (N, Q) bool, mask of existing points.
+        target: (P,) int64, index of the depth map of each estimate.
         margin_mm: distance of the plane beyond the wrist.
 
     Returns:
@@ -40,7 +41,7 @@ def beyond_wrist(
     if points.device.type == "cpu" and points.dtype == offset.dtype and fit_kernels.available(points.dtype):
         planes = target, outwards.contiguous(), offset, LEAST_HAND
         return fit_kernels.beyond_planes(points.contiguous(), valid.contiguous(), *planes)
-    # (p - w) . n, summed coordinate by coordinate: points may be all pixels of all pairs.
+    # (p - w) . n, summed coordinate by coordinate: the points may be all pixels of all pairs.
     height = -offset[:, None]
     for axis in range(3):
         height = height + points[..., axis][target] * outwards[:, axis, None]

@@ -1,4 +1,4 @@
-"""The plugin host: finds plugins by entry point, checks what they offer, and says what is wrong with the rest."""
+"""The plugin host: finds plugins by entry point, validates them, and reports errors of invalid plugins."""
 
 from hpf_core.plugins.host import PluginHost
 from hpf_core.plugins.options import Option, describe_options

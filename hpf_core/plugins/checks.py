@@ -1,4 +1,4 @@
-"""What a specification must satisfy before the host takes it. The first thing that is wrong is said."""
+"""Validates specifications for the host; reports the first error."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from hpf_core.plugins.records import normalise
 
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 CHANGES = "docs/plugins-1-to-2.md"
-"""The page that says how a plugin of the last major version is changed for this one."""
+"""The migration page for plugins of the last major version."""
 RESERVED_NAMES = frozenset({"on", "off", "true", "false", "null"})  # YAML and recipes read them as something else
-RESERVED_OPTIONS = frozenset({"use"})  # the key beside the options that names the plugin
+RESERVED_OPTIONS = frozenset({"use"})  # the key beside the options with the plugin's name
 TERM_OPTIONS = frozenset({"weight"})  # the key beside a term's options
 ESTIMATE = frozenset(f.name for f in dataclasses.fields(Estimate)) - {"points"}
 NEEDS = ESTIMATE | {"real", "synthetic"}
 
 
 def spec_problem(spec: object, kind: Kind, hook: str) -> str | None:
-    """What is wrong with `spec`, which `hook` gave for `kind`; None if nothing is."""
+    """The first error of `spec`, which `hook` gave for `kind`; None if valid."""
     if not isinstance(spec, PluginSpec):
         return f"{hook} gave {_shown(spec)}, and not a PluginSpec"
-    # An interface that is not ours comes first: what else looks wrong may be right there.
+    # The interface version comes first: other apparent errors may be valid in another version.
     return (
         _interface_problem(spec.interface)
         or _kind_problem(spec, kind, hook)
@@ -148,7 +148,7 @@ def _weight_problem(weight: Any) -> str | None:
 
 
 def _shown(value: object) -> str:
-    """The value and its type in a few words, whatever it is."""
+    """The value and its type in a few words, for any object."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     text = repr(value) if isinstance(value, str | int | float | tuple | list | dict | set | frozenset) else ""

@@ -1,4 +1,4 @@
-"""Which plugins a command line means by names of packages and plugins, and options as it writes them."""
+"""Selects plugins by the names of packages and plugins on a command line, and parses their options."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hpf_core.recipe.validate import validate
 
 
 def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> list[Registered]:
-    """The plugins that each name means: all of a package's, or one by its own name; each once.
+    """The plugins for each name: all of a package's plugins, or one by its own name; without duplicates.
 
     Args:
-        host: where plugins are found.
+        host: the host with the plugins.
         names: packages, entry points or plugins.
-        kind: leaves out plugins of other kinds.
+        kind: excludes plugins of other kinds.
 
     Raises:
-        PluginError: a name means nothing, or what it means is broken.
+        PluginError: a name is unknown, or its plugin is broken.
     """
     found: list[Registered] = []
     for name in names:
@@ -44,10 +44,10 @@ def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> 
 
 
 def options_of(offer: Registered, sets: Sequence[str]) -> dict[str, Any]:
-    """A plugin's options from `NAME=VALUE`, values in a recipe's YAML.
+    """A plugin's options from `NAME=VALUE`, with values in a recipe's YAML.
 
     Raises:
-        InputError: one has no name or no value, isn't YAML, or isn't an option of the plugin.
+        InputError: an option lacks its name or value, isn't YAML, or isn't an option of the plugin.
     """
     given: dict[str, Node] = {}
     for text in sets:

@@ -1,4 +1,4 @@
-"""Entry points on disk, found and imported one by one, so that none can stop another."""
+"""Finds entry points on disk and imports them separately: one failure doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from hpf_core.hookspecs import GROUP
 from hpf_core.plugins.records import Origin, normalise
 
 BUNDLED = "hpf"
-"""The label of HPF's own plugins, whatever the distribution is called. They come first, and stay whatever a filter
-names."""
+"""The label of HPF's own plugins for any distribution name. They come first, and filters never exclude them."""
 
 _BUNDLE = "hpf_plugins.bundle"
-"""The module that HPF's own entry point names."""
+"""The module of HPF's own entry point."""
 
 
 class EntryPointError(Exception):
-    """An entry point that gives no plugin. Its message is the reason; its `__cause__` is what the import raised."""
+    """An entry point without a usable plugin. The message is the reason; `__cause__` is the exception of the import."""
 
 
 def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
-    """Every entry point of the group, those of HPF itself first, then by package and name.
+    """Every entry point of the group: first HPF's own, then by package and name.
 
-    Distributions are read one by one, since `importlib.metadata.entry_points()` raises for all of them when the
-    metadata of one, HPF's business or not, is damaged. As it does, the first on `sys.path` stands for all of its name.
+    Distributions are read separately: `importlib.metadata.entry_points()` raises for all of them if one has damaged
+    metadata, related to HPF or not. As in that function, the first distribution of a name on `sys.path` wins.
     """
     found: list[tuple[Origin, EntryPoint | EntryPointError]] = []
     seen: set[str] = set()
@@ -40,7 +39,7 @@ def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
                 continue
             points = [point for point in distribution.entry_points if point.group == GROUP]
         except Exception as error:
-            # A file that cannot be read might not concern HPF; one that names its group does.
+            # An unreadable file might not concern HPF; one that names its group does.
             if isinstance(error, UnicodeDecodeError | OSError):
                 continue
             found.append(
@@ -59,16 +58,16 @@ def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
 def _one_bundle(
     found: list[tuple[Origin, EntryPoint | EntryPointError]],
 ) -> list[tuple[Origin, EntryPoint | EntryPointError]]:
-    """HPF's own entry point once: an environment may know it by two names of the distribution."""
+    """HPF's own entry point, once: an environment may have two names of the distribution."""
     own = [item for item in found if item[0].package == BUNDLED]
     return [*own[:1], *(item for item in found if item[0].package != BUNDLED)]
 
 
 def load(point: EntryPoint) -> object:
-    """The module or object that an entry point names.
+    """The module or object of an entry point.
 
     Raises:
-        EntryPointError: it is malformed, points to nothing, or its import fails in whatever way.
+        EntryPointError: the entry point is malformed, points to nothing, or its import fails for any reason.
     """
     match = point.pattern.match(point.value)
     if match is None:
@@ -97,11 +96,11 @@ def load(point: EntryPoint) -> object:
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
-    """Name and version, also of a distribution whose metadata is damaged."""
+    """Name and version, also of a distribution with damaged metadata."""
     try:
         metadata = distribution.metadata
         name, version = metadata["Name"] or "", metadata["Version"] or ""
-    except Exception:  # whatever a damaged file makes of the parser
+    except Exception:  # the parser may raise anything for a damaged file
         name = version = ""
     folder = getattr(distribution, "_path", None)
     return name or (folder.name.split("-")[0] if folder is not None else "?"), version or "?"

@@ -1,8 +1,8 @@
-"""The plugin host: pluggy, made safe.
+"""The plugin host: pluggy with isolation between plugins.
 
-pluggy by itself lets one failing import stop all plugins, one package shadow another silently, and a misspelt hook
-pass unnoticed. Here each entry point loads alone, and what is wrong with it becomes a row with its reason; a plugin
-that is broken matters only to who asks for it, and then it is an error with its cause.
+In pluggy one failing import stops all plugins, one package can silently shadow another, and a misspelt hook goes
+unnoticed. Here each entry point loads separately, and an error becomes a row with its reason. A broken plugin affects
+only recipes that use it; they get an error with its cause.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from hpf_core.plugins.records import Origin, PluginRow, PluginWarning, Registere
 from hpf_core.plugins.registration import RegistrationError
 
 FILTER = "HPF_PLUGINS"
-"""Environment variable: the packages or entry points, separated by commas, that are loaded beside HPF's own."""
+"""Environment variable: the packages or entry points, separated by commas, to load besides HPF's own."""
 
-# Recipes list data terms and priors together under `terms`, so one name cannot be both.
+# Recipes list data terms and priors together under `terms`, so both share one namespace.
 _SHARED_NAMES: tuple[tuple[Kind, ...], ...] = (("data_term", "prior"),)
 
 
 class PluginHost(pluggy.PluginManager):
-    """All plugins that are installed: `PluginHost.load()`, then `get` one, or list `registered` and `rows`.
+    """All installed plugins: `PluginHost.load()`, then `get` one, or list `registered` and `rows`.
 
     `PluginHost()` is an empty host, for tests and for programs that `add` their own plugins.
     """
@@ -44,22 +44,22 @@ class PluginHost(pluggy.PluginManager):
         super().__init__(GROUP)
         self.add_hookspecs(hookspecs)
         self.defaults: dict[Kind, str] = {}
-        """The plugin of each kind where a recipe names none: HPF's own, or what a program sets here."""
+        """The plugin of each kind if a recipe names none: HPF's own, or a program's choice."""
         self._offers: list[Registered] = []
         self._faults: list[PluginRow] = []
         self._unknown: list[str] = []
 
     @classmethod
     def load(cls, blocked: Iterable[str] = (), only: Iterable[str] | None = None) -> PluginHost:
-        """A host with every plugin that the installed packages offer through the entry-point group `hpf`.
+        """A host with every plugin of the installed packages with the entry-point group `hpf`.
 
         Args:
-            blocked: packages or entry points that are not even imported.
-            only: the packages or entry points that are; those of HPF itself always are, unless blocked. By default what
-                the environment variable `HPF_PLUGINS` lists ("a,b"; empty for none but HPF's own), else all.
+            blocked: packages or entry points that are not imported.
+            only: packages or entry points to import; HPF's own are always imported, unless blocked. The default is the
+                list in the environment variable `HPF_PLUGINS` ("a,b"; empty for only HPF's own), else all.
 
         Warns:
-            PluginWarning: for each plugin that is broken, and each name in `blocked` or `only` that nothing bears.
+            PluginWarning: for each broken plugin, and each unknown name in `blocked` or `only`.
         """
         if only is None and FILTER in os.environ:
             only = [name for name in os.environ[FILTER].split(",") if name.strip()]
@@ -72,12 +72,12 @@ class PluginHost(pluggy.PluginManager):
     def add(
         self, plugin: object, package: str = "local", version: str = "0", entry_point: str | None = None
     ) -> list[PluginRow]:
-        """Register a module or object with hooks, as if the package's entry point had named it.
+        """Register a module or object with hooks, as if the package's entry point named it.
 
-        Nothing is raised: what is wrong with it is a row, as for every plugin.
+        It raises nothing: an error becomes a row, as for every plugin.
 
         Returns:
-            The rows that it added.
+            The new rows.
         """
         origin = Origin(package, version, entry_point or self.get_canonical_name(plugin))
         faults, offers = len(self._faults), len(self._offers)
@@ -95,11 +95,11 @@ class PluginHost(pluggy.PluginManager):
         return [self._row(offer) for offer in self._offers[offers:]] + self._faults[faults:]
 
     def get(self, kind: Kind | tuple[Kind, ...], name: str) -> Registered:
-        """The plugin of this kind (or of one of these kinds) that has the name or alias; `-` and `_` are the same.
+        """The plugin of this kind (or of one of these kinds) with this name or alias; `-` and `_` are the same.
 
         Raises:
-            PluginError: there is none (with the nearest names and the broken plugins that may have offered it), it is
-                broken, or more than one package offers it.
+            PluginError: no such plugin (with the nearest names and the broken plugins that may have offered it), the
+                plugin is broken, or several packages offer it.
         """
         kinds = (kind,) if isinstance(kind, str) else kind
         found = [
@@ -118,10 +118,10 @@ class PluginHost(pluggy.PluginManager):
         return replace(found[0], preset=MappingProxyType(dict(_names_of(found[0].spec)[normalise(name)])))
 
     def default(self, kind: Kind) -> Registered:
-        """The plugin of a kind where a recipe names none.
+        """The plugin of a kind if a recipe names none.
 
         Raises:
-            PluginError: there is none, or it is broken.
+            PluginError: no such plugin, or it is broken.
         """
         if kind not in self.defaults:
             name = kind_words(kind)
@@ -129,22 +129,22 @@ class PluginHost(pluggy.PluginManager):
         return self.get(kind, self.defaults[kind])
 
     def bearers(self, kind: Kind, name: str) -> list[Registered]:
-        """The plugins that a recipe could not tell from one of this kind by this name or alias."""
+        """All plugins of this kind, and of kinds in the same namespace, with this name or alias."""
         kinds = next((shared for shared in _SHARED_NAMES if kind in shared), (kind,))
         wanted = normalise(name)
         return [offer for offer in self._offers if offer.spec.kind in kinds and wanted in _names_of(offer.spec)]
 
     def registered(self, kind: Kind | tuple[Kind, ...] | None = None) -> list[Registered]:
-        """The plugins that can be used, in the order of `KINDS`, HPF's own before others."""
+        """The usable plugins, in the order of `KINDS`, HPF's own before others."""
         kinds = KINDS if kind is None else (kind,) if isinstance(kind, str) else kind
         return [offer for offer in self._ordered() if offer.spec.kind in kinds and not self._rivals(offer)]
 
     def rows(self) -> list[PluginRow]:
-        """Every plugin, whole or not: those that can be used and those that clash, then broken and blocked ones."""
+        """Every plugin: usable ones and clashing ones, then broken and blocked ones."""
         return [self._row(offer) for offer in self._ordered()] + list(self._faults)
 
     def problems(self) -> list[str]:
-        """What `load` warned of: each broken plugin, each clash, each name in a filter that nothing bears."""
+        """The warnings of `load`: each broken plugin, each clash, each unknown name in a filter."""
         broken = [f"Broken plugin, not used: {row}" for row in self._faults if row.status == "broken"]
         clashes = [reason for offer in self._ordered() if (reason := self._row(offer).reason)]
         return [*broken, *dict.fromkeys(clashes), *self._unknown]
@@ -183,7 +183,7 @@ class PluginHost(pluggy.PluginManager):
         self._fault(origin, None, "blocked", reason)
 
     def _collect(self, plugin: object, origin: Origin, hook: str, kind: Kind) -> None:
-        """Call one hook of one plugin, and take what is right of what it gives."""
+        """Call one hook of one plugin, and keep the valid results."""
         try:
             specs = [spec for given in registration.call(self, plugin, hook) for spec in given]
         except RegistrationError as error:
@@ -217,8 +217,7 @@ class PluginHost(pluggy.PluginManager):
             yield from (offer for offer in self._offers if offer.spec.kind == kind)
 
     def _rivals(self, offer: Registered, name: str | None = None) -> list[Registered]:
-        """All offers that bear the name (by default the offer's own) where recipes could not tell them from this one;
-        none if it is alone."""
+        """All offers in the same namespace with this name (by default the offer's own); empty for a unique name."""
         bearers = self.bearers(offer.spec.kind, offer.spec.name if name is None else name)
         return bearers if len(bearers) > 1 else []
 
@@ -231,9 +230,9 @@ class PluginHost(pluggy.PluginManager):
             package=offer.package,
             version=offer.version,
             entry_point=offer.entry_point,
-            # A clash of an alias leaves the plugin usable under its own name.
+            # A clash of an alias doesn't affect the plugin's own name.
             status="broken" if spec.name in clashes else "ok",
-            # Spelt as the first of them has it, so that each of them has the same reason.
+            # The spelling of the first one, so that all have the same reason.
             reason=" ".join(_clash(rivals, _spelt(rivals[0].spec, name)) for name, rivals in clashes.items()),
             summary=f"(deprecated: {spec.deprecated}) {spec.summary}".strip()
             if spec.deprecated
@@ -243,7 +242,7 @@ class PluginHost(pluggy.PluginManager):
         )
 
     def _missing(self, kinds: tuple[Kind, ...], name: str) -> PluginError:
-        """Why there is no such plugin: it is broken or blocked, is of another kind, or is nowhere."""
+        """The reason for a missing plugin: broken or blocked, of another kind, or unknown."""
         wanted = normalise(name)
         suspects = [row for row in self._faults if row.kind is None or row.kind in kinds]
         broken = [row for row in suspects if row.status == "broken"]
@@ -267,13 +266,13 @@ class PluginHost(pluggy.PluginManager):
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:
-    if isinstance(names, str):  # a string is an iterable of letters: surely not what was meant
+    if isinstance(names, str):  # a string is an iterable of letters: surely an error
         names = (names,)
     return frozenset(normalise(name) for name in names)
 
 
 def _names_of(spec: PluginSpec) -> Mapping[str, Mapping[str, Any]]:
-    """The normalised names that a plugin answers to, and what each presets."""
+    """The normalised names of a plugin, and the preset options of each."""
     return {normalise(spec.name): {}} | {normalise(alias): preset for alias, preset in spec.aliases.items()}
 
 

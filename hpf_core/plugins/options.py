@@ -1,4 +1,4 @@
-"""The options of a plugin, read from its pydantic model, in words for people: what may be written in a recipe."""
+"""Describes the options of a plugin's pydantic model in words: the permitted keys and values in a recipe."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long", "
 
 @dataclass(frozen=True)
 class Option:
-    """One option, or one of the options inside of another.
+    """One option, or an option inside of another.
 
     Attributes:
-        name: dotted where it lies in another option: "noise.sigma_mm". An option of one choice among several models
-            says which: "noise[gauss].sigma_mm".
+        name: dotted for an option inside another: "noise.sigma_mm". For one of several alternative models, the name
+            includes the alternative: "noise[gauss].sigma_mm".
         type: in words, e.g. "number > 0, or null".
-        required: whether it must be given.
-        default: what it is if not given, as plain data; None also where it is required.
+        required: whether a recipe must give it.
+        default: its default as plain data; None also if required.
         meaning: the field's description.
     """
 
@@ -49,7 +49,7 @@ class Option:
 
 
 def describe_options(config: type[BaseModel]) -> list[Option]:
-    """All options of a model in the order of their definition, each followed by those that lie in it."""
+    """All options of a model in the order of their definition, each followed by the options inside it."""
     return list(_options(config, "", ()))
 
 
@@ -59,7 +59,7 @@ def _options(model: type[BaseModel], prefix: str, within: tuple[type[BaseModel],
         yield Option(name, _field_type(info), info.is_required(), _default(info), _meaning(info))
         inner = list(_models(info.annotation))
         for nested in inner:
-            if nested not in within:  # a model may hold itself
+            if nested not in within:  # a model may contain itself
                 label = f"{name}[{_label(nested)}]." if len(inner) > 1 else f"{name}."
                 yield from _options(nested, label, (*within, model, nested))
 
@@ -122,7 +122,7 @@ def _either(choices: list[str]) -> str:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that lie anywhere in a type."""
+    """The models anywhere inside a type."""
     annotation = _plain(annotation)
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
@@ -132,7 +132,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _label(model: type[BaseModel]) -> str:
-    """What tells a model from others: the only value that one of its fields admits, else its name."""
+    """A unique label of the model: the only permitted value of one of its fields, else its name."""
     for info in model.model_fields.values():
         if get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1:
             return _value(get_args(info.annotation)[0])
@@ -140,7 +140,7 @@ def _label(model: type[BaseModel]) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """A type without its alias: `type X = ...` and NewType."""
+    """A type with its alias resolved: `type X = ...` and NewType."""
     while True:
         if isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
@@ -153,7 +153,7 @@ def _plain(annotation: Any) -> Any:
 def _default(info: FieldInfo) -> Any:
     value = info.default
     if info.default_factory is not None:
-        # Since pydantic 2.10 a factory may ask for the values of the options before it.
+        # Since pydantic 2.10 a factory may request the values of the previous options.
         if getattr(info, "default_factory_takes_validated_data", False):
             return "made from the other options"
         value = info.default_factory()  # type: ignore[call-arg]
@@ -161,7 +161,7 @@ def _default(info: FieldInfo) -> Any:
 
 
 def _value(value: Any) -> str:
-    """A value as a recipe would write it."""
+    """A value in a recipe's notation."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     return f"{value:g}" if isinstance(value, float) else str(value)

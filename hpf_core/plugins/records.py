@@ -1,4 +1,4 @@
-"""What the host knows of each plugin: who offers it, what it is, and what is wrong with it."""
+"""The host's record of each plugin: its package, its specification, and its errors."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Status = Literal["ok", "broken", "blocked"]
 
 
 class PluginWarning(UserWarning):
-    """A plugin that nobody asked for is broken, or a filter names a plugin that is not there."""
+    """An unused plugin is broken, or a filter names an unknown plugin."""
 
 
 def normalise(name: str) -> str:
-    """The form in which names are compared: lowercase, with `-` for `_` and `.`, as package names are."""
+    """The canonical form of names for comparison: lowercase, with `-` for `_` and `.`, as for package names."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin comes from.
+    """The origin of a plugin.
 
     Attributes:
         package: the distribution's name.
@@ -40,18 +40,18 @@ class Origin:
         return f"{self.package} {self.version} (entry point {self.entry_point!r})"
 
     def matches(self, names: frozenset[str]) -> bool:
-        """Whether one of the normalised names is the package's or the entry point's."""
+        """Whether one of the normalised names is that of the package or the entry point."""
         return not names.isdisjoint({normalise(self.package), normalise(self.entry_point)})
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A plugin that stands ready, and who offers it.
+    """A usable plugin and its package.
 
     Attributes:
-        spec: what the package's hook yielded.
+        spec: the specification from the package's hook.
         package, version, entry_point: the distribution that offers it.
-        preset: options that the alias presets by which it was asked for; empty under its own name.
+        preset: preset options of the alias in the request; empty for the plugin's own name.
     """
 
     spec: PluginSpec
@@ -71,13 +71,13 @@ class PluginRow:
     """A line of `hpf plugins list`.
 
     Attributes:
-        kind: the plugin's kind; None for a whole entry point that is broken or blocked, whose kinds nobody knows.
-        name: the plugin's name, or the entry point's where that is all there is.
+        kind: the plugin's kind; None for an entire entry point that is broken or blocked, whose kinds are unknown.
+        name: the plugin's name, or the entry point's if only this is known.
         package, version, entry_point: the distribution that offers it.
-        status: "ok", "broken" or "blocked" (which was not imported).
-        reason: why it is broken or blocked; empty if neither.
-        summary, source, aliases: as the specification says; empty where there is none.
-        cause: the exception that broke it, if one did.
+        status: "ok", "broken" or "blocked" (not imported).
+        reason: reason of "broken" or "blocked"; else empty.
+        summary, source, aliases: from the specification; empty without one.
+        cause: the exception behind a broken plugin, if any.
     """
 
     kind: Kind | None
@@ -98,13 +98,13 @@ class PluginRow:
         return Origin(self.package, self.version, self.entry_point)
 
     def __str__(self) -> str:
-        # A row that bears the entry point's name speaks of a whole entry point, or of one of its hooks.
+        # A row with the entry point's name describes an entire entry point, or one of its hooks.
         what = f"the {kind_words(self.kind)} {self.name!r} of " if self.kind and self.name != self.entry_point else ""
         return f"{what}{self.origin}: {self.reason}" if self.reason else f"{what}{self.origin}"
 
 
 def kind_words(kinds: Kind | tuple[Kind, ...]) -> str:
-    """The kinds as people say them: "data term or prior"."""
+    """The kinds in words: "data term or prior"."""
     if isinstance(kinds, str):
         kinds = (kinds,)
     return "plugin" if set(kinds) == set(KINDS) else " or ".join(kind.replace("_", " ") for kind in kinds)

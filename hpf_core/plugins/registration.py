@@ -1,4 +1,4 @@
-"""One plugin and pluggy: registered alone, its hooks called alone, and what is wrong with it said in words."""
+"""Registers one plugin with pluggy, calls its hooks separately, and describes its errors in words."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hpf_core.interfaces import Kind, PluginSpec
 
 
 class RegistrationError(Exception):
-    """A plugin that is refused. Its message is the reason; its `__cause__` is what was raised, if anything was."""
+    """A refused plugin. The message is the reason; `__cause__` is the exception behind it, if any."""
 
 
 def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
-    """Register a module or object, and leave no trace of it where it is refused.
+    """Register a module or object; remove all traces of a refused one.
 
     Raises:
-        RegistrationError: it is registered already, implements no hook, or one that does not exist, takes arguments,
-            is a wrapper, or lacks its marker.
+        RegistrationError: the plugin is already registered, implements no hook, or one of its hooks is unknown, takes
+            arguments, is a wrapper, or lacks its marker.
     """
     if plugin is None:
         raise RegistrationError("it is None")
@@ -55,12 +55,12 @@ def register(manager: pluggy.PluginManager, plugin: object, name: str) -> None:
 
 
 def call(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[list[object]]:
-    """What one hook of one plugin gives: a list for each function that implements it.
+    """The results of one hook of one plugin: a list for each function that implements it.
 
-    Other plugins cannot take part: the functions are called directly, not through pluggy's relay.
+    The host calls these functions directly, not through pluggy's relay, so other plugins can't interfere.
 
     Raises:
-        RegistrationError: the function raises, or returns what is no iterable of specifications.
+        RegistrationError: the function raises, or doesn't return an iterable of specifications.
     """
     for implementation in getattr(manager.hook, hook).get_hookimpls():
         if implementation.plugin is not plugin:
@@ -81,10 +81,10 @@ def call(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[l
 
 
 def defaults(manager: pluggy.PluginManager, plugin: object, is_bundled: bool) -> Mapping[Kind, str]:
-    """The plugins that are used where a recipe names none, as one plugin's `hpf_defaults` gives them.
+    """The default plugins of each kind, from one plugin's `hpf_defaults`.
 
     Raises:
-        RegistrationError: a guest implements it, or it fails.
+        RegistrationError: a third-party plugin implements the hook, or the hook fails.
     """
     implementations = [each for each in manager.hook.hpf_defaults.get_hookimpls() if each.plugin is plugin]
     if implementations and not is_bundled:
@@ -97,13 +97,13 @@ def defaults(manager: pluggy.PluginManager, plugin: object, is_bundled: bool) ->
 
 
 def _misspelt(manager: pluggy.PluginManager, plugin: object) -> str:
-    """The hooks of a plugin that do not exist, with the nearest that do."""
+    """The unknown hooks of a plugin, with the nearest known names."""
     unknown = sorted(caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec())
     return " ".join(f"there is no hook {name!r}. {nearest(name, HOOKS)}" for name in unknown)
 
 
 def _wrapper(manager: pluggy.PluginManager, plugin: object) -> str:
-    """A wrapper would change what other packages offer."""
+    """Reason against wrappers: a wrapper would change the plugins of other packages."""
     for caller in manager.get_hookcallers(plugin) or []:
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin and (implementation.wrapper or implementation.hookwrapper):
@@ -112,7 +112,7 @@ def _wrapper(manager: pluggy.PluginManager, plugin: object) -> str:
 
 
 def _unmarked(manager: pluggy.PluginManager, plugin: object) -> str:
-    """Functions that were meant as hooks, or none at all."""
+    """Functions that look like hooks without a marker, or the absence of hooks."""
     unmarked = [
         name
         for name, value in inspect.getmembers_static(plugin)
@@ -126,7 +126,7 @@ def _unmarked(manager: pluggy.PluginManager, plugin: object) -> str:
 
 
 def _arguments(plugin: object) -> str:
-    """Hooks that ask for arguments, of which there are none."""
+    """Hooks that take arguments; hooks must take none."""
     for hook in HOOKS:
         function = inspect.getattr_static(plugin, hook, None)
         if inspect.isfunction(function):

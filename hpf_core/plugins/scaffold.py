@@ -1,4 +1,4 @@
-"""`hpf plugins new`: a small package with one working plugin, to begin one's own from."""
+"""`hpf plugins new`: writes a small package with one working plugin as a template."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _USES: dict[Kind, str] = {
     "observer": "observers: [{name}]",
 }
 _TERMS: tuple[Kind, ...] = ("data_term", "prior")
-"""What stages list: these come with a recipe that holds runs with and without them against each other."""
+"""Kinds that stages list. Their package includes a recipe that compares runs with and without the plugin."""
 _WORTH = """
 What it is worth, with it and without it in a small experiment on simulated data:
 
@@ -53,20 +53,20 @@ _OUR_MODULES = frozenset({"hpf_core", "hpf_cli", "hpf_plugins"})
 
 
 def new_package(kind: Kind, name: str, out: Path, host: PluginHost | None = None) -> tuple[Path, ...]:
-    """Write an installable package with one plugin that works, its test and a README; for a term, also a recipe.
+    """Write an installable package with one working plugin, its test and a README; for a term, also a recipe.
 
     Args:
-        kind: what it is to be.
-        name: what recipes will call it; `-` becomes `_`.
-        out: the folder in which the package's own folder is made: hpf-NAME, or hpf-NAME-KIND where hpf_NAME is a
+        kind: kind of the plugin.
+        name: name in recipes; `-` becomes `_`.
+        out: parent folder of the package's folder. The package's folder is hpf-NAME, or hpf-NAME-KIND if hpf_NAME is a
             module of HPF.
-        host: whose plugins' names are taken; None checks no name.
+        host: the host whose names are taken; None checks no name.
 
     Returns:
-        The files, in the order in which to read them.
+        The files, in reading order.
 
     Raises:
-        InputError: the name can't be one or is taken, the folder exists, or nothing can be written there.
+        InputError: the name is invalid or taken, the folder exists, or the parent isn't writable.
     """
     name = name.strip()
     _check(name)
@@ -100,7 +100,7 @@ def new_package(kind: Kind, name: str, out: Path, host: PluginHost | None = None
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all.
+        # All files or none.
         with tempfile.TemporaryDirectory(dir=out, prefix=f".{package}-") as temporary:
             inside = Path(temporary) / package
             inside.mkdir()
@@ -127,7 +127,7 @@ def _check(name: str) -> None:
 
 
 def _check_free(kind: Kind, name: str, host: PluginHost) -> None:
-    """Raises InputError, with who has it, where a recipe could not tell the new plugin from an installed one."""
+    """Raise InputError, with the present owner, if an installed plugin has this name in the same namespace."""
     for taken in host.bearers(kind, name):
         what = f"the {kind_words(taken.spec.kind)} {taken.spec.name!r} of {taken.package} {taken.version}"
         also = "" if taken.spec.kind == kind else " (data terms and priors share their names)"
@@ -135,7 +135,7 @@ def _check_free(kind: Kind, name: str, host: PluginHost) -> None:
 
 
 def _class_name(name: str, kind: Kind, template: str) -> str:
-    """JointLimits of joint_limits; with the kind after it where the module knows the name already."""
+    """joint_limits becomes JointLimits; the kind follows if the module already uses the name."""
     plain = "".join(word.capitalize() for word in name.split("_"))
     taken = {*re.findall(r"\w+", template), *keyword.kwlist}
     return plain + kind.title().replace("_", "") if {plain, f"{plain}Config"} & taken else plain

@@ -1,7 +1,7 @@
-"""The JSON schema of recipes, each plugin's options included: completion and error marks in editors.
+"""The JSON schema of recipes with each plugin's options, for completion and error marks in editors.
 
-It accepts every recipe that `load` accepts, a part that only changes what it extends included, so it requires little:
-the loader is the judge.
+The schema accepts every recipe that `load` accepts, also partial recipes that only change a base recipe. So it requires
+little; the loader makes the full check.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _TEXT: _Schema = {"type": "string"}
 
 
 def recipe_schema(host: PluginHost) -> _Schema:
-    """The schema of a recipe for the plugins that are installed (JSON Schema 2020-12).
+    """The schema of a recipe for the installed plugins (JSON Schema 2020-12).
 
     Args:
-        host: where plugins are listed.
+        host: the host with the plugins.
     """
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "HPF recipe"
-    schema.pop("required", None)  # what a recipe extends may have it
+    schema.pop("required", None)  # the base recipe may have them
     definitions: _Schema = schema["$defs"]
     definitions["Stage"].pop("required", None)
     for name in ("Use", "TermUse"):
@@ -59,7 +59,7 @@ def recipe_schema(host: PluginHost) -> _Schema:
 
 
 def _use(offers: list[Registered], definitions: _Schema, default: str | None) -> _Schema:
-    """A plugin's name, its options with `use`, or options that change what is extended."""
+    """A plugin's name, its options with `use`, or options that change those of the base recipe."""
     spellings = sorted({spelling for offer in offers for name in _names(offer) for spelling in _spellings(name)})
     choices: list[_Schema] = [{"enum": spellings}, *(_options(offer, definitions, True) for offer in offers)]
     defaults = [offer for offer in offers if default is not None and canonical(offer.spec.name) == canonical(default)]
@@ -89,7 +89,7 @@ def _terms(offers: list[Registered], definitions: _Schema) -> _Schema:
 
 
 def _options(offer: Registered, definitions: _Schema, with_use: bool, weight: _Schema | None = None) -> _Schema:
-    """A reference to a plugin's options, `use` (and a term's weight) beside them."""
+    """A reference to a plugin's options, with `use` (and a term's weight) beside them."""
     spec = offer.spec
     label = f"{spec.kind}.{canonical(spec.name)}"
     key = f"{label}.{'named' if with_use else 'options'}"
@@ -119,5 +119,5 @@ def _spellings(name: str) -> list[str]:
 
 
 def _without_shape(schema: _Schema) -> _Schema:
-    """What a property says of itself beyond its type."""
+    """The description and title of a property, without its type."""
     return {key: schema[key] for key in ("description", "title") if key in schema}
