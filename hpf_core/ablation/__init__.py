@@ -1,5 +1,5 @@
-"""`hpf ablate`: one recipe in many rows, each run once per seed, and one table of what they measured.
+"""`hpf ablate`: runs variants of one recipe, each once per seed, and collects their figures in one table.
 
-variants (which there are) -> plan (what is run where) -> schedule (who runs it; leases keep two processes apart,
-`shared` trains once what rows have in common) -> results (what was measured) -> table and figures.
+variants (names and recipes) -> plan (jobs and folders) -> schedule (execution; leases separate processes, `shared`
+trains common stages once) -> results (figures) -> table and figures.
 """

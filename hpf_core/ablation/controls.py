@@ -1,4 +1,4 @@
-"""Whether one run's control serves for another run, too: what each recipe says of start, steps and synthetic draw."""
+"""Checks whether one run's control also serves another run, by the recipes' start, steps and synthetic draw."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from hpf_core.runs.documents import read_recipe
 from hpf_core.runs.folder import RunFolder
 
 _ALL = ("seed", "hand", "renderer", "backbone", "grid", "init", "transforms", "evaluate", "versions")
-"""What must be the same as a whole. Real data needn't: a control draws none, and the start's error tells whether both
-runs were measured alike."""
+"""Recipe keys that must be equal. Real data may differ: a control draws none, and the start's error shows whether both
+runs used the same evaluation."""
 
 _STEPS = ("steps", "lr", "weight_decay", "schedule", "warmup", "cooldown", "clip_norm", "ema", "cycle")
 
 
 def differences(lender: Path, run: Path, stage: str) -> list[str] | None:
-    """In what the control that another run made of its stage `stage` isn't the control of this run's stage `stage`.
+    """List the differences that prevent another run's control of `stage` from serving as this run's control.
 
     Args:
         lender: folder of the run with the control.
-        run: folder of the run without.
-        stage: the last stage that is no control, of the same name in both: samples are drawn by seed, name and step.
+        run: folder of the run without a control.
+        stage: the last stage that isn't a control. Both runs need the same name, because samples depend on seed, name
+            and step.
 
     Returns:
-        Keys of the recipe; empty where the control serves, None where a recipe can't be read or has no such stage.
+        Keys of the recipe; empty if the control serves, None if a recipe is unreadable or has no such stage.
     """
     try:
         theirs, ours = _recipe(lender), _recipe(run)
@@ -36,7 +37,7 @@ def differences(lender: Path, run: Path, stage: str) -> list[str] | None:
 
 
 def draws_real(run: Path, stage: str) -> bool:
-    """Whether a stage of a run draws real frames, as fitting does; true where its recipe can't be read."""
+    """Whether a stage of a run draws real frames, as fitting does; true if the recipe is unreadable."""
     try:
         return bool(_recipe(run)["stages"][stage]["draw"]["real"])
     except (DataError, ValueError, KeyError, TypeError):
@@ -65,7 +66,7 @@ def _different(theirs: Mapping[str, Any], ours: Mapping[str, Any], stage: str) -
 
 
 def _before(recipe: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """The stages that feed a stage, in their order."""
+    """The stages before a stage that provide its weights, in order."""
     found: dict[str, Any] = {}
     for name, plan in recipe["stages"].items():
         if name == stage:

@@ -1,4 +1,4 @@
-"""A dry run of an ablation: which runs it would make, of how many images, in how many hours."""
+"""Dry run of an ablation: lists its runs, their numbers of images, and estimated hours."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hpf_core.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would cost.
+    """The cost of a run.
 
     Attributes:
-        name: the row with its seed, or the shared pretraining with its key.
+        name: the variant with its seed, or the shared pretraining with its key.
         state: "done", "begun", "to do", or "can't run: ..." with the reason.
-        stages: names of the stages that it would make itself.
-        images: depth maps that go through the network in them, views counted one by one.
-        hours: of these stages' steps at the rate measured here, on stand-ins for real frames.
+        stages: names of the stages in this run itself.
+        images: number of depth maps through the network in these stages, each view counted.
+        hours: time of these stages' steps at the measured rate, with placeholders for real frames.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Forecast:
 
 @dataclass
 class _Rates:
-    """Images of a step and images per second, measured once for all stages that cost the same."""
+    """Images per step and per second. Stages with the same cost share one measurement."""
 
     progress: Progress
     known: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -62,14 +62,14 @@ class _Rates:
             | {"terms": {term.name: document["terms"][term.name] for term in plan.terms}}
         )
         if key not in self.known:
-            # Stand-ins take the real frames' place: the dataset needn't be here.
+            # Placeholders replace the real frames: a dry run doesn't need the dataset.
             (row,) = estimate(replace(resolved, stages=(plan,), real=None), self.progress)
             self.known[key] = (row.images_per_step, row.images_per_second)
         return self.known[key]
 
 
 def forecast(plan: Plan, jobs: Sequence[Job], host: PluginHost, progress: Progress = no_progress) -> list[Forecast]:
-    """The shared pretrainings first, each before the runs that wait for it. Nothing is written but priors' caches."""
+    """List each shared pretraining before the runs that need it. Writes nothing except priors' caches."""
     rates = _Rates(progress)
     found: list[Forecast] = []
     planned: set[str] = set()

@@ -1,4 +1,4 @@
-"""The paper's Figures 5, 6 and 7 redrawn from an ablation's runs, and one of the rows that none of them shows."""
+"""Redraws the paper's Figures 5, 6 and 7 from an ablation's runs, and draws the remaining variants in one figure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_LINES = 8
 
 
 def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
-    """Draw what there is something to show of; returns the files.
+    """Draw every figure that has data; returns the files.
 
     Warns:
-        ReportWarning: for each that can't be made.
+        ReportWarning: for each figure that can't be made.
     """
     folder = plan.out / "figures"
     by_name = {result.variant.name: result for result in results if len(result.curves())}
@@ -32,7 +32,7 @@ def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
     for figure in FIGURES:
         found = [(by_name[name], label) for name, label in figure.rows.items() if name in by_name]
         path = folder / f"figure{figure.number}.png"
-        # The whole method by itself is no comparison.
+        # One curve of the full method alone compares nothing.
         if any(result is not full_of(results) for result, _ in found):
             title = f"{figure.title} (the paper's Figure {figure.number}, redrawn)"
             drawn += _curves(path, found, title, plan)
@@ -50,7 +50,7 @@ def draw(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
 
 
 def _curves(path: Path, rows: Sequence[tuple[VariantResult, str]], title: str, plan: Plan) -> list[Path]:
-    """Success curves: the mean over seeds, with the range of the seeds as a band. None, where they can't be drawn."""
+    """Draw success curves: the mean over seeds, and the range of the seeds as a band. Empty if drawing fails."""
     looks = other_looks(label for result, label in rows if result.variant.name != FULL)
     curves = []
     for result, label in rows:
@@ -73,7 +73,7 @@ def _curves(path: Path, rows: Sequence[tuple[VariantResult, str]], title: str, p
 
 
 def _about(rows: Sequence[VariantResult], plan: Plan) -> str:
-    """What the curves are of: data, seeds, and what keeps them from being results."""
+    """The caption's data and seeds, and the reasons why the curves aren't results."""
     where = ", ".join(dict.fromkeys(result.measured_on for result in rows))
     counts = sorted({len(result.runs) for result in rows})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

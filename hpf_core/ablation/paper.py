@@ -1,4 +1,4 @@
-"""What the paper reports of the rows, and which of them its figures show (Wan et al., CVPR 2019, pages 6-7)."""
+"""The paper's figures for the variants, and the variants in each of them (Wan et al., CVPR 2019, pages 6-7)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class PaperFigure:
     """A figure of success curves.
 
     Attributes:
-        number: the paper's.
-        title: the paper's caption, its first sentence.
-        rows: what our rows are called in its legend, in the legend's order.
+        number: the number in the paper.
+        title: the first sentence of the paper's caption.
+        rows: our variants' names in its legend, in the legend's order.
     """
 
     number: int
@@ -64,5 +64,5 @@ FIGURES = (
 
 
 def published_rows() -> Mapping[str, PublishedRow]:
-    """The paper's figures by the names of our rows."""
+    """The paper's figures by our variants' names."""
     return published.rows()

@@ -1,4 +1,4 @@
-"""What an ablation runs and where it lies: written down in its folder, so that it can be gone on with and shared."""
+"""The plan of an ablation: runs and folders. Its folder stores the plan, so that processes can resume and share it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlanDocument(BaseModel):
 
 
 class Failure(BaseModel):
-    """`failed/VARIANT-seed-N.json`: why a run failed."""
+    """`failed/VARIANT-seed-N.json`: the reason why a run failed."""
 
     model_config = ConfigDict(strict=True)
 
@@ -50,11 +50,11 @@ class Failure(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """A row's run with one seed.
+    """A variant's run with one seed.
 
     Attributes:
         variant: the variant.
-        seed: of all random numbers of the run.
+        seed: seed of all the run's random numbers.
     """
 
     variant: Variant
@@ -62,7 +62,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """As files and claims are called."""
+        """The name in files and claims."""
         return f"{self.variant.folder}-seed-{self.seed}"
 
     def __str__(self) -> str:
@@ -74,12 +74,12 @@ class Plan:
     """An ablation.
 
     Attributes:
-        base: the recipe that the rows are laid over.
+        base: the base recipe. Each variant is merged into the base.
         variants: in the order of the table.
-        seeds: of each row's runs.
-        sets: `path=value` assignments that hold in every row.
-        scale: factor of the length of what is trained.
-        out: the folder of everything.
+        seeds: of each variant's runs.
+        sets: `path=value` assignments for every variant.
+        scale: factor of all training lengths.
+        out: folder of the whole ablation.
     """
 
     base: Path
@@ -90,25 +90,25 @@ class Plan:
     out: Path
 
     def jobs(self) -> list[Job]:
-        """All runs, in the order in which they are made: a first seed of each row, then a second one."""
+        """All runs in order of execution: a first seed of each variant, then a second one."""
         return [Job(variant, seed) for seed in self.seeds for variant in self.variants]
 
     def run_folder(self, job: Job) -> Path:
-        """Where a run lies."""
+        """Folder of a run."""
         return self.out / "runs" / job.variant.folder / f"seed-{job.seed}"
 
     def failure(self, job: Job) -> Path:
-        """Where it is written down why a run failed."""
+        """File with the reason why a run failed."""
         return self.out / "failed" / f"{job.name}.json"
 
     @property
     def shared(self) -> Path:
-        """Where what rows share lies."""
+        """Folder of the shared pretrainings."""
         return self.out / "shared"
 
     @property
     def claims(self) -> Path:
-        """Who works on what."""
+        """Folder of the claims: each claim names the worker of a job."""
         return self.out / "claims"
 
     def document(self) -> dict[str, Any]:
@@ -125,11 +125,12 @@ class Plan:
         }
 
     def write(self) -> Plan:
-        """Write it down in its folder, and return it with the rows and seeds of earlier calls, which stay in the table.
+        """Write the plan into its folder. Return it with the variants and seeds of earlier calls, which the table
+        keeps.
 
         Raises:
             InputError: the folder holds another ablation, or something else.
-            RunError: it can't be written.
+            RunError: the file can't be written.
         """
         known = None
         if is_ablation(self.out):
@@ -157,7 +158,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _is_draft(path: Path) -> bool:
-    """Whether another shard is writing the same down at this moment."""
+    """Whether another shard is writing the same plan at this moment."""
     return path.name.startswith(".ablation-")
 
 
@@ -167,10 +168,10 @@ def is_ablation(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Plan:
-    """The ablation in a folder.
+    """Read the ablation of a folder.
 
     Raises:
-        InputError: there is none, or what was written down is damaged.
+        InputError: the folder holds no ablation, or its plan is damaged.
     """
     path = folder / _DOCUMENT
     if not path.is_file():
@@ -192,10 +193,10 @@ def _variant(name: str, path: str | None) -> Variant:
 
 
 def shard(jobs: Sequence[Job], number: int, of: int) -> list[Job]:
-    """The part of the jobs that is the shard `number` of `of`, counted from 1: every `of`-th one.
+    """Return shard `number` of `of`, counted from 1: every `of`-th job.
 
     Raises:
-        InputError: there is no such shard.
+        InputError: the shard doesn't exist.
     """
     if not 1 <= number <= of:
         raise InputError(f"--shard {number}/{of}: the first is 1/{of}, the last {of}/{of}")

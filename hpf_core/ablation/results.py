@@ -1,4 +1,4 @@
-"""What an ablation's runs measured, read from their folders."""
+"""Reads the results of an ablation's runs from their folders."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from hpf_core.runs.predictions import read_joints
 
 SUCCESS_MM = 20
 
-_SAME_START_MM = 0.01  # the same weights on the same frames: devices and threads round differently, not by this
+_SAME_START_MM = 0.01  # tolerance for the same weights and frames: devices and threads round differently, by less
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run measured after its last stage.
+    """The figures of one run after its last stage.
 
     Attributes:
         seed: of the run.
-        after: the last stage that is no control.
+        after: the last stage that isn't a control.
         mean_mm: mean error over all joints and frames.
         success: share of frames with all joints within 20 mm.
-        before_mm: mean error of what the last stage started from, or None where that wasn't measured.
-        control_mm: mean error after the last stage's control, or None where it has none.
-        control_of: the row whose control that is, where it is another row's; else None.
-        curve: (81,) share of frames whose worst joint is within each of `CURVE_MM`, or None where predictions are gone.
+        before_mm: mean error at the start of the last stage, or None if unmeasured.
+        control_mm: mean error after the last stage's control, or None without a control.
+        control_of: the other variant that supplies the control, else None.
+        curve: (81,) share of frames whose worst joint is within each of `CURVE_MM`, or None without saved predictions.
         evaluation: the entry of `summary.json`.
     """
 
@@ -53,12 +53,12 @@ class RunResult:
 
     @property
     def gain(self) -> float | None:
-        """Error by that of what the last stage started from: below 1, the stage helps, with or without its terms."""
+        """Error divided by the error at the last stage's start. Below 1, the stage helps, with or without its terms."""
         return self.mean_mm / self.before_mm if self.before_mm else None
 
     @property
     def ratio(self) -> float | None:
-        """Error by the control's: below 1, what the stage adds helps."""
+        """Error divided by the control's error. Below 1, the stage's terms help."""
         return self.mean_mm / self.control_mm if self.control_mm else None
 
     def document(self) -> dict[str, Any]:
@@ -78,15 +78,15 @@ class RunResult:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """A variant as a row of the table.
+    """A variant as one row of the table.
 
     Attributes:
         variant: the variant.
-        runs: those that are done, by seed.
-        errors: why others failed, by seed.
-        pending: seeds whose runs aren't done.
-        published: what the paper reports, or None.
-        no_control: by seed, why a run that is done is held against no control.
+        runs: the finished runs, by seed.
+        errors: the failed runs' errors, by seed.
+        pending: seeds of the unfinished runs.
+        published: the paper's figures, or None.
+        no_control: by seed, why a finished run has no control for comparison.
     """
 
     variant: Variant
@@ -98,21 +98,21 @@ class VariantResult:
 
     @property
     def label(self) -> str:
-        """What the row is called in the table."""
+        """The row's name in the table."""
         return self.variant.name
 
     @property
     def measured_on(self) -> str:
-        """Dataset and split, and that they are simulated where they are; empty where nothing is measured."""
+        """Dataset and split, marked as simulated if they are; empty without measurements."""
         return data_of(self.runs[0].evaluation) if self.runs else ""
 
     def values(self, name: str) -> np.ndarray:
-        """(S,) a figure of the runs that have it."""
+        """(S,) a figure of all runs that have the figure."""
         found = [getattr(run, name) for run in self.runs]
         return np.array([value for value in found if value is not None], dtype=np.float64)
 
     def beyond(self, other: VariantResult) -> np.ndarray:
-        """(S,) mm by which its mean error is above the other row's, for each seed that both have: below 0 is better."""
+        """(S,) mm, mean error minus the other row's, for each seed that both rows have. Negative values are better."""
         theirs = {run.seed: run.mean_mm for run in other.runs}
         return np.array([run.mean_mm - theirs[run.seed] for run in self.runs if run.seed in theirs], dtype=np.float64)
 
@@ -122,22 +122,22 @@ class VariantResult:
 
     @property
     def control_of(self) -> str | None:
-        """The other row whose control it is held against, where that is so."""
+        """The variant whose control this row uses, if it is another variant's."""
         return next((run.control_of for run in self.runs if run.control_of), None)
 
     def state(self) -> str:
-        """What is missing, in words; empty where nothing is."""
+        """The missing results, in words; empty if all exist."""
         said = [f"not run yet: seed {', '.join(map(str, self.pending))}"] if self.pending else []
         said += [f"seed {seeds} failed: {reason}" for seeds, reason in _by_reason(self.errors)]
         return "; ".join(said)
 
     def without_control(self) -> str:
-        """Why runs are held against no control, in words; empty where all are."""
+        """The reasons why runs have no control, in words; empty if all have one."""
         return "; ".join(f"seed {seeds}: {reason}" for seeds, reason in _by_reason(self.no_control))
 
 
 def _by_reason(reasons: Mapping[int, str]) -> list[tuple[str, str]]:
-    """The seeds of each reason, as `0, 2`, and the reason."""
+    """Each reason with its seeds, as `0, 2`."""
     found: dict[str, list[int]] = {}
     for seed, reason in reasons.items():
         found.setdefault(reason, []).append(seed)
@@ -151,12 +151,12 @@ def data_of(evaluation: Mapping[str, Any]) -> str:
 
 
 def spread(values: np.ndarray) -> float | None:
-    """The standard deviation over seeds (with n - 1), or None of fewer than two."""
+    """The standard deviation over seeds (with n - 1), or None for fewer than two."""
     return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def collect(plan: Plan, published: Mapping[str, PublishedRow]) -> list[VariantResult]:
-    """The table's rows, in the plan's order; whatever isn't there is said to be missing."""
+    """Return the table's rows in the plan's order. Rows state their missing results."""
     variants = [_variant(plan, variant, published.get(variant.name)) for variant in plan.variants]
     full = full_of(variants)
     return [_with_control(plan, variant, full) for variant in variants]
@@ -181,7 +181,7 @@ def _variant(plan: Plan, variant: Variant, published: PublishedRow | None) -> Va
 
 
 def _with_control(plan: Plan, result: VariantResult, full: VariantResult | None) -> VariantResult:
-    """A row whose runs that have no control of their own are held against that of `full`, where it is theirs, too."""
+    """Runs without a control of their own get the control of `full`, if it serves them."""
     runs, reasons = [], {}
     lenders = {} if full is None else {run.seed: run for run in full.runs}
     for run in result.runs:
@@ -197,7 +197,7 @@ def _with_control(plan: Plan, result: VariantResult, full: VariantResult | None)
 
 
 def _why_not(plan: Plan, variant: Variant, run: RunResult, full: VariantResult | None, lender: RunResult | None) -> str:
-    """Why a run without a control can't be held against that of `full`; empty where it can."""
+    """Why the control of `full` doesn't serve a run; empty if it does."""
     folder = plan.run_folder(Job(variant, run.seed))
     if not controls.draws_real(folder, run.after):
         return f"{run.after} draws no real frames: there is nothing to control"
@@ -222,10 +222,10 @@ def _why_not(plan: Plan, variant: Variant, run: RunResult, full: VariantResult |
 
 
 def read_run(run: Path, seed: int) -> RunResult | None:
-    """What a run measured; None where it isn't done.
+    """Read a run's figures; None if the run isn't finished.
 
     Raises:
-        DataError: it is done and measured nothing.
+        DataError: the run is finished but has no evaluation.
     """
     folder = RunFolder(run)
     summary = folder.ended()
@@ -269,10 +269,10 @@ def _failure(path: Path) -> str:
 
 
 def simulated(results: Sequence[VariantResult]) -> bool:
-    """Whether any of it was measured on simulated data."""
+    """Whether any result is from simulated data."""
     return any(run.evaluation.get("simulated") for result in results for run in result.runs)
 
 
 def full_of(results: Sequence[VariantResult]) -> VariantResult | None:
-    """The variant that the others are compared with."""
+    """The reference variant of the comparison."""
     return next((result for result in results if result.variant.name == FULL), None)

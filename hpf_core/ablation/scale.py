@@ -1,4 +1,4 @@
-"""Shortens all that a recipe trains in proportion, for a look in minutes."""
+"""Shortens all training of a recipe by one factor, for a quick smoke test."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _EVERY = ("every", "pictures_every", "checkpoint_every", "gradients_every", "uns
 
 
 def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
-    """A resolved recipe's plain data with every length times `scale`, at least 1.
+    """Multiply every length in a resolved recipe's plain data by `scale`; the minimum is 1.
 
-    Lengths are the stages' steps, warm-ups, cool-downs and cycles (schedules are fractions of a stage), the option
-    `steps` of terms, by which those that are trained beforehand say for how long, and the steps between what is logged.
-    Data and evaluation stay as they are.
+    Lengths are the stages' steps, warm-ups, cool-downs and cycles (schedules are fractions of a stage). They are also
+    the option `steps` of terms that train in advance, and the steps between log entries. Data and evaluation don't
+    change.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     if scale == 1:
@@ -35,7 +35,7 @@ def scaled(document: Mapping[str, Any], scale: float) -> dict[str, Any]:
 
 
 def _shorten_cycle(stage: dict[str, Any], scale: float) -> None:
-    """The parts in which terms count shrink with the cycle, to a step at least: a short stage sees every term."""
+    """Shorten the terms' parts of a cycle with the cycle, to at least one step: a short stage uses every term."""
     if (whole := stage.get("cycle")) is None:
         return
     cycle = max(2, round(whole * scale))

@@ -1,4 +1,4 @@
-"""An ablation's runs, one after the other: what is done is skipped, what was begun goes on, failures are noted."""
+"""Executes an ablation's runs in turn: skips finished runs, resumes started runs, and records failures."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hpf_core.report import run_and_report
 from hpf_core.runs.folder import RunFolder
 
 WAIT_S = 2.0
-"""Seconds between looks at what others work on."""
+"""Seconds between checks for other processes' finished work."""
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who watches a run, and who is told of the work outside of its stages; by default no one."""
+    """Observes a run, and receives the progress of work outside its stages. The default does nothing."""
 
     observers: Sequence[Observer] = ()
     progress: Progress = no_progress
@@ -45,15 +45,15 @@ Outcome = Literal["done", "was done", "failed"]
 
 @dataclass
 class Schedule:
-    """The runs of an ablation that this process makes.
+    """Executes the runs of an ablation in this process.
 
     Args:
-        plan: the ablation, written down already.
-        jobs: what of it is to be done here.
-        host: where plugins are found.
-        watch: called with what is about to run, in words; what it gives is told of it.
-        say: told in a line what was done.
-        cache: folder for what is made once; default the user's.
+        plan: the ablation, already written to its folder.
+        jobs: the jobs of this process.
+        host: finds plugins.
+        watch: called with the name of the next work; returns its watcher.
+        say: receives one line for each finished job.
+        cache: folder of the cache; default the user's.
     """
 
     plan: Plan
@@ -66,10 +66,10 @@ class Schedule:
     _failed_pretraining: dict[str, str] = field(default_factory=dict, init=False)
 
     def execute(self) -> dict[Job, Outcome]:
-        """Make the runs. Those that another process works on are waited for, and made here if it is stopped.
+        """Execute the runs. Wait for runs of other processes, and take over if another process stops.
 
         Raises:
-            KeyboardInterrupt: it was stopped; what was begun can be gone on with.
+            KeyboardInterrupt: the user stopped the ablation; started runs can be resumed.
         """
         leases = Leases(self.plan.claims)
         outcomes: dict[Job, Outcome] = {}
@@ -102,7 +102,7 @@ class Schedule:
             raise
         except HPFError as error:
             return self._note(job, str(error), "")
-        except Exception as error:  # a plugin's fault, say: it must not take the other rows with it
+        except Exception as error:  # for example a plugin's error, which must not stop the other variants
             return self._note(job, f"{type(error).__name__}: {error}", traceback.format_exc())
         finally:
             gc.collect()
@@ -114,10 +114,10 @@ class Schedule:
         return "was done" if was_done else "done"
 
     def _run(self, job: Job, resolved: Resolved, leases: Leases) -> bool:
-        """Make or end the run; whether it was done already."""
+        """Start or finish the run; returns whether it was finished before."""
         out = self.plan.run_folder(job)
         if RunFolder(out).ended() is not None:
-            # Says so where it is a run of another recipe than the row's as it is now.
+            # Raises an error if the folder holds a run of another recipe than the variant's current one.
             RunFolder(out).check(resolved, resume=True)
             return True
         part = shared.pretraining(resolved, self.host)
@@ -128,19 +128,19 @@ class Schedule:
         return False
 
     def _prepare(self, resolved: Resolved, leases: Leases) -> None:
-        """Make the data's caches one process at a time: two that begin together would disturb or repeat each other.
-        Rows may share a capture and differ in how they use it, hence one claim for all of them."""
+        """Prepare the data's caches, one process at a time: two simultaneous processes would repeat the work. Variants
+        may share a capture with different options, so one claim covers all of them."""
         document = resolved.document()
         key = content_key({name: document[name] for name in ("hand", "renderer", "grid", "data")})
         if key in self._prepared:
             return
         with leases.hold("data"), self.watch("data") as watcher:
-            # Without stages: terms have nothing to do with it.
+            # Without stages: terms don't affect the data.
             build_parts(replace(resolved, stages=()), self.cache).prepare_data(watcher.progress)
         self._prepared.add(key)
 
     def _pretrained(self, part: shared.Shared, leases: Leases) -> Path:
-        """The folder of a pretraining, made now if no one has."""
+        """Return the folder of a pretraining; trains it first if necessary."""
         out = self.plan.shared / part.key
         if part.key in self._failed_pretraining:
             raise RunError(self._failed_pretraining[part.key])
@@ -148,7 +148,7 @@ class Schedule:
             with leases.hold(part.key):
                 try:
                     self._execute(f"shared pretraining {part.key}", part.resolved, out)
-                except Exception as error:  # for all rows that need it, once
+                except Exception as error:  # one failure counts for all variants that need it
                     self._failed_pretraining[part.key] = f"its pretraining, in {out}, failed: {error}"
                     raise RunError(self._failed_pretraining[part.key]) from error
         return out

@@ -1,7 +1,7 @@
-"""The pretraining that rows share: made once for all rows in which all that it depends on is the same.
+"""Shared pretraining: variants with equal dependencies share one pretraining.
 
-A row's run takes it over as if it had made it itself: the weights at its stages' ends and its lines of metrics. On the
-CPU the row is bit for bit the run that `hpf run` makes of the row's recipe.
+A variant's run copies the weights at its stages' ends and its lines of metrics, as if the run had trained them itself.
+On the CPU the run equals the run of `hpf run` with the variant's recipe, bit for bit.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hpf_core.recipe import Resolved
 from hpf_core.runs.folder import INIT, RunFolder
 
 _FREE = ("name", "log", "runtime", "observers")
-"""What of a recipe its weights don't depend on."""
+"""Parts of a recipe that don't affect the weights."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A pretraining.
+    """A shared pretraining.
 
     Attributes:
-        key: the same for all that is the same in all that it depends on.
-        resolved: its recipe.
+        key: hash of all dependencies: equal dependencies give equal keys.
+        resolved: recipe of the pretraining.
     """
 
     key: str
@@ -35,15 +35,15 @@ class Shared:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of its stages, in order."""
+        """Names of the pretraining's stages, in order."""
         return tuple(plan.name for plan in self.resolved.stages)
 
 
 def pretraining(resolved: Resolved, host: PluginHost) -> Shared | None:
-    """What a recipe does before it first draws a real frame or trains a control; None where that is nothing.
+    """Return the stages before the first stage with real frames or a control; None if no such stage exists.
 
-    It depends on the seed, the hand, the renderer, the network, the grid, the synthetic dataset, the transforms, the
-    stages with their terms, the weights to start from, and the versions of the packages.
+    The pretraining depends on the seed, the hand, the renderer, the network, the grid, the synthetic dataset, the
+    transforms, the stages with their terms, the initial weights, and the versions of the packages.
     """
     plans = []
     for plan in resolved.stages:
@@ -71,32 +71,32 @@ def pretraining(resolved: Resolved, host: PluginHost) -> Shared | None:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the pretraining in this folder has come to its end."""
+    """Whether the pretraining in this folder is finished."""
     return RunFolder(folder).ended() is not None
 
 
 def is_taken_over(shared: Shared, run: Path) -> bool:
-    """Whether a run has this pretraining already, taken over or made by itself."""
+    """Whether a run already contains this pretraining, copied or trained by itself."""
     return RunFolder(run).stage_weights(shared.stages[-1]).is_file()
 
 
 def take_over(resolved: Resolved, shared: Shared, source: Path, run: Path) -> None:
-    """Begin a run with the pretraining done, or give it to one that was begun before.
+    """Copy the pretraining into a new run, or into a run that has started before.
 
     Args:
         resolved: the run's recipe.
-        shared: its pretraining.
-        source: the folder in which it was made.
+        shared: the run's pretraining.
+        source: folder of the trained pretraining.
         run: the run's folder.
 
     Raises:
         InputError: the folder holds another run, or can't be written.
-        RunError: it can't be written.
+        RunError: a file can't be written.
     """
     folder, made = RunFolder(run), RunFolder(source)
     folder.check(resolved, resume=folder.recipe.is_file())
     folder.begin(resolved, starts=False)
-    # The weights last, and the last stage's after all others: they say that it is done.
+    # Copy weights last, and the last stage's after all others: their presence marks the copy as complete.
     if made.metrics.is_file() and not folder.metrics.is_file():
         _copy(made.metrics, folder.metrics)
     for stage in (INIT, *shared.stages):

@@ -1,4 +1,4 @@
-"""One table of an ablation: in words, and as JSON, CSV, LaTeX and Markdown files."""
+"""The table of an ablation: in words, and as JSON, CSV, LaTeX and Markdown files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hpf_core.files.cache import write_atomic
 
 HEADINGS = ("row", "mean mm", "paper", "<= 20 mm", "paper", "seeds", "after/before", "fitted/control", "measured on")
 BORROWED = "*"
-"""Beside a `fitted/control` whose control is another row's."""
+"""Mark after a `fitted/control` with another variant's control."""
 
 
 def caption(plan: Plan, results: Sequence[VariantResult]) -> list[str]:
-    """What a reader must know of the figures, a sentence a line; first of all, what they are not."""
+    """The caption, one sentence a line. The first sentence states the limits of the figures."""
     said = []
     if simulated(results):
         said.append(
@@ -52,7 +52,7 @@ def caption(plan: Plan, results: Sequence[VariantResult]) -> list[str]:
 
 
 def cells(result: VariantResult) -> tuple[str, ...]:
-    """A row's cells, below `HEADINGS`."""
+    """A row's cells under `HEADINGS`."""
     mean, success, gain, ratio = (result.values(name) for name in ("mean_mm", "success", "gain", "ratio"))
     paper = result.published
     return (
@@ -69,16 +69,16 @@ def cells(result: VariantResult) -> tuple[str, ...]:
 
 
 def notes(results: Sequence[VariantResult]) -> list[str]:
-    """What is missing in the table and why, a line a row and matter."""
+    """Missing results and their reasons, one line for each variant and reason."""
     said = [f"{result.label}: {result.state()}" for result in results if result.state()]
     return said + [f"{r.label}: no fitted/control: {r.without_control()}" for r in results if r.without_control()]
 
 
 def differences(results: Sequence[VariantResult]) -> list[str]:
-    """By how much each row's mean error differs from that of `full`, a line a row.
+    """Difference of each variant's mean error from that of `full`, one line a variant.
 
-    Rows that differ in their terms alone draw the same samples and frames from the same seed, so that the spread of
-    these differences may be smaller than the rows' own spreads let expect.
+    Variants with different terms only draw the same samples and frames from the same seed. So these differences may
+    vary less than the variants' own spreads suggest.
     """
     said = []
     for result in results:
@@ -92,7 +92,7 @@ def differences(results: Sequence[VariantResult]) -> list[str]:
 
 
 def document(plan: Plan, results: Sequence[VariantResult]) -> dict[str, Any]:
-    """All of it as plain JSON values."""
+    """The whole table as plain JSON values."""
     return {
         "base": str(plan.base),
         "scale": plan.scale,
@@ -106,10 +106,10 @@ def document(plan: Plan, results: Sequence[VariantResult]) -> dict[str, Any]:
 
 
 def write(plan: Plan, results: Sequence[VariantResult]) -> list[Path]:
-    """Write table.json, .csv, .tex and .md, and curves.csv, into the ablation's folder; returns their paths.
+    """Write table.json, .csv, .tex and .md, and curves.csv, into the ablation's folder; returns the paths.
 
     Raises:
-        RunError: one can't be written.
+        RunError: a file can't be written.
     """
     texts = {
         "table.json": json.dumps(document(plan, results), indent=2, allow_nan=False) + "\n",
@@ -136,7 +136,7 @@ def markdown(plan: Plan, results: Sequence[VariantResult]) -> str:
 def latex(plan: Plan, results: Sequence[VariantResult]) -> str:
     """The table for a paper: a tabular that needs no package."""
     says = [f"% {_one_line(line)}" for line in (*caption(plan, results), *differences(results), *notes(results))]
-    # A table that is pasted somewhere takes what it is along with it.
+    # The caption's comments travel with a table that a user copies elsewhere.
     flags = ["simulated data"] if simulated(results) else []
     flags += [f"shortened, scale {plan.scale:g}"] if plan.scale != 1 else []
     title = [rf"\multicolumn{{{len(HEADINGS)}}}{{l}}{{\textit{{{'; '.join(flags)}}}}} \\"] if flags else []
@@ -155,7 +155,7 @@ def latex(plan: Plan, results: Sequence[VariantResult]) -> str:
 
 
 def _beyond_full(result: VariantResult, results: Sequence[VariantResult]) -> np.ndarray:
-    """(S,) mm against `full`; empty for `full` itself, and where there is none that was measured on the same data."""
+    """(S,) mm relative to `full`; empty for `full` itself, and if no `full` was measured on the same data."""
     full = full_of(results)
     if full is None or full is result or full.measured_on != result.measured_on:
         return np.zeros(0)
@@ -244,7 +244,7 @@ def _csv(plan: Plan, results: Sequence[VariantResult]) -> str:
 
 
 def _curves_csv(plan: Plan, results: Sequence[VariantResult]) -> str:
-    """Share of frames whose worst joint is within each threshold, the mean over seeds; a column a row of the table."""
+    """Share of frames whose worst joint is within each threshold, as the mean over seeds; one column per variant."""
     drawn = [result for result in results if len(result.curves())]
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The variants of an ablation (its rows): small recipes in `rows/` beside the base, and terms left out or added."""
+"""The variants of an ablation (its rows): small recipes in `rows/` beside the base, and terms removed or added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved, is_term
 
 FULL = "full"
-"""The base itself, where no file is called so."""
+"""Name of the base itself, unless a file has this name."""
 ALL = "all"
 _ON_THE_FLY = ("without", "with")
 
@@ -24,9 +24,9 @@ class Variant:
     """A variant: the base recipe and what it changes.
 
     Attributes:
-        name: as it was asked for: a file's name without its ending, `full`, `without:TERM` or `with:TERM`.
-        path: its file, or None.
-        with_term, without_term: a term that is added or left out, or empty.
+        name: the requested name: a file's name without its suffix, `full`, `without:TERM` or `with:TERM`.
+        path: the variant's file, or None.
+        with_term, without_term: the added or removed term, or empty.
     """
 
     name: str
@@ -36,26 +36,26 @@ class Variant:
 
     @property
     def folder(self) -> str:
-        """Its name as a folder's: `without-vae` for `without:vae`; rows that are files have no '-' in theirs."""
+        """The folder's name: `without-vae` for `without:vae`. Names of variants from files contain no '-'."""
         return self.name.replace(":", "-")
 
 
 def variants_of(base: Path) -> dict[str, Path]:
-    """The files of the folder `rows/` beside the base, by the names of their rows."""
+    """The files of the folder `rows/` beside the base, by the names of their variants."""
     found = sorted(path for path in (base.parent / "rows").glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
     return {canonical(path.stem): path for path in found}
 
 
 def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple[Variant, ...]:
-    """The rows that are asked for, each once, in the order of asking.
+    """Return the requested variants, each once, in the given order.
 
     Args:
         base: the base recipe.
         asked: names, paths of files, or `all`.
-        first: the names that come first in `all`; the others follow in the order of the alphabet.
+        first: the first names of `all`; the others follow in alphabetical order.
 
     Raises:
-        InputError: there is no such row, or two files are called alike.
+        InputError: a variant doesn't exist, or two files have the same name.
     """
     known = variants_of(base)
     chosen: dict[str, Variant] = {}
@@ -102,18 +102,18 @@ def _variant(text: str, known: dict[str, Path]) -> Variant:
 def resolve(
     variant: Variant, base: Path, *, seed: int | None, sets: Sequence[str], scale: float, host: PluginHost
 ) -> Resolved:
-    """A row's recipe: the base with the row over it, the command line's changes in it, shortened.
+    """Resolve a variant's recipe: merge the variant into the base, apply the command line's changes, and shorten it.
 
     Args:
         variant: the variant.
         base: the base recipe.
-        seed: of its run; None for the recipe's own.
-        sets: `path=value` assignments; they hold in every row.
-        scale: factor of the length of what is trained, 1 for the whole.
-        host: where plugins are found.
+        seed: seed of the run; None for the recipe's own.
+        sets: `path=value` assignments for every variant.
+        scale: factor of all training lengths, 1 for full length.
+        host: finds plugins.
 
     Raises:
-        RecipeError: the row can't be run on this base.
+        RecipeError: the variant can't run on this base.
     """
     without = [variant.without_term] if variant.without_term else []
     if without and _lacks(variant.without_term, base, sets, host):
@@ -133,6 +133,6 @@ def resolve(
 
 
 def _lacks(term: str, base: Path, sets: Sequence[str], host: PluginHost) -> bool:
-    """Whether there is such a term and no stage of the base lists it: the base is `without` it as it stands."""
+    """Whether the term exists and no stage of the base lists it: then the base is already `without` the term."""
     listed = {part.name for stage in recipes.load(base, sets=sets, host=host).stages for part in stage.terms}
     return term not in listed and is_term(term, host)

@@ -1,4 +1,4 @@
-"""Speed, measured in one process: what is compared with what, in turn, and the table of it (`docs/performance.md`)."""
+"""Speed benchmarks: alternate two implementations in one process and make a table (`docs/performance.md`)."""
 
 from hpf_core.bench.alternate import Timing, alternate
 from hpf_core.bench.table import ROWS, Bench, Row

@@ -1,4 +1,4 @@
-"""Two pieces of work timed in turn, so that whatever else the machine does meets both alike."""
+"""Times two pieces of work in turn, so that other load on the machine affects both equally."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 Work = Callable[[], object]
 
 _LEAST_SECONDS = 0.02
-"""What takes less is done several times over and divided: clocks and schedulers have their own grain."""
+"""Shorter work runs several times per measurement, because clocks and schedulers have a limited resolution."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What an alternation found, in ms of one piece of work.
+    """Result of an alternation, in ms per call.
 
     Attributes:
         baseline: median.
         ours: median.
         baseline_spread, ours_spread: first and third quartile.
-        faster: median, over the alternations, of baseline by ours.
+        faster: median, over the alternations, of baseline divided by ours.
         faster_spread: its first and third quartile.
     """
 
@@ -36,7 +36,7 @@ class Timing:
 
 
 def alternate(baseline: Work, ours: Work, times: int, device: torch.device) -> Timing:
-    """Time both `times` times in turn, each first half of the time, after two calls that don't count."""
+    """Time both pieces of work `times` times in turn; each is first half of the time. Two warm-up calls don't count."""
     repeats = [_repeats(work, device) for work in (baseline, ours)]
     found = np.empty((times, 2))
     for k in range(times):
@@ -59,7 +59,7 @@ def _repeats(work: Work, device: torch.device) -> int:
 
 
 def _timed(work: Work, repeats: int, device: torch.device) -> float:
-    """Seconds of one call, the device's work included."""
+    """Seconds of one call, including the device's work."""
     began = time.perf_counter()
     for _ in range(repeats):
         work()

@@ -1,6 +1,6 @@
-"""The equations as they stand, every sphere against every pixel and every point: what the renderer is held against.
+"""The equations without optimisation, every sphere with every pixel and every point: the renderer's reference.
 
-Knows no renderer: Wan et al., CVPR 2019, Eq. 6-8 and 10-11, in tensor operations that autograd differentiates.
+This module uses no renderer: Wan et al., CVPR 2019, Eq. 6-8 and 10-11, as differentiable tensor operations.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 from hpf_core.grid import Grid
 
 RIM_FLOOR_MM2 = 1.0
-"""Least r^2 - d^2 under the root of Eq. 6, as renderers have it by default."""
+"""Lower bound of r^2 - d^2 under the root of Eq. 6: the renderers' default."""
 
 
 def depth(points: Tensor, radii: Tensor, grid: Grid) -> Tensor:
-    """(N, H, W) mm of spheres at points (N, J, 3) mm with radii (J,) mm; the cube's far side where nothing is hit."""
+    """(N, H, W) mm of spheres at points (N, J, 3) mm with radii (J,) mm; the cube's far side at pixels without hit."""
     axis = grid.axis(points.device, points.dtype)
     x, y, z = (points[:, :, None, None, k] for k in range(3))
     gap = radii.square()[:, None, None] - (x - axis).square() - (y - axis[:, None]).square()  # Eq. 7
@@ -26,13 +26,13 @@ def depth(points: Tensor, radii: Tensor, grid: Grid) -> Tensor:
 
 
 def distance(points: Tensor, radii: Tensor, queries: Tensor) -> Tensor:
-    """(N, Q) mm of queries (N, Q, 3) mm to the nearest surface of spheres at points (N, J, 3) mm."""
+    """(N, Q) mm, distance of queries (N, Q, 3) mm to the nearest sphere surface; points (N, J, 3) mm, radii (J,) mm."""
     apart = torch.linalg.vector_norm(queries[:, :, None] - points[:, None], dim=-1)  # Eq. 10
     return (apart - radii).abs().amin(dim=-1)  # Eq. 11
 
 
 def kept_mib(work: Callable[[], Tensor]) -> float:
-    """MiB of tensors that work keeps for its backward pass."""
+    """MiB of tensors that the work saves for its backward pass."""
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

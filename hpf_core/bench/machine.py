@@ -1,4 +1,4 @@
-"""What a table of speeds was measured on."""
+"""Describes the machine of a speed measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpf_core.native import compiler
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Device, processor, threads and versions, as plain JSON values."""
+    """Return device, processor, threads and versions, as plain JSON values."""
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": _processor(),
@@ -26,6 +26,6 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name, as the system gives it."""
+    """The processor's name according to the system."""
     _, _, name = compiler.processor().get("model name", "").partition(":")
     return name.strip() or platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""From one depth image to joints, whole and in parts."""
+"""Benchmark of prediction from one depth image to joints: whole and in parts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hpf_core.inference.search import Place
 
 
 class Prediction:
-    """A network that predicts, and the frame that it is shown.
+    """A network for prediction, and its input frame.
 
     Args:
         parts: the built recipe with its weights, on the host.
-        frame: on disk.
-        device: where the network goes.
+        frame: the frame on disk.
+        device: device of the network.
     """
 
     def __init__(self, parts: Parts, frame: RawFrame, device: torch.device) -> None:
@@ -35,7 +35,7 @@ class Prediction:
 
     @cached_property
     def _depth(self) -> np.ndarray:
-        """(480, 640) mm, as it comes from the sensor, 0 where nothing returned."""
+        """(480, 640) mm, the sensor's image, 0 at pixels without return."""
         depth = self.read()
         return np.where(nyu.returned(depth), depth, 0).astype(np.uint16)
 
@@ -45,23 +45,23 @@ class Prediction:
         return torch.from_numpy(self.prepare().depth).to(self._device).expand(BATCH, -1, -1).contiguous()
 
     def read(self) -> np.ndarray:
-        """(480, 640) uint16 mm of the file."""
+        """Read the file: (480, 640) uint16 mm."""
         return nyu.read_depth(self._frame.path)
 
     def prepare(self) -> Crop:
-        """From the file to the crop around the palm, whose place is known."""
+        """Read the file and crop around the known palm centre."""
         return self._cut(self.read(), self._frame.centre)
 
     def predict(self) -> list[Hand]:
-        """The hand of the image, whose side is known: found, cut out, estimated, judged."""
+        """Predict the image's hand of a known side: detection, crop, estimate, confidence."""
         return self._one_side(self._depth, nyu.CAMERA)
 
     def predict_either(self) -> list[Hand]:
-        """The hand of the image, whose side is found as well."""
+        """Predict the image's hand, and determine its side too."""
         return self._both_sides(self._depth, nyu.CAMERA)
 
     def track(self) -> list[Hand]:
-        """The hand of the image, which was seen near its place a moment ago."""
+        """Predict the image's hand near its last known place."""
         start = Place(self._frame.centre + 10.0)
         return self._one_side(self._depth, nyu.CAMERA, starts=(start,), only="right")
 
@@ -70,12 +70,12 @@ class Prediction:
         return self._network(self._maps[:1])
 
     def one_by_one(self) -> None:
-        """A batch of crops, each by itself."""
+        """Predict a batch of crops one by one."""
         for map_ in self._maps.split(1):
             self._network(map_)
 
     def batched(self) -> Tensor:
-        """(BATCH, J, 3) mm of a batch of crops."""
+        """(BATCH, J, 3) mm of one batch of crops."""
         return self._network(self._maps)
 
     def _cut(self, depth: np.ndarray, centre: np.ndarray) -> Crop:

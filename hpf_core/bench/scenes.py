@@ -1,4 +1,4 @@
-"""What the rows work on: sampled hands, places on their surfaces, and one raw frame on disk."""
+"""Inputs of the benchmarks: sampled hands, points on their surfaces, and one raw frame on disk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hpf_core.progress import Progress, no_progress
 from hpf_core.simulation.simulate import CaptureConfig, simulate
 
 BATCH = 48
-"""Maps of the rows on rendering and distances, and in a batch of predictions."""
+"""Number of maps in the rows on rendering and distances, and in a batch of predictions."""
 
 QUERIES = 768
-"""Surface points of each map: what a fit takes of one."""
+"""Number of surface points per map: as many as a fit uses."""
 
 
 def hands(hand: HandModel, count: int) -> Tensor:
-    """(count, J, 3) float32 mm, sampled hands with the palm's centre in the crop's, on the hand model's device."""
+    """(count, J, 3) float32 mm, sampled hands with the palm at the crop's centre, on the hand model's device."""
     drawn = hand.sample(count, torch.Generator(hand.radii.device).manual_seed(0))
     points = hand.points(drawn.pose, drawn.shape)
     return (points - points[:, hand.palm_centre : hand.palm_centre + 1]).float()
 
 
 def surface_points(points: Tensor, radii: Tensor, count: int) -> Tensor:
-    """(N, count, 3) mm, places within about 4 mm of the surface of spheres at points (N, J, 3) with radii (J,)."""
+    """(N, count, 3) mm, points within about 4 mm of the surface of spheres at points (N, J, 3) with radii (J,)."""
     generator = torch.Generator().manual_seed(1)
     sphere = torch.randint(points.shape[1], (points.shape[0], count), generator=generator)
     way = torch.nn.functional.normalize(torch.randn(points.shape[0], count, 3, generator=generator), dim=-1)
@@ -41,7 +41,7 @@ def surface_points(points: Tensor, radii: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A depth image on disk in NYU's layout, and the place of its hand.
+    """A depth image on disk in NYU's layout, and its hand's centre.
 
     Attributes:
         path: the PNG file, 640 x 480.
@@ -53,7 +53,7 @@ class RawFrame:
 
 
 def raw_frame(hand: HandModel, cache: Path, progress: Progress = no_progress) -> RawFrame:
-    """A frame of a simulated capture, made on first use."""
+    """Return a frame of a simulated capture. The first call makes the capture."""
     config = CaptureConfig.model_validate({"train": 1, "validation": 1, "test": 1, "views": 1})
     key = content_key({"hand": hand.fingerprint(), "config": config.model_dump(mode="json")})
     folder = cache / "bench" / f"capture-{key[:16]}"

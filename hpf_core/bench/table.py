@@ -1,4 +1,4 @@
-"""The rows of the table of speeds: what each compares, in which unit, and what its ratio says."""
+"""The rows of the speed table: the two sides of each comparison, the unit, and the meaning of the ratio."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Row:
 
     Attributes:
         name: one of `ROWS`.
-        what: what is compared, in words.
+        what: description of the comparison.
         baseline, ours: medians in `unit`.
         unit: of both.
-        ratio: what `ratio_is` says, the median over the alternations.
-        ratio_is: "baseline / ours", where more is better, or "ours / baseline".
+        ratio: median over the alternations of the ratio in `ratio_is`.
+        ratio_is: "baseline / ours", if more is better, or "ours / baseline".
         baseline_spread, ours_spread, ratio_spread: first and third quartile.
-        kept_mib: for rows with gradients, MiB that baseline and ours keep for the backward pass; else None.
+        kept_mib: for rows with gradients, MiB that baseline and ours save for the backward pass; else None.
     """
 
     name: str
@@ -56,15 +56,15 @@ class Bench:
     """Measures the rows.
 
     Args:
-        fit: a recipe whose network and terms a step is made of. Its stages: `pretrain`, on synthetic samples, and
+        fit: recipe of the network and terms of a training step. Its stages: `pretrain`, on synthetic samples, and
             `fit`, on real frames as well.
-        predict: a recipe with the weights that predict.
-        device: as recipes name it.
-        alternations: how often each row's two sides are timed.
-        progress: told of what is made once, and of the rows.
+        predict: recipe with the weights for prediction.
+        device: as in recipes.
+        alternations: number of timings of each row's two sides.
+        progress: receives the progress of preparation and of the rows.
 
     Raises:
-        InputError: the device isn't there.
+        InputError: the device doesn't exist.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Bench:
         self._fit, self._predict = fit, predict
 
     def rows(self, names: Sequence[str] = ()) -> list[Row]:
-        """The rows of these names, all if none is given, in the table's order.
+        """Measure the named rows, or all without names, in the table's order.
 
         Raises:
-            InputError: there is no row of that name.
+            InputError: a row's name is unknown.
         """
         for name in names:
             if name not in ROWS:
@@ -100,12 +100,12 @@ class Bench:
 
     @cached_property
     def fit(self) -> Parts:
-        """The parts of the recipe `fit`, without its data and priors prepared."""
+        """The parts of the recipe `fit`, before its data and priors are prepared."""
         return build_parts(self._fit, device=self.device)
 
     @cached_property
     def training(self) -> training.Training:
-        """The recipe `fit` with all that a step needs."""
+        """The recipe `fit` with everything that a step needs."""
         return training.Training(self.fit, self._fit, self.device, self.progress)
 
     @cached_property
@@ -143,7 +143,7 @@ def _row(
 
 
 def _with_gradients(bench: Bench, name: str, what: str, dense_way: Callable, our_way: Callable) -> Row:
-    """Both ways from hands to maps or distances and, by a fixed gradient on these, back to the hands."""
+    """Time both ways from hands to maps or distances and, with a fixed gradient, back to the hands."""
     points = scenes.hands(bench.fit.hand, scenes.BATCH).requires_grad_()
     weigh = torch.ones_like(our_way(points).detach())
 
@@ -221,7 +221,7 @@ def _track_ms(bench: Bench, name: str) -> Row:
 
 
 def _predict_batched(bench: Bench, name: str) -> Row:
-    """In maps a second, not in ms: quartiles change places."""
+    """In maps a second, not in ms, so the quartiles swap."""
     made = bench.prediction
     found = bench.compare(made.one_by_one, made.batched)
 
@@ -255,4 +255,4 @@ ROWS: Mapping[str, Callable[[Bench, str], Row]] = {
     "track_ms": _track_ms,
     "predict_batched": _predict_batched,
 }
-"""What is measured, by name."""
+"""The measurements by name."""

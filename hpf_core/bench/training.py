@@ -1,4 +1,4 @@
-"""Steps of training, whole and in parts."""
+"""Benchmark of training steps: whole and in parts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hpf_core.recipe import Resolved, StagePlan
 
 
 class Training:
-    """Steps of a recipe's stages `pretrain` and `fit`, each call one step that changes the weights.
+    """Steps of a recipe's stages `pretrain` and `fit`. Each call makes one step that changes the weights.
 
     Args:
         parts: the built recipe, on the device.
-        resolved: the recipe; its `runtime` says in which precision steps are computed, and whether they are compiled.
-        device: where the parts are.
-        progress: told of what must be made first: the dataset, the frozen prior.
+        resolved: the recipe. Its `runtime` sets the steps' precision and compilation.
+        device: device of the parts.
+        progress: receives the progress of the preparation: the dataset, the frozen prior.
 
     Raises:
         InputError: the recipe lacks one of the stages.
@@ -48,19 +48,19 @@ class Training:
 
     @property
     def pretrain_draw(self) -> int:
-        """Samples of a pretraining step."""
+        """Number of samples in a pretraining step."""
         return self._pretrain.plan.draw_synthetic
 
     @property
     def fit_draw(self) -> int:
-        """Real frames of a fitting step."""
+        """Number of real frames in a fitting step."""
         return self._fit.plan.draw_real
 
     # --------------------------------------------------------------------------- the network alone, and with the terms
 
     @cached_property
     def batch(self) -> Batch:
-        """What one fitting step draws; `bare_step` and `step` work on it."""
+        """The batch of one fitting step, for `bare_step` and `step`."""
         return self._fit.batch(0)
 
     @cached_property
@@ -71,7 +71,7 @@ class Training:
         return torch.cat([*pieces, *([] if synthetic is None else [synthetic.depth])])
 
     def bare_step(self) -> None:
-        """The batch through the network and back, by a loss that costs next to nothing, and one step of Adam."""
+        """Forward and backward pass of the batch with a very cheap loss, and one step of Adam."""
         loss = torch.zeros((), device=self._images.device)
         for estimate in self._fit.computation.network_alone(self._images):
             for value in (estimate.points, estimate.heatmaps, estimate.latent_depth):
@@ -80,7 +80,7 @@ class Training:
         self._descend(loss)
 
     def step(self) -> None:
-        """The same with all of the stage's terms and priors, as a run makes it."""
+        """The same with all terms and priors of the stage, as in a run."""
         self._descend(self._fit.computation(self.batch).energy.total)
 
     def _descend(self, loss: Tensor) -> None:
@@ -91,26 +91,26 @@ class Training:
     # ---------------------------------------------------------------------------------------- steps with what they draw
 
     def pretrain_step(self) -> None:
-        """A step of pretraining with its drawing."""
+        """A pretraining step including its draw."""
         self._pretrain.step(self._next())
 
     def synthesise(self) -> SyntheticSamples | None:
-        """The samples of a step of pretraining."""
+        """Draw the samples of a pretraining step."""
         return self._pretrain.batch(self._next()).synthetic
 
     def fed_step(self) -> None:
-        """A step of fitting with its drawing."""
+        """A fitting step including its draw."""
         self._fit.step(self._next())
 
     def feed(self) -> RealFrames:
-        """The real frames of a step of fitting, on the device."""
+        """Load the real frames of a fitting step onto the device."""
         assert self._parts.real is not None, "the recipe was checked: its stage draws real frames"
         draw = self.fit_draw
         numbers = frame_numbers(self._fit.seed, "bench/real", self._next() * draw, draw, self._fit.frames)
         return self._parts.real.frames(TRAIN_SPLIT, numbers).to(self._fit.device)
 
     def _next(self) -> int:
-        """The number of a step that wasn't made yet; every step is as if it came first in its schedule."""
+        """The number of a new step. Every step behaves as the first in its schedule."""
         self._steps += 1
         return self._steps % min(self._pretrain.plan.steps, self._fit.plan.steps)
 

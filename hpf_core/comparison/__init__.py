@@ -1,1 +1,1 @@
-"""`hpf eval`: predictions and runs compared with labels and with published results."""
+"""`hpf eval`: compares predictions and runs with labels and with published results."""

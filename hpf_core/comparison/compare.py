@@ -1,4 +1,4 @@
-"""Several predictions held against one annotation: figures, tables and files that show them beside published ones."""
+"""Compares several predictions with one annotation: figures, tables and files, with published results beside them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from hpf_core.runs.predictions import RunPredictions, fitting, read_run
 
 @dataclass(frozen=True)
 class Comparison:
-    """Predictions that were measured against the same labels.
+    """Results of several predictions for the same labels.
 
     Attributes:
-        title: whose labels, for people.
+        title: name of the labels, for people.
         joints: K joint names.
         labels: the annotation.
-        measured: the figures by name of a file, run or stage, in the order in which they were given.
-        documents: as `hpf eval --json` lists them; a run's has its folder as `run`, and a file's `better_reading` says
-            which other reading cuts its error many times over, if one does.
-        methods: what others published on the same frames; empty where these aren't a whole test set.
+        measured: the results by name of a file, run or stage, in the given order.
+        documents: the entries of `hpf eval --json`. A run's entry has its folder as `run`. A file's `better_reading`
+            names another reading if it makes the error many times smaller.
+        methods: other methods' results on the same frames; empty if the frames aren't a whole test set.
     """
 
     title: str
@@ -47,10 +47,10 @@ class Comparison:
 
 
 def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, after: str | None = None) -> Comparison:
-    """Measure files of predictions, and runs by what they predicted (after the stage `after`), against labels.
+    """Compare prediction files with labels. For runs, use their predictions (after the stage `after`).
 
     Raises:
-        InputError: one of them can't be read or isn't of the labels' frames; nothing is measured before all are read.
+        InputError: an input is unreadable or has other frames than the labels. Measuring starts after all reading.
     """
     names = distinct_names(paths)
     labels = read_labels(labels_path, protocol)
@@ -95,10 +95,10 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
 
 
 def write_comparison(out: Path, found: Comparison) -> list[str]:
-    """Figures, tables and numbers in the folder `out`; returns the names of the files.
+    """Write figures, tables and numbers into the folder `out`; returns the names of the files.
 
-    success_curve.png is the paper's Figure 8 with these methods in it, table.md and table.tex its Table 2. Where the
-    labels are the whole test set, what others published stands beside.
+    success_curve.png corresponds to the paper's Figure 8 with these methods. table.md and table.tex correspond to its
+    Table 2. If the labels are the whole test set, other methods' published results are included.
 
     Raises:
         RunError: a file can't be written.
@@ -119,10 +119,10 @@ def write_comparison(out: Path, found: Comparison) -> list[str]:
 
 
 def _write_figures(out: Path, found: Comparison, title: str) -> list[str]:
-    """Write the figures, and return the names of those that could be made."""
+    """Write the figures, and return the names of the written ones."""
     written = []
     with skip_on_failure("figures"):
-        # Here, for an evaluation needs no matplotlib.
+        # A local import, because an evaluation doesn't need matplotlib.
         from hpf_core.figures.errors import joint_errors_figure
         from hpf_core.figures.style import write_figure
         from hpf_core.figures.success import LARGEST, MEAN, Curve, success_figure
@@ -149,7 +149,7 @@ def _write_figures(out: Path, found: Comparison, title: str) -> list[str]:
 
 
 def _is_given(method: PublishedMethod, measured: dict[str, Measured]) -> bool:
-    """Whether that method's own predictions are measured here, so that its published points would say it twice."""
+    """Whether this comparison measures the method's own predictions, so that the published points would repeat them."""
     theirs = method.mean_error_mm
     return theirs is not None and any(abs(each.mean - theirs) < 0.01 for each in measured.values())
 

@@ -1,4 +1,4 @@
-"""Runs held against each other by the annotation that they keep beside what they predicted: no label file is needed."""
+"""Compares runs by the annotation that each run stores beside its predictions. No label file is needed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hpf_core.evaluation.result import distinct_names
 from hpf_core.runs.documents import read_summary
 from hpf_core.runs.predictions import RunPredictions, read_run
 
-_SAME_MM = 0.01  # the same annotation, read by the same loader
-_SAME_MEAN_MM = 1e-4  # summaries are rounded to a hundredth of this
-_MOST_SUBJECTS = 4  # their orders are tried one by one
+_SAME_MM = 0.01  # tolerance for the same annotation from the same loader
+_SAME_MEAN_MM = 1e-4  # summaries round to a hundredth of this
+_MOST_SUBJECTS = 4  # we try all orders of the subjects
 
 
 def compare_runs(runs: Sequence[Path], after: str | None = None) -> Comparison:
-    """Measure what runs predicted against their own annotation.
+    """Compare runs' predictions with the runs' own annotation.
 
-    Of one run all evaluated stages are held against each other, of several runs the last stage of each that is no
-    control; or what was predicted after the stage `after`.
+    For one run we compare all evaluated stages. For several runs we compare each run's last stage that isn't a control.
+    `after` selects another stage.
 
     Raises:
-        InputError: a run wasn't evaluated after that stage, or at all.
-        DataError: a folder isn't a finished run or is damaged, or the runs were evaluated on different frames.
+        InputError: a run has no evaluation after that stage, or none at all.
+        DataError: a folder isn't a finished run or is damaged, or the runs' evaluations used different frames.
     """
     names = distinct_names(runs)
     if len(runs) == 1 and after is None:
@@ -70,7 +70,7 @@ def _where(found: RunPredictions) -> str:
 
 
 def _check_same(first: RunPredictions, other: RunPredictions) -> None:
-    """Raises DataError where two runs weren't evaluated on the same frames."""
+    """Raise DataError if the two runs' evaluations used different frames."""
     hint = (
         "Compare runs that were evaluated on the same frames, or give the annotation of one dataset with --labels FILE."
     )
@@ -96,8 +96,8 @@ def _fingertips(joints: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _labels(found: RunPredictions) -> LabelSet:
-    """A run's annotation. A run keeps how many frames show each person, not which ones: people follow each other, and
-    the order in which they do is the one that gives each of them the mean error that the run measured."""
+    """Return a run's annotation. A run stores only the number of frames per subject. Subjects follow each other, so we
+    choose the order that reproduces the run's mean error for each subject."""
     people = found.document["subjects"]
     names = list(people)
     counts = {name: int(figures["frames"]) for name, figures in people.items()}

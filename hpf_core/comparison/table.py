@@ -1,4 +1,4 @@
-"""The table of a comparison, as Markdown and LaTeX: what was measured here, then what others published."""
+"""The table of a comparison, as Markdown and LaTeX: our measurements first, then published results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNKNOWN = "-"
 
 
 def markdown(measured: Mapping[str, Measured], methods: Sequence[PublishedMethod], title: str) -> str:
-    """A table for a README: a row for each result, the most accurate first."""
+    """A table for a README: one row per result, the most accurate first."""
     header, body = _table(measured, methods)
     widths = ["---", *["---:"] * (len(header) - 3), "---", "---"]
     lines = [header, widths, *body]
@@ -22,7 +22,7 @@ def markdown(measured: Mapping[str, Measured], methods: Sequence[PublishedMethod
 
 
 def latex(measured: Mapping[str, Measured], methods: Sequence[PublishedMethod], title: str) -> str:
-    """A `tabular` that needs no package; the citations stand in comments above it."""
+    """A `tabular` that needs no package. Comments above it hold the citations."""
     header, body = _table(measured, methods)
     short = [[*line[:-1]] for line in body]
     cited = [f"% {line[0]}: {line[-1]}" for line in body if line[-1] != _HERE]
@@ -75,7 +75,7 @@ def _table(measured: Mapping[str, Measured], methods: Sequence[PublishedMethod])
 
 
 def _as_published(method: PublishedMethod) -> str:
-    """With the decimals that the source has: papers print one or two, prediction files allow two or three."""
+    """Print as many decimals as the source: papers have one or two, prediction files allow two or three."""
     if method.mean_error_mm is None:
         return _UNKNOWN
     decimals = len(f"{method.mean_error_mm:g}".partition(".")[2])

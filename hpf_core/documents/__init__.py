@@ -1,1 +1,1 @@
-"""YAML documents that people write: values that know their line and column, and errors that show the place."""
+"""YAML documents: values with line and column, and errors that quote the place."""

@@ -10,7 +10,7 @@ from hpf_core.documents.tree import Node, Origin, Path_, path_text
 from hpf_core.errors import RecipeError
 
 _MOST_PROBLEMS = 10
-_EXCERPT = 100  # characters of a source line that are shown
+_EXCERPT = 100  # longest excerpt of a source line
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Problem:
 
     Attributes:
         message: what is wrong and what was expected.
-        path: which value, e.g. "terms.m2d.weight"; empty for the text as a whole.
-        at: where it was written, or None.
+        path: name of the value, e.g. "terms.m2d.weight"; empty for the whole text.
+        at: place in the source, or None.
         hint: the nearest valid choice.
     """
 
@@ -31,7 +31,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """`file:line:column`, or the option of the command line, or nothing."""
+        """`file:line:column`, or the command line's option, or empty."""
         if self.at is None:
             return ""
         source = self.at.source
@@ -46,7 +46,7 @@ class Problem:
 
 
 class InvalidRecipe(RecipeError):
-    """A recipe with all of its errors."""
+    """A recipe is wrong; holds all of its errors."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(dict.fromkeys(problems), key=_order))
@@ -54,12 +54,12 @@ class InvalidRecipe(RecipeError):
         hidden = len(self.problems) - len(shown)
         if hidden:
             shown.append(f"... and {hidden} more of these.")
-        # Names of files and texts of plugins may hold control characters, which must not reach a terminal.
+        # Names of files and texts of plugins may contain control characters, which must not reach a terminal.
         super().__init__("".join(c if c.isprintable() or c == "\n" else " " for c in "\n".join(shown)))
 
 
 def problem_at(node: Node | None, path: Path_, message: str, hint: str = "", key: bool = False) -> Problem:
-    """A problem with a node; with `key` it points to the node's key."""
+    """Describe a problem with a node; with `key`, the problem points to the node's key."""
     at = None if node is None else (node.key_at or node.at) if key else node.at
     return Problem(message, path_text(path), at, hint)
 
@@ -80,7 +80,7 @@ def _order(problem: Problem) -> tuple[str, int, int]:
 
 
 def _excerpt(at: Origin | None) -> list[str]:
-    """The source line with a caret under the column; a long line is cut around it."""
+    """The source line with a caret under the column; a long line is cut around the column."""
     if at is None or not at.source.is_file or not 1 <= at.line <= len(at.source.lines):
         return []
     line = "".join(c if c.isprintable() else " " for c in at.source.lines[at.line - 1])

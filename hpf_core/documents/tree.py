@@ -1,4 +1,4 @@
-"""Plain values that know where they were written, and how messages name them."""
+"""Plain values with their places in a source, and the names of values in messages."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 Scalar = str | int | float | bool | None
 Path_ = tuple[str | int, ...]
-"""Where a value is in a document: keys and list indices from the top, e.g. ("stages", "fit", "terms", 2)."""
+"""The path of a value in a document: keys and list indices from the top, e.g. ("stages", "fit", "terms", 2)."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text that values come from.
+    """A text with values.
 
     Attributes:
-        name: how people call it: a file as it was given, or an option such as "--set terms.m2d.weight=1".
-        lines: its lines.
-        folder: where relative paths in it start; the working directory for the command line.
-        is_file: whether line and column mean something to a reader.
+        name: the name for people: a file as given by the user, or an option such as "--set terms.m2d.weight=1".
+        lines: the text's lines.
+        folder: base of the text's relative paths; the working directory for the command line.
+        is_file: whether line and column are meaningful for a reader.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it was written.
+    """A value and its place.
 
     Attributes:
         value: a scalar, a dict of nodes or a tuple of nodes.
-        at: where the value begins.
-        key_at: where its key begins, for entries of a mapping.
-        unset: environment variables that it names and that are not set.
+        at: start of the value.
+        key_at: start of the value's key, for entries of a mapping.
+        unset: unset environment variables in the value.
     """
 
     value: Scalar | dict[str, Node] | tuple[Node, ...]
@@ -56,12 +56,12 @@ class Node:
 
     @property
     def entries(self) -> dict[str, Node]:
-        """Its entries if it is a mapping, else none."""
+        """The node's entries if it is a mapping, else none."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def items(self) -> tuple[Node, ...]:
-        """Its items if it is a list, else none."""
+        """The node's items if it is a list, else none."""
         return self.value if isinstance(self.value, tuple) else ()
 
     @property
@@ -69,7 +69,7 @@ class Node:
         return isinstance(self.value, dict)
 
     def get(self, name: str) -> Node | None:
-        """The entry with this key; `-` and `_` are the same."""
+        """The entry of this key; `-` and `_` are equal."""
         key = find_key(self.entries, name)
         return None if key is None else self.entries[key]
 
@@ -78,13 +78,13 @@ class Node:
         return replace(self, value=dict(entries))
 
     def child(self, token: str | int) -> Node | None:
-        """The entry or item of one step of a path."""
+        """The entry or item for one step of a path."""
         if isinstance(token, int):
             return self.items[token] if 0 <= token < len(self.items) else None
         return self.entries.get(token)
 
     def at_path(self, path: Path_) -> Node:
-        """The node at a path, or the deepest one on the way to it."""
+        """The node at a path, or the deepest existing node on the path."""
         node = self
         for token in path:
             child = node.child(token)
@@ -100,7 +100,7 @@ class Node:
         return [node.plain() for node in self.value] if isinstance(self.value, tuple) else self.value
 
     def walk(self, path: Path_ = ()) -> Iterator[tuple[Path_, Node]]:
-        """Every node below and including this one, with its path."""
+        """Yield this node and every node below it, with their paths."""
         yield path, self
         for key, node in self.entries.items():
             yield from node.walk((*path, key))
@@ -109,12 +109,12 @@ class Node:
 
 
 def constant(value: Scalar, name: str) -> Node:
-    """The value of an option of the command line."""
+    """The value of a command line option."""
     return Node(value, Origin(Source(name, is_file=False)))
 
 
 def tree_of(document: Any, name: str) -> Node:
-    """The tree of plain data, such as `Resolved.document()`."""
+    """Convert plain data, such as `Resolved.document()`, to a tree."""
     at = Origin(Source(name, is_file=False))
     if isinstance(document, Mapping):
         return Node({str(key): tree_of(value, name) for key, value in document.items()}, at, at)
@@ -127,12 +127,12 @@ def tree_of(document: Any, name: str) -> Node:
 
 
 def canonical(name: str) -> str:
-    """A name as it is compared: `-` and `_` are the same."""
+    """The canonical form of a name for comparison: `-` and `_` are equal."""
     return name.replace("-", "_")
 
 
 def find_key(mapping: Mapping[str, Any], name: str) -> str | None:
-    """The key of the mapping that is this name, or None."""
+    """The mapping's key that equals this name in canonical form, or None."""
     if name in mapping:
         return name
     wanted = canonical(name)
@@ -140,7 +140,7 @@ def find_key(mapping: Mapping[str, Any], name: str) -> str | None:
 
 
 def path_text(path: Path_) -> str:
-    """`stages.fit.terms[2]`; a key that holds a dot or a blank is quoted."""
+    """Format a path as `stages.fit.terms[2]`; quotes a key with a dot or a blank."""
     text = ""
     for token in path:
         if isinstance(token, int):
@@ -153,12 +153,12 @@ def path_text(path: Path_) -> str:
 
 
 def shorten(text: str, most: int = 80) -> str:
-    """At most `most` characters of a text."""
+    """Shorten a text to at most `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def describe(value: Any) -> str:
-    """A value as an error message names it, never long."""
+    """Describe a value for an error message, always briefly."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):

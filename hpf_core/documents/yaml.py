@@ -1,8 +1,8 @@
-"""YAML 1.2 into a tree whose values know their line and column, and that no text can blow up.
+"""Parses YAML 1.2 into a tree with lines and columns. Limits protect against texts that would exhaust memory.
 
-ruamel's pure parser yields the events; the tree is built here, because it must count what aliases expand to, refuse
-duplicate keys at their line, and resolve scalars by YAML 1.2's core schema (`1e-4` is a number, `off` a text:
-https://yaml.org/spec/1.2.2/#103-core-schema).
+ruamel's pure parser yields events, and this module builds the tree. This way it can count the values of expanded
+aliases, refuse duplicate keys at their line, and resolve scalars by YAML 1.2's core schema (`1e-4` is a number, `off` a
+text: https://yaml.org/spec/1.2.2/#103-core-schema).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
 def decode(data: bytes, name: str) -> str:
-    """The text of a file.
+    """Decode a file's bytes.
 
     Raises:
-        InvalidRecipe: it is not UTF-8, or too large.
+        InvalidRecipe: the text is not UTF-8, or too large.
     """
     if len(data) > MOST_BYTES:
         fail(f"{name}: larger than the limit of {MOST_BYTES // 1000} kB")
@@ -62,12 +62,12 @@ def decode(data: bytes, name: str) -> str:
 
 
 def split_lines(text: str) -> tuple[str, ...]:
-    """The lines of a text by YAML 1.2's line breaks."""
+    """Split a text at YAML 1.2's line breaks."""
     return tuple(_LINE_BREAK.split(text))
 
 
 def parse(text: str, source: Source) -> Node:
-    """The tree of a text's one document.
+    """Parse a text with one document into a tree.
 
     Raises:
         InvalidRecipe: bad syntax, a tag, a duplicate key, a number that is not finite, too deep, too many values.
@@ -84,7 +84,7 @@ def parse(text: str, source: Source) -> Node:
         mark = error.problem_mark or error.context_mark
         _syntax_error(error.problem or error.context or "not YAML", None if mark is None else builder.origin(mark))
     except (YAMLError, ValueError, OverflowError, IndexError, AttributeError, TypeError, AssertionError) as error:
-        # Some malformed texts, such as an escape beyond Unicode, make ruamel fail with Python's own errors.
+        # For some malformed texts, such as an escape beyond Unicode, ruamel raises Python's own errors.
         _syntax_error(f"malformed near here ({shorten(str(error).partition(chr(10))[0])})", builder.last)
 
 
@@ -104,7 +104,7 @@ def _syntax_error(problem: str, at: Origin | None) -> NoReturn:
 
 
 class _Counted(NamedTuple):
-    """A node with how many nodes it expands to and how deep it goes."""
+    """A node with its number of expanded nodes and its depth."""
 
     node: Node
     size: int
@@ -112,13 +112,13 @@ class _Counted(NamedTuple):
 
 
 class _Builder:
-    """Builds the tree from events, one document."""
+    """Builds the tree of one document from events."""
 
     def __init__(self, text: str, source: Source) -> None:
         self.source = source
         self.last = Origin(source)
         self._events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
-        self._anchors: dict[str, _Counted | None] = {}  # None while the anchored value is being built
+        self._anchors: dict[str, _Counted | None] = {}  # None while the anchored value is unfinished
         self._count = 0
 
     def origin(self, mark: Any) -> Origin:
@@ -129,7 +129,7 @@ class _Builder:
         if isinstance(event, StreamStartEvent):
             event = self._next()
         if not isinstance(event, DocumentStartEvent):
-            return Node(None, Origin(self.source))  # nothing but blanks and comments
+            return Node(None, Origin(self.source))  # only blanks and comments
         if event.version is not None and tuple(event.version) != (1, 2):
             fail("the %YAML directive asks for another version; only YAML 1.2 is read", at=self.last)
         node = self._node(self._next(), 1).node
@@ -246,10 +246,10 @@ def _tag_text(tag: str) -> str:
 
 
 def resolve_scalar(text: str, at: Origin | None = None) -> Scalar:
-    """What a plain scalar is by YAML 1.2's core schema.
+    """Resolve a plain scalar by YAML 1.2's core schema.
 
     Raises:
-        InvalidRecipe: a number that is not finite or absurdly long.
+        InvalidRecipe: the number is not finite or absurdly long.
     """
     if _NULL.match(text):
         return None

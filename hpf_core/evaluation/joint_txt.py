@@ -1,8 +1,8 @@
 """MSRA15's own labels: `joint.txt` in a folder for each of 9 subjects and 17 gestures (Sun et al., CVPR 2015, readme).
 
-The first line is the number of frames, each of the others x y z in mm of 21 joints, +y up and z negative in front of
-the camera. Frames follow each other by subject (P0 to P8), gesture (1 to 9, then I, IP, L, MP, RP, T, TIP, Y) and
-number: the order of the community's prediction files. Subjects are known here, so leaving one out can be reported.
+The first line is the number of frames. Each other line holds x y z in mm of 21 joints, +y up and z negative in front of
+the camera. The order of frames is subject (P0 to P8), gesture (1 to 9, then I, IP, L, MP, RP, T, TIP, Y) and number.
+The community's prediction files use this order. The folders name the subjects, so HPF can report each subject.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NAME = "joint.txt"
 
 @dataclass(frozen=True)
 class LabelSet:
-    """An annotation, read.
+    """A loaded annotation.
 
     Attributes:
         xyz: (F, K, 3) float64 mm in the camera's frame (x right, y down, z away).
-        subject: (F,) int64, or None where it isn't known who is shown.
+        subject: (F,) int64, or None if the subjects are unknown.
         subject_names: name of each number in `subject`.
     """
 
@@ -38,10 +38,11 @@ class LabelSet:
 
 
 def read_labels(path: Path, protocol: TextProtocol) -> LabelSet:
-    """The annotation in a text file of u v d, a `joint.txt`, or a folder of them (a subject's, or the dataset's).
+    """Read the annotation of a text file of u v d, a `joint.txt`, or a folder of them (a subject's or the dataset's).
 
     Raises:
-        DataError: there is none, it is damaged (names the line), or what it holds can't be hands (see `plausible`).
+        DataError: no annotation exists, or it is damaged (the message names the line), or its joints can't be hands
+            (see `plausible`).
     """
     if path.is_dir():
         found = _folder(path, protocol)
@@ -57,10 +58,10 @@ def read_labels(path: Path, protocol: TextProtocol) -> LabelSet:
 
 
 def read_joint_txt(path: Path, protocol: TextProtocol) -> np.ndarray:
-    """(F, K, 3) float64 mm in the camera's frame (x right, y down, z away) of one `joint.txt`.
+    """Read one `joint.txt`: (F, K, 3) float64 mm in the camera's frame (x right, y down, z away).
 
     Raises:
-        DataError: it is missing or damaged; names the line.
+        DataError: the file is missing or damaged; the message names the line.
     """
     first, *lines = text_lines(path)
     try:
@@ -91,7 +92,7 @@ def read_joint_txt(path: Path, protocol: TextProtocol) -> np.ndarray:
 
 
 def _folder(root: Path, protocol: TextProtocol) -> LabelSet:
-    """All that is below a folder, in the order of subjects and gestures."""
+    """Read all files below a folder, in the order of subjects and gestures."""
     files = sorted(root.rglob(_NAME), key=lambda path: _natural(path.relative_to(root).parts))
     if not files:
         raise DataError(f"{root} is a folder without any {_NAME}; expected a subject's folder or the dataset's.")
@@ -103,13 +104,13 @@ def _folder(root: Path, protocol: TextProtocol) -> LabelSet:
 
 
 def _subject(path: Path) -> str:
-    """The subject of SUBJECT/GESTURE/joint.txt, also where only SUBJECT/ was given."""
+    """The subject of SUBJECT/GESTURE/joint.txt, also if the user gave only SUBJECT/."""
     parents = path.resolve().parents
     return next((p.name for p in parents if re.fullmatch(r"P[0-9]+", p.name)), parents[1].name)
 
 
 def _natural(parts: Sequence[str]) -> list[tuple[tuple[int, str], ...]]:
-    """A key that puts P2 before P10 and 9 before I."""
+    """A sort key that orders P2 before P10 and 9 before I."""
     return [
         tuple((int(run), "") if run.isdigit() else (10**9, run) for run in re.findall(r"[0-9]+|[^0-9]+", part))
         for part in parts

@@ -1,7 +1,7 @@
-"""The community's text format of labels and predictions: a frame a line, u v d of each joint, separated by blanks.
+"""The community's text format of labels and predictions: one frame a line, u v d of each joint, separated by blanks.
 
-u and v are pixels of the depth image, d is mm. The same files serve xinghaochen/awesome-hand-pose-estimation and most
-published methods. A file is read whole or refused with the line that is wrong; nothing is guessed or filled in.
+u and v are pixels of the depth image, d is mm. xinghaochen/awesome-hand-pose-estimation and most published methods use
+these files. HPF reads a file completely, or refuses it and names the wrong line. HPF never guesses or fills in values.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from hpf_core.errors import DataError
 from hpf_core.evaluation.protocols import PROTOCOLS, TextProtocol
 from hpf_core.files.cache import write_atomic
 
-_LARGEST_FILE = 256 * 2**20  # a hundred times NYU's test set; more is no label file, and is not read into memory
-_LARGEST_VALUE = 1e6  # pixels or mm, far beyond every camera: keeps the arithmetic after it finite
+_LARGEST_FILE = 256 * 2**20  # a hundred times NYU's test set; HPF doesn't load a larger file
+_LARGEST_VALUE = 1e6  # pixels or mm, far beyond every camera: keeps later arithmetic finite
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".exr")
 _NYU_JOINTS = 36
-_SHOWN = 60  # characters of a wrong line that a message quotes
+_SHOWN = 60  # longest quote of a wrong line in a message, characters
 
 
 def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
-    """(F, K, 3) float64 pixels, pixels and mm of a text file.
+    """Read a text file: (F, K, 3) float64 pixels, pixels and mm.
 
-    Blanks are spaces or tabs; Windows' line ends, a byte-order mark and empty lines at the end are accepted, and so is
-    the image's name at the start of each line, as ICVL's own label files have it.
+    Blanks are spaces or tabs. The reader accepts Windows line ends, a byte-order mark and empty lines at the end. It
+    also
+    accepts an image's name at the start of each line, as in ICVL's own label files.
 
     Raises:
-        DataError: the file is missing, empty, too large or not text, or a line has a wrong number of columns,
-            something that isn't a finite number, or a depth that isn't positive. Names file and line.
+        DataError: the file is missing, empty, too large or not text; or a line has a wrong number of columns, a value
+            that isn't a finite number, or a depth that isn't positive. The message names file and line.
     """
     lines = _without_names(text_lines(path))
     try:
@@ -39,7 +40,7 @@ def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
     except ValueError:
         good = False
     if good:
-        # NaN compares false, so it is refused here as well.
+        # NaN compares false, so this test refuses NaN too.
         good = bool((np.abs(flat) <= _LARGEST_VALUE).all() and (flat[:, 2::3] > 0).all())
     if not good:
         raise _first_fault(path, lines, protocol)
@@ -47,17 +48,17 @@ def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
 
 
 def _without_names(lines: list[str]) -> list[str]:
-    """The lines without the names of images at their starts; as they are where a line lacks one."""
+    """Remove the image names at the starts of lines. If one line has no name, return all lines unchanged."""
     pieces = [line.split(None, 1) for line in lines]
     named = all(len(piece) == 2 and piece[0].lower().endswith(_IMAGES) for piece in pieces)
     return [piece[1] for piece in pieces] if named else lines
 
 
 def read_pair(predictions: Path, labels: np.ndarray, labels_path: Path, protocol: TextProtocol) -> np.ndarray:
-    """(F, K, 3) of predictions that belong to labels (F, K, 3), which were read from `labels_path`.
+    """Read predictions (F, K, 3) for labels (F, K, 3) of the file `labels_path`.
 
     Raises:
-        DataError: as `read_uvd`, or the two files don't have the same number of lines.
+        DataError: as for `read_uvd`, or the two files have different numbers of lines.
     """
     uvd = read_uvd(predictions, protocol)
     if len(uvd) != len(labels):
@@ -72,16 +73,16 @@ def read_pair(predictions: Path, labels: np.ndarray, labels_path: Path, protocol
 
 
 def write_uvd(path: Path, uvd: np.ndarray, protocol: TextProtocol) -> None:
-    """Write (F, K, 3) pixels, pixels and mm, to three decimals, so that `read_uvd` and other people's scripts read it.
+    """Write (F, K, 3) pixels, pixels and mm, to three decimals. `read_uvd` and the community's scripts read the file.
 
     Raises:
-        DataError: the shape isn't the protocol's, or a value isn't finite or positive where it must be.
+        DataError: the shape isn't the protocol's, a value isn't finite, or a depth isn't positive.
         RunError: the file can't be written.
     """
     uvd = np.asarray(uvd, dtype=np.float64)
     if uvd.ndim != 3 or uvd.shape[1:] != (len(protocol.joints), 3) or not len(uvd):
         raise DataError(f"Protocol {protocol.name} writes (frames, {len(protocol.joints)}, 3), not {uvd.shape}.")
-    # 0.0005 is the least depth that isn't written as 0.
+    # Three decimals print any depth below 0.0005 as 0.
     bad = ~((np.abs(uvd) <= _LARGEST_VALUE).all(axis=-1) & (uvd[..., 2] >= 0.0005))
     if bad.any():
         frame, joint = (int(i) for i in np.argwhere(bad)[0])
@@ -98,10 +99,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a text file without the empty ones at its end.
+    """Return the lines of a text file without the empty ones at its end.
 
     Raises:
-        DataError: it is missing, empty, too large, or not text.
+        DataError: the file is missing, empty, too large, or not text.
     """
     if reason := _other_format(path):
         raise DataError(f"{path}: {reason} Expected a text file with a line for each frame.")
@@ -131,7 +132,7 @@ def text_lines(path: Path) -> list[str]:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path}:{line}: not a text file (it holds zero bytes); expected UTF-8 text.")
-    # Not splitlines(), which also splits at form feeds and so would count other lines than an editor does.
+    # splitlines() also splits at form feeds, so its line numbers would differ from an editor's.
     lines = text.replace("\r\n", "\n").rstrip().split("\n")
     if lines == [""]:
         raise DataError(f"{path} is empty; expected a line for each frame.")
@@ -153,7 +154,7 @@ _OTHER_FORMATS = {
 
 
 def _other_format(path: Path) -> str:
-    """What a file is that is no text, by its first bytes; empty where they are none of the known ones."""
+    """Name the format of a binary file by its first bytes; empty for an unknown format."""
     try:
         if not path.is_file():
             return ""
@@ -165,7 +166,7 @@ def _other_format(path: Path) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    """What the folder of a missing file holds."""
+    """List the contents of a missing file's folder."""
     if not path.parent.is_dir():
         return f" Nor does its folder {path.parent}."
     texts = sorted(p.name for p in path.parent.glob("*.txt"))
@@ -173,7 +174,7 @@ def _neighbours(path: Path) -> str:
 
 
 def _first_fault(path: Path, lines: list[str], protocol: TextProtocol) -> DataError:
-    """The error that names the first wrong line."""
+    """Return the error of the first wrong line."""
     for number, line in enumerate(lines, start=1):
         tokens = line.split()
         if divided := _other_separator(line, protocol):
@@ -207,7 +208,7 @@ def _token_fault(token: str, is_depth: bool) -> str:
 
 
 def _other_protocol(columns: int) -> str:
-    """A hint where the number of columns is right for another protocol."""
+    """Return a hint if the number of columns matches another protocol."""
     if columns == 3 * _NYU_JOINTS:
         return (
             f"; {columns} are NYU's whole annotation of {_NYU_JOINTS} joints: keep the 14 that are evaluated, joints "
@@ -218,7 +219,7 @@ def _other_protocol(columns: int) -> str:
 
 
 def _other_separator(line: str, protocol: TextProtocol) -> str:
-    """What divides the columns of a line, where it isn't blanks; empty where it is."""
+    """Name the separator of a line's columns; empty for blanks."""
     for mark, name in ((",", "commas"), (";", "semicolons")):
         if line.count(mark) >= 2:
             columns = len([token for token in line.replace(mark, " ").split() if token])

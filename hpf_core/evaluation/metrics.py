@@ -1,8 +1,8 @@
-"""Errors of predicted joints against annotated ones: means, medians, success, per joint, per subject.
+"""Errors of predicted joints: means, medians, success rates, per joint and per subject.
 
-Everything is float64 NumPy, in mm. The error of a joint in a frame is the Euclidean distance between its predicted and
-its annotated position in the evaluated camera's frame; nothing is aligned or scaled first. The mean is over all joints
-and frames (paper, Sec. 4.1), the success rate counts frames by their worst joint (Taylor et al., CVPR 2012).
+All values are float64 NumPy, in mm. A joint's error in a frame is the Euclidean distance between prediction and
+annotation in the evaluated camera's frame, without alignment or scaling. The mean is over all joints and frames (paper,
+Sec. 4.1). The success rate uses each frame's worst joint (Taylor et al., CVPR 2012).
 """
 
 from __future__ import annotations
@@ -16,34 +16,35 @@ import numpy as np
 from hpf_core.errors import DataError, RunError, nearest
 
 SUCCESS_MM = (20, 30, 40, 50)
-"""The thresholds whose success rates are reported as numbers."""
+"""Thresholds of the reported success rates."""
 
 CURVE_MM = np.arange(0.0, 81.0)
-"""(81,) mm, the thresholds of the success curves."""
+"""(81,) mm, thresholds of the success curves."""
 CURVE_MM.setflags(write=False)
 
 AUC_MM = (0.0, 80.0)
-"""The range in mm over which the area under a success curve is taken, as a share of the most that it could be."""
+"""The range in mm of the area under a success curve. The area is a share of the largest possible area."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on F frames of K joints.
+    """Errors of F frames with K joints.
 
     Attributes:
         joint_names: K names.
         frames: F.
         mean: mm, over all joints and frames.
-        median: mm, over all joints and frames as one set of F * K errors (not a median of means).
-        success: for each of `SUCCESS_MM`, the share of frames whose worst joint is within it.
+        median: mm, over all F * K errors as one set (not a median of means).
+        success: for each of `SUCCESS_MM`, the share of frames whose worst joint is within the threshold.
         fingertip: mm, mean over the fingertips and all frames; None where the annotation has none.
         per_joint: (K,) mm, mean over the frames.
         frame_mean: (F,) mm, mean over each frame's joints.
         frame_max: (F,) mm, error of each frame's worst joint.
-        curve_max: (81,) share of frames whose worst joint is within each of `CURVE_MM`: the success curve.
+        curve_max: (81,) the success curve: share of frames whose worst joint is within each of `CURVE_MM`.
         curve_mean: (81,) share of frames whose mean error is within each of `CURVE_MM`.
-        auc_max, auc_mean: area under these two curves over `AUC_MM`, in [0, 1]. Exact, from the errors themselves.
-        subjects: the same for each subject that occurs, by name, in order of their numbers; theirs are empty.
+        auc_max, auc_mean: area under these two curves over `AUC_MM`, in [0, 1]. Exact, computed from the errors.
+        subjects: the same figures for each subject by name, in the order of subject numbers. Their `subjects` are
+            empty.
     """
 
     joint_names: tuple[str, ...]
@@ -62,7 +63,7 @@ class Measured:
     subjects: dict[str, Measured] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The fields that `summary.json` and `hpf eval --json` hold, as plain JSON values, rounded to 1e-6."""
+        """The fields of `summary.json` and `hpf eval --json`, as plain JSON values, rounded to 1e-6."""
         own = {"joints": len(self.joint_names), **self._figures()}
         return own | {"subjects": {name: subject._figures() for name, subject in self.subjects.items()}}
 
@@ -89,14 +90,14 @@ def measure(
     subject: np.ndarray | None = None,
     subject_names: Mapping[int, str] | None = None,
 ) -> Measured:
-    """Hold predictions against the annotation.
+    """Compare predictions with the annotation.
 
     Args:
         predicted: (F, K, 3) mm.
         truth: (F, K, 3) mm, in the same frame.
-        joint_names: K names, all different.
-        fingertips: indices of the joints that are fingertips.
-        subject: (F,) integers, which person each frame shows; without it nothing is split by subject.
+        joint_names: K distinct names.
+        fingertips: indices of the fingertips.
+        subject: (F,) integers, number of the person in each frame. Without it, there are no results per subject.
         subject_names: the name of each subject number.
 
     Raises:
@@ -122,9 +123,9 @@ def success_curve(frame_errors: np.ndarray, thresholds: np.ndarray = CURVE_MM) -
 
 
 def area_under_curve(frame_errors: np.ndarray) -> float:
-    """Area under the success curve of errors (F,) mm over `AUC_MM`, divided by its width: 1 where no frame errs.
+    """Area under the success curve of errors (F,) mm over `AUC_MM`, divided by its width: 1 if all errors are 0.
 
-    The curve is a staircase that rises by 1 / F at each error, so that the area is a mean and needs no thresholds.
+    The curve is a staircase with a step of 1 / F at each error. So the area is a mean, without thresholds.
     """
     low, high = AUC_MM
     return float((high - np.clip(frame_errors, low, high)).mean() / (high - low))
@@ -133,7 +134,7 @@ def area_under_curve(frame_errors: np.ndarray) -> float:
 def _measured(
     errors: np.ndarray, names: tuple[str, ...], fingertips: tuple[int, ...], split: Mapping[str, np.ndarray]
 ) -> Measured:
-    """From errors (F, K) mm and the frames (F,) bool of each subject."""
+    """Compute the figures from errors (F, K) mm and the frames (F,) bool of each subject."""
     worst = errors.max(axis=1)
     return Measured(
         joint_names=names,
@@ -154,7 +155,7 @@ def _measured(
 
 
 def _split(frames: int, subject: np.ndarray | None, subject_names: Mapping[int, str] | None) -> dict[str, np.ndarray]:
-    """The frames (F,) bool of each subject that occurs."""
+    """Return the frames (F,) bool of each subject in the data."""
     if subject is None:
         return {}
     subject = np.asarray(subject)
@@ -189,7 +190,7 @@ def _check_shapes(predicted: np.ndarray, truth: np.ndarray, names: tuple[str, ..
 def _check_finite(
     values: np.ndarray, names: tuple[str, ...], what: str, error: type[DataError] | type[RunError]
 ) -> None:
-    """Values (F, K, ...): a number that isn't one must never look like a good result."""
+    """Check values (F, K, ...) for NaN and infinity, which must never look like a good result."""
     bad = ~np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=-1)
     if bad.any():
         frame, joint = (int(i) for i in np.argwhere(bad)[0])

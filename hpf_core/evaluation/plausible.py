@@ -1,8 +1,7 @@
-"""Whether labels can show hands: files in the wrong unit still give small errors, which nobody would notice.
+"""Checks whether labels can show hands. Files in the wrong unit still give small errors, which nobody would notice.
 
-Three things are measured: how far a hand reaches, how deep it lies, and whether it is in the image. Where they are
-possible but unusual, the rigid parts of the hand decide: in the right reading, their lengths change least over the
-frames.
+The check measures the size of a hand, its depth, and its position in the image. If these are possible but unusual, the
+rigid parts of the hand decide: with the correct unit, their lengths change least over the frames.
 """
 
 from __future__ import annotations
@@ -16,33 +15,33 @@ from hpf_core.errors import DataError
 from hpf_core.evaluation.protocols import TextProtocol
 
 SPAN_MM = (25.0, 600.0)
-"""Between these lies the median over the frames of the largest distance of two joints; real hands: 65 to 260."""
+"""Limits of the median over the frames of the largest distance between two joints; real hands: 65 to 260 mm."""
 
 USUAL_SPAN_MM = (0.75, 1.35)
-"""The same as a share of the protocol's `span_mm`, within which nothing else is looked at but the depth."""
+"""The same as a share of the protocol's `span_mm`. Within these limits, the check tests only the depth."""
 
 DEPTH_MM = (100.0, 5000.0)
-"""Between these lies the median depth of the joints."""
+"""Limits of the joints' median depth."""
 
 OUTSIDE = 0.5
-"""Largest share of joints outside of the image."""
+"""Largest share of joints outside the image."""
 
 _RIGID_PAIRS = 6
 _STEADIER = 1.25
-"""How much steadier lengths must be in another reading for it to be believed, where the hands' reach is unusual."""
+"""If the size is unusual, another reading must make lengths steadier by this factor to be accepted."""
 _LEAST_FRAMES = 3
 
 
 def check_uvd(path: Path, uvd: np.ndarray, protocol: TextProtocol) -> None:
-    """Refuse labels whose hands can't be.
+    """Refuse labels that can't be hands.
 
     Args:
-        path: their file, for the message.
-        uvd: (F, K, 3) pixels, pixels and mm, as the file says.
-        protocol: whose joints and camera.
+        path: the labels' file, for the message.
+        uvd: (F, K, 3) pixels, pixels and mm, as in the file.
+        protocol: defines joints and camera.
 
     Raises:
-        DataError: they can't be hands; names the most likely reading.
+        DataError: the labels can't be hands; the message names the most likely reading.
     """
     given = protocol.to_xyz(uvd)
     outside = _outside(uvd, protocol)
@@ -67,10 +66,10 @@ def check_uvd(path: Path, uvd: np.ndarray, protocol: TextProtocol) -> None:
 
 
 def check_xyz(path: Path, xyz: np.ndarray) -> None:
-    """The same for labels (F, K, 3) that are given in mm.
+    """Check labels (F, K, 3) in mm in the same way.
 
     Raises:
-        DataError: they can't be hands.
+        DataError: the labels can't be hands.
     """
     wrong = _impossible(xyz)
     if wrong:
@@ -80,30 +79,30 @@ def check_xyz(path: Path, xyz: np.ndarray) -> None:
 
 
 def span(xyz: np.ndarray) -> float:
-    """Median over the frames of (F, K, 3) mm of the largest distance of two joints."""
+    """Median over the frames of the largest distance between two joints, of (F, K, 3) mm."""
     return float(np.median(_distances(xyz).max(axis=1)))
 
 
 def unsteadiness(xyz: np.ndarray) -> float:
-    """How much the steadiest distances of joints (F, K, 3) change over the frames: standard deviation by mean."""
+    """Change of the steadiest distances of joints (F, K, 3) over the frames: standard deviation divided by mean."""
     distances = _distances(xyz)
     changes = distances.std(axis=0) / np.maximum(distances.mean(axis=0), 1e-9)
     return float(np.sort(changes)[:_RIGID_PAIRS].mean())
 
 
 def _readings(uvd: np.ndarray, protocol: TextProtocol) -> Mapping[str, np.ndarray]:
-    """The labels (F, K, 3) in mm, by what else the file may hold."""
+    """The labels (F, K, 3) in mm under each other possible reading of the file."""
     depths = {"metres": 1000.0, "centimetres": 10.0, "tenths of a millimetre": 0.1}
     found = {f"u v d with d in {unit}": protocol.to_xyz(uvd * [1, 1, factor]) for unit, factor in depths.items()}
     found["u v d in pixels of an image of half the size"] = protocol.to_xyz(uvd * [2, 2, 1])
     found["u v d in pixels of an image of twice the size"] = protocol.to_xyz(uvd * [0.5, 0.5, 1])
-    # Millimetres in place of pixels have both signs; where not, pixels are the simpler reading.
+    # Millimetres in place of pixels have both signs. Without both signs, pixels are the simpler reading.
     found["x y z in mm, not u v d"] = uvd
     return found | {f"x y z in {unit}, not u v d": uvd * factor for unit, factor in depths.items()}
 
 
 def _likely(readings: Mapping[str, np.ndarray]) -> str:
-    """Which reading fits, the steadiest of them."""
+    """Name the steadiest reading."""
     if not readings:
         return " Expected u v d: pixels, pixels and mm."
     best = min(readings, key=lambda name: unsteadiness(readings[name]))
@@ -112,7 +111,7 @@ def _likely(readings: Mapping[str, np.ndarray]) -> str:
 
 
 def _impossible(xyz: np.ndarray) -> str:
-    """Why joints (F, K, 3) in mm can't be hands; empty where they can."""
+    """Say why joints (F, K, 3) in mm can't be hands; empty if they can."""
     depth, reach = float(np.median(xyz[..., 2])), span(xyz)
     if not DEPTH_MM[0] <= depth <= DEPTH_MM[1]:
         return f"their median depth is {depth:.3g} mm (expected {DEPTH_MM[0]:.0f} to {DEPTH_MM[1]:,.0f})"
@@ -127,7 +126,7 @@ def _is_usual(xyz: np.ndarray, protocol: TextProtocol) -> bool:
 
 
 def _outside(uvd: np.ndarray, protocol: TextProtocol) -> float:
-    """The share of joints outside of the image, whose middle is the protocol's `centre`."""
+    """The share of joints outside the image, whose middle is the protocol's `centre`."""
     within = (uvd[..., :2] >= 0) & (uvd[..., :2] <= 2 * np.array(protocol.centre))
     return float(1 - within.all(axis=-1).mean())
 

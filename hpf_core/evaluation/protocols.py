@@ -1,6 +1,6 @@
-"""The evaluation protocols that the community's text files follow: joints, camera, subjects.
+"""The evaluation protocols of the community's text files: joints, camera, subjects.
 
-They are data, not code, so that published predictions can be scored without the dataset itself.
+The protocols are data, not code. So HPF can score published predictions without the dataset.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from hpf_core.errors import InputError, nearest
 
 @dataclass(frozen=True)
 class TextProtocol:
-    """How one dataset's label and prediction files are read and scored.
+    """The format and scoring of one dataset's label and prediction files.
 
     Attributes:
-        name: as `--protocol` takes it.
+        name: as `--protocol` accepts it.
         title: the dataset's name for people.
         joints: K joint names, in the order of the file's columns.
         fingertips: indices of the joints that are fingertips.
         focal: (fx, fy) pixels.
         centre: (cx, cy) pixels: the column and row where x and y are 0.
         frames: number of frames of the whole test set.
-        subjects: (first frame counted from 1, name) of each stretch of frames that shows one subject; in order, from 1.
-            Empty where the frames' numbers don't tell.
-        source: where these figures come from.
-        span_mm: the largest distance of two of these joints, typically.
+        subjects: (first frame counted from 1, name) of each stretch of frames with one subject; in order, from 1. Empty
+            if the frames' numbers don't determine the subject.
+        source: the origin of these figures.
+        span_mm: the typical largest distance between two of these joints.
     """
 
     name: str
@@ -48,24 +48,24 @@ class TextProtocol:
         return 3 * len(self.joints)
 
     def to_xyz(self, uvd: np.ndarray) -> np.ndarray:
-        """(..., 3) mm in the camera's frame (x right, y down, z away) of (..., 3) pixels, pixels and mm.
+        """Convert (..., 3) pixels, pixels and mm to mm in the camera's frame (x right, y down, z away).
 
-        x = (u - cx) d / fx, y = (v - cy) d / fy. The NYU files' own formula has +y up; a distance is the same in both.
+        x = (u - cx) d / fx, y = (v - cy) d / fy. The NYU files' own formula has +y up; distances are the same in both.
         """
         uvd = np.asarray(uvd, dtype=np.float64)
         depth = uvd[..., 2:]
         return np.concatenate([(uvd[..., :2] - self.centre) * depth / self.focal, depth], axis=-1)
 
     def to_uvd(self, xyz: np.ndarray) -> np.ndarray:
-        """(..., 3) pixels, pixels and mm of points (..., 3) mm in the camera's frame, z > 0. Inverse of `to_xyz`."""
+        """Convert points (..., 3) mm in the camera's frame, z > 0, to pixels, pixels and mm. Inverse of `to_xyz`."""
         xyz = np.asarray(xyz, dtype=np.float64)
         depth = xyz[..., 2:]
         return np.concatenate([xyz[..., :2] * self.focal / depth + self.centre, depth], axis=-1)
 
     def subject_of(self, frames: int) -> np.ndarray | None:
-        """(frames,) int64, the index in `subjects` of each frame; None where it isn't the whole test set.
+        """(frames,) int64, the index in `subjects` of each frame; None if this isn't the whole test set.
 
-        Which frame shows whom is known by its number alone, so a part of the test set can't be split.
+        The frame's number determines its subject. So a part of the test set has no known subjects.
         """
         if frames != self.frames or not self.subjects:
             return None
@@ -74,14 +74,14 @@ class TextProtocol:
 
     @property
     def subject_names(self) -> dict[int, str]:
-        """Name of each number that `subject_of` gives."""
+        """Name of each number in `subject_of`."""
         return {number: name for number, (_, name) in enumerate(self.subjects)}
 
 
 NYU = TextProtocol(
     name="nyu",
     title="NYU Hand Pose, test set, view 1",
-    # The 14 of NYU's 36 points that every paper scores: ids 0 3 6 9 12 15 18 21 24 25 27 30 31 32, by their names here.
+    # Every paper scores these 14 of NYU's 36 points: ids 0 3 6 9 12 15 18 21 24 25 27 30 31 32, with their names here.
     joints=(
         *("F1_KNU3_A", "F1_KNU2_B", "F2_KNU3_A", "F2_KNU2_B", "F3_KNU3_A", "F3_KNU2_B", "F4_KNU3_A", "F4_KNU2_B"),
         *("TH_KNU3_A", "TH_KNU3_B", "TH_KNU2_B", "PALM_1", "PALM_2", "PALM_3"),
@@ -126,7 +126,7 @@ MSRA = TextProtocol(
     focal=(241.42, 241.42),
     centre=(160.0, 120.0),
     frames=76375,
-    subjects=(),  # known from the dataset's own folders: see `joint_txt`
+    subjects=(),  # the dataset's own folders name them: see `joint_txt`
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Sun et al., CVPR 2015, and its readme",
 )
 
@@ -134,10 +134,10 @@ PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL
 
 
 def text_protocol(name: str) -> TextProtocol:
-    """The protocol of that name, in whatever case.
+    """Return the protocol of a name; case doesn't matter.
 
     Raises:
-        InputError: there is none; names the nearest.
+        InputError: the name is unknown; the message names the nearest protocol.
     """
     try:
         return PROTOCOLS[name.strip().lower()]

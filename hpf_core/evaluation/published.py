@@ -1,6 +1,6 @@
-"""What others, and the paper's own experiments, report: `published.yaml`, read into records that say where it stands.
+"""Published results of the paper and other methods: reads `published.yaml` into records with sources.
 
-Nothing here is measured by HPF. A figure that this project measured itself belongs into a run's summary.
+HPF measured none of these figures. Figures that this project measured belong in a run's summary.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from hpf_core.evaluation.protocols import NYU
 
 
 class _Record(BaseModel):
-    """Unknown keys, and figures out of range, are errors: the file is part of the package."""
+    """Unknown keys and figures out of range are errors: the file is part of the package."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OtherFigure(_Record):
-    """A second figure that the same paper prints for the same thing.
+    """A second figure for the same quantity in the same paper.
 
     Attributes:
         mean_error_mm: mm over all joints and frames.
         fingertip_error_mm: mm over the fingertips, or None.
-        where: where it is printed, and how it disagrees.
+        where: place in the paper, and the difference.
     """
 
     mean_error_mm: float = Field(gt=0)
@@ -43,13 +43,13 @@ class PublishedRow(_Record):
     """One experiment of the paper, on NYU's 14 joints.
 
     Attributes:
-        name: of the file in `recipes/rows/`; `full` is `recipes/paper.yaml` itself.
-        label: as a table shows it.
-        mean_error_mm: mm over all joints and frames, or None where the paper tells of it without a figure.
-        success_20: share of frames with all joints within 20 mm, in [0, 1], or None where the text has none.
+        name: name of the file in `recipes/rows/`; `full` is `recipes/paper.yaml` itself.
+        label: the name in tables.
+        mean_error_mm: mm over all joints and frames, or None if the paper describes the experiment without a figure.
+        success_20: share of frames with all joints within 20 mm, in [0, 1], or None if the text has none.
         source: the citation.
-        where: table, section or page in it.
-        also: what the paper says of the same elsewhere, where that disagrees.
+        where: table, section or page in the source.
+        also: contradicting figures for the same experiment elsewhere in the paper.
     """
 
     name: str
@@ -62,19 +62,19 @@ class PublishedRow(_Record):
 
 
 class PublishedMethod(_Record):
-    """What one method reports on one dataset's test set.
+    """One method's published result on one dataset's test set.
 
     Attributes:
-        name: the method's.
-        year: of publication.
-        labels: of real frames that its training used: "all", "none" or a number.
+        name: name of the method.
+        year: year of publication.
+        labels: the labels of real frames in its training: "all", "none" or a number.
         dataset: name of the text protocol.
-        mean_error_mm: mm over all joints and frames, or None where only a curve is drawn.
-        success: share of frames with all joints within so many mm, where known.
-        origin: "printed" in a paper; "recomputed" by us from its public prediction file; or "copied" from the table of
-            those who collect such files.
+        mean_error_mm: mm over all joints and frames, or None if the paper only has a curve.
+        success: share of frames with all joints within each number of mm, if known.
+        origin: "printed" in a paper; "recomputed" by us from the public prediction file; or "copied" from the table of
+            a collection of such files.
         source: the citation.
-        where: how the figure comes from it.
+        where: the origin of the figure within the source.
     """
 
     name: str = Field(min_length=1)
@@ -89,14 +89,14 @@ class PublishedMethod(_Record):
 
 
 def rows() -> dict[str, PublishedRow]:
-    """The paper's experiments by name, in the order in which tables show them."""
+    """The paper's experiments by name, in the order of the tables."""
     return dict(_read()[0])
 
 
 def comparable(document: Mapping[str, Any]) -> bool:
-    """Whether an evaluation, as `summary.json` lists it, can be compared with the paper's figures.
+    """Whether an entry of `summary.json` is comparable with the paper's figures.
 
-    Those are of 14 joints on all real test frames of NYU, without exception.
+    The paper's figures use 14 joints on all real test frames of NYU, without exception.
     """
     return (
         document.get("data") == NYU.name
@@ -108,10 +108,10 @@ def comparable(document: Mapping[str, Any]) -> bool:
 
 
 def methods(dataset: str) -> list[PublishedMethod]:
-    """What methods report on a dataset ("nyu", "icvl", "msra"), the most accurate first, those without a figure last.
+    """Return published results on a dataset ("nyu", "icvl", "msra"), the most accurate first, those without error last.
 
     Raises:
-        InputError: nothing is known of that dataset.
+        InputError: no results exist for that dataset.
     """
     found = [method for method in _read()[1] if method.dataset == dataset]
     if not found:

@@ -1,4 +1,4 @@
-"""What else a file of predictions may hold, where another reading cuts its error many times over."""
+"""Other possible readings of a prediction file, for files whose error becomes many times smaller under one of them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy.optimize import linear_sum_assignment
 from hpf_core.evaluation.protocols import TextProtocol
 
 MANY_TIMES = 3.0
-"""How many times smaller the error must be in another reading for it to be named."""
+"""HPF names another reading if it makes the error smaller by this factor."""
 
 LEAST_MM = 10.0
-"""Mean error below which nothing else is tried: such predictions were read rightly."""
+"""Below this mean error HPF tries no other reading: the predictions are in the right format."""
 
 
 def better_reading(predicted: np.ndarray, labels: np.ndarray, protocol: TextProtocol) -> str:
-    """In words, the reading of predictions that cuts their error many times over; empty where there is none.
+    """Name the reading that makes the predictions' error many times smaller; empty if no reading does.
 
     Args:
-        predicted: (F, K, 3) u v d as the file says.
-        labels: (F, K, 3) mm, right ones.
+        predicted: (F, K, 3) u v d as in the file.
+        labels: (F, K, 3) mm, in the right format.
         protocol: of both.
     """
     given = _error(protocol.to_xyz(predicted), labels)
@@ -42,7 +42,7 @@ def better_reading(predicted: np.ndarray, labels: np.ndarray, protocol: TextProt
 
 
 def _readings(uvd: np.ndarray, protocol: TextProtocol) -> Iterator[tuple[str, np.ndarray]]:
-    """Each reading with its joints (F, K, 3) in mm."""
+    """Yield each reading with its joints (F, K, 3) in mm."""
     width, height = 2 * np.array(protocol.centre)
     u, v, d = (uvd[..., axis] for axis in range(3))
 
@@ -63,7 +63,7 @@ def _readings(uvd: np.ndarray, protocol: TextProtocol) -> Iterator[tuple[str, np
 
 
 def _order(xyz: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(K,) int64: for each label, the predicted joint that lies nearest to it, each taken once."""
+    """(K,) int64: the nearest predicted joint of each label. Each predicted joint occurs once."""
     apart = np.linalg.norm(xyz[:, :, None] - labels[:, None], axis=-1).mean(axis=0)
     predicted, label = linear_sum_assignment(apart)
     return predicted[np.argsort(label)]

@@ -1,4 +1,4 @@
-"""One evaluation with what it is of: the entry that `summary.json` lists and `hpf eval --json` prints."""
+"""One evaluation and its context: the entry in `summary.json` and in the output of `hpf eval --json`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FIELDS = (
     *("after", "data", "split", "centre", "joints", "frames", "mean_error_mm", "median_error_mm", "success"),
     *("fingertip_error_mm", "per_joint_mm", "subjects"),
 )
-"""The fields that every evaluation has. `auc` is younger than some runs; `refiners` is there where a run has some."""
+"""The fields of every evaluation. Old runs lack `auc`. Only runs with refiners have `refiners`."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, and of what.
+    """The figures of one evaluation, and their context.
 
     Attributes:
-        after: the stage after which a network was evaluated, or the file of the predictions.
+        after: the stage before the evaluation, or the file of the predictions.
         data: name of the dataset or of the text protocol.
         split: the dataset's split.
-        centre: how crops were centred: "annotated", "mass", "refined", or "unknown" for files.
+        centre: centring of the crops: "annotated", "mass", "refined", or "unknown" for files.
         measured: the figures.
     """
 
@@ -40,7 +40,7 @@ class Evaluation:
     measured: Measured
 
     def document(self) -> dict[str, Any]:
-        """The `FIELDS` and `auc` as plain JSON values."""
+        """The fields in `FIELDS`, and `auc`, as plain JSON values."""
         about = {"after": self.after, "data": self.data, "split": self.split, "centre": self.centre}
         return about | self.measured.document()
 
@@ -48,13 +48,13 @@ class Evaluation:
 def write_frames_csv(
     path: Path, results: Mapping[str, Measured], subject: np.ndarray | None, subject_names: Mapping[int, str]
 ) -> Path:
-    """A row for each frame: its number (from 1, the line of the label file), its subject, and for each result the
-    frame's mean and largest error in mm. Made to be sorted in a spreadsheet for the worst frames.
+    """Write one row per frame: its number (from 1, the line in the label file), its subject, and each result's mean
+    and largest error in mm. A spreadsheet can sort the rows to find the worst frames.
 
     Args:
         results: by name, all of the same F frames.
-        subject: (F,) integers, or None where frames aren't told apart.
-        subject_names: the name of each of them.
+        subject: (F,) integers, or None if the subjects are unknown.
+        subject_names: the name of each subject number.
 
     Raises:
         RunError: the file can't be written.
@@ -75,8 +75,9 @@ def write_frames_csv(
 
 
 def write_curves_csv(path: Path, results: Mapping[str, Measured]) -> Path:
-    """The success curves as numbers, to draw them elsewhere: a row for each threshold of `CURVE_MM`, and for each
-    result the share of frames whose largest, and whose mean error is within it.
+    """Write the success curves as numbers, for other plotting tools. Each threshold of `CURVE_MM` has a row. Each
+    result
+    has two columns: the share of frames whose largest error is within the threshold, and the same for the mean error.
 
     Raises:
         RunError: the file can't be written.
@@ -96,7 +97,7 @@ def write_curves_csv(path: Path, results: Mapping[str, Measured]) -> Path:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each path: the file's own, or as much of the path as tells it from the others."""
+    """Give each path a unique name: the file's own name, or as many parts of the path as necessary."""
     names = [path.stem if path.suffix else path.name for path in paths]
     if len(set(names)) == len(names):
         return names

@@ -1,4 +1,4 @@
-"""Where made things are kept, under which name, and how they are written so that no one ever reads half of a file."""
+"""The cache: its folder, its content keys, and atomic writes, so that no process reads a half-written file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpf_core.errors import InputError, RunError
 
 
 def cache_folder() -> Path:
-    """The cache's folder: `$HPF_CACHE_DIR` if it is set, else the user's cache folder. It need not exist yet.
+    """Return the cache's folder: `$HPF_CACHE_DIR` if set, else the user's cache folder. It may not exist yet.
 
     Raises:
         InputError: the user has no home folder, as in a container with an unknown user.
@@ -31,12 +31,12 @@ def cache_folder() -> Path:
 
 
 def content_key(content: Mapping[str, Any]) -> str:
-    """SHA-256, 64 hexadecimal digits, of a mapping that JSON can hold: the same content, the same name.
+    """SHA-256, 64 hexadecimal digits, of a mapping with JSON values: equal content gives an equal key.
 
-    The order of keys doesn't matter, that of lists does. Put arrays in by the `bytes_key` of their bytes.
+    The order of keys doesn't matter, the order of lists does. Represent arrays by the `bytes_key` of their bytes.
 
     Raises:
-        InputError: something in it has no exact JSON form (a tensor, a path, a NaN).
+        InputError: a value has no exact JSON form (a tensor, a path, a NaN).
     """
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -51,17 +51,18 @@ def bytes_key(data: bytes) -> str:
 
 
 def temporary_files(folder: Path) -> list[Path]:
-    """Files in a folder and its subfolders that `write_atomic` left where its process was killed."""
-    # mkstemp's random part has eight characters.
+    """Temporary files of `write_atomic` in a folder and its subfolders. Killed processes leave such files."""
+    # The random part of mkstemp's names has eight characters.
     pattern = re.compile(r"\..+-[a-z0-9_]{8}(\.[a-z0-9]+)?")
     return [path for path in folder.rglob(".*") if pattern.fullmatch(path.name) and path.is_file()]
 
 
 def write_atomic(path: Path, writer: Callable[[Path], None]) -> None:
-    """Make `path` hold what `writer` writes, or leave it as it was.
+    """Replace `path` by the output of `writer`, or leave `path` unchanged on failure.
 
-    `writer` is given the name of a new, empty file in the same folder (with the same suffix) and fills it; the file
-    then takes the place of `path` in one move. Two processes that write the same thing don't disturb each other.
+    `writer` receives the name of a new, empty file in the same folder (with the same suffix) and fills it. Then one
+    move
+    puts the file at `path`. Two processes that write the same file don't disturb each other.
 
     Raises:
         RunError: the disk is full, or the folder can't be written.
@@ -77,7 +78,7 @@ def write_atomic(path: Path, writer: Callable[[Path], None]) -> None:
         writer(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; a cache or a run is shared as the umask says.
+        # mkstemp makes files that only the owner can read. The cache and runs follow the umask instead.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -1,4 +1,4 @@
-"""Room on a disk: asked for before anything large is written, and told in units that people read."""
+"""Disk space: checked before large writes, and printed in readable units."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _UNITS = ("kB", "MB", "GB", "TB")
 
 
 def need_room(folder: Path, count: int, what: str, otherwise: str) -> None:
-    """Make sure that the disk of a folder has so many bytes left.
+    """Check that the disk of a folder has at least `count` free bytes.
 
     Args:
-        folder: is there.
-        count: bytes that are still to be written.
-        what: needs them, at the start of a sentence.
-        otherwise: what else one can do, as sentences.
+        folder: an existing folder.
+        count: bytes still to write.
+        what: what needs the bytes, as the start of a sentence.
+        otherwise: alternatives for the user, as sentences.
 
     Raises:
-        InputError: it hasn't.
+        InputError: the disk has fewer free bytes.
     """
     free = shutil.disk_usage(folder).free
     if count > free:
@@ -30,7 +30,7 @@ def need_room(folder: Path, count: int, what: str, otherwise: str) -> None:
 
 
 def amount(count: int) -> str:
-    """A number of bytes with three digits: `812 bytes`, `3.15 MB`, `15 GB`; units are powers of 1,000."""
+    """Format a number of bytes with three digits: `812 bytes`, `3.15 MB`, `15 GB`; units are powers of 1,000."""
     value, unit = float(count), "bytes"
     for larger in _UNITS:
         if value < 999.5:

@@ -1,7 +1,7 @@
-"""Small networks that a plugin trains beforehand on what the hand model samples: kept in the cache, and taken from it.
+"""The cache of small networks that plugins train in advance on samples of the hand model.
 
-For priors and refiners, in their `prepare`. The file's name should hash all that the training depends on
-(`cache.content_key`), the hand model among it (`HandModel.fingerprint`).
+Priors and refiners use it in their `prepare`. The file's name should hash everything that the training depends on
+(`cache.content_key`), including the hand model (`HandModel.fingerprint`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUM = "sha256"
 
 
 def keep(path: Path, weights: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
-    """Write weights on the CPU, and figures about them, with a checksum.
+    """Write weights on the CPU, figures about them, and a checksum.
 
     Raises:
         RunError: the cache can't be written.
@@ -32,15 +32,15 @@ def keep(path: Path, weights: Mapping[str, Tensor], figures: Mapping[str, float]
 
 
 def take(path: Path, into: Callable[[dict[str, Tensor], dict[str, float]], None], whose: str) -> bool:
-    """Give `into` the weights and figures that `keep` wrote.
+    """Read the weights and figures that `keep` wrote, and pass them to `into`.
 
     Args:
         path: the file.
-        into: takes them; what it raises of KeyError, RuntimeError and ValueError means that they don't fit.
-        whose: for the warning where the file is damaged or doesn't fit, such as "vae prior".
+        into: receives the values. KeyError, RuntimeError or ValueError from `into` means that they don't fit.
+        whose: name of the network in a warning about a damaged or unfitting file, such as "vae prior".
 
     Returns:
-        Whether they were taken: False where there is no file, or it is damaged (said in a warning).
+        True if `into` accepted the values; False if the file is missing, or damaged (with a warning).
     """
     if not path.is_file():
         return False
@@ -58,5 +58,5 @@ def take(path: Path, into: Callable[[dict[str, Tensor], dict[str, float]], None]
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and bytes."""
+    """SHA-256 of names, shapes and bytes."""
     return content_key({name: [list(w.shape), bytes_key(w.numpy().tobytes())] for name, w in weights.items()})

@@ -1,4 +1,4 @@
-"""Work on many files at once."""
+"""Parallel work on many files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Made = TypeVar("_Made")
 
 
 def threaded(work: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator[_Made]:
-    """What `work` makes of each item, in order, on several threads. What hasn't begun when it is left never does."""
+    """Yield `work(item)` for each item in order, on several threads. If the caller stops, waiting items never start."""
     with ThreadPoolExecutor(workers()) as pool:
         try:
             yield from pool.map(work, items)
@@ -21,6 +21,6 @@ def threaded(work: Callable[[_Item], _Made], items: Iterable[_Item]) -> Iterator
 
 
 def workers() -> int:
-    """Threads for work on images: as many as this process may use cores, 8 at most."""
+    """Number of threads for work on images: the process's number of cores, at most 8."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, available)

@@ -1,1 +1,1 @@
-"""C that is compiled where it runs: what a training step asks of depth maps on a CPU."""
+"""C code that HPF compiles on the user's machine: the distance transform and plane test of training steps on a CPU."""

@@ -1,8 +1,8 @@
-"""C that is compiled where it runs: for loops that tensor operations can only do by keeping what nobody needs.
+"""Compiles C on the user's machine, for loops that tensor operations can only do with large intermediate tensors.
 
-A source is compiled once for a processor, on its first use (about a second). The cache keeps the library under a name
-that hashes the source, the flags, the processor and the library itself (`kept`). Where no compiler can make it, `load`
-warns once and returns None: each caller has another way, in tensor code.
+HPF compiles a source once per processor, on its first use (about a second). The library's name in the cache hashes the
+source, the flags, the processor and the library itself (`kept`). If no compiler works, `load` warns once and returns
+None. Then each caller uses its own tensor code.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from hpf_core.errors import HPFError, RunError
 from hpf_core.files.cache import content_key
 from hpf_core.native import kept
 
-# No contraction to fused multiply-adds: results are then those of the same tensor operations, bit for bit. The error
-# number of roots and traps aren't looked at, and without them loops become vector instructions.
+# No contraction to fused multiply-adds: then results equal those of the same tensor operations, bit for bit. Nothing
+# reads the error number of roots or the traps, and without them the compiler can vectorise loops.
 _FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-math-errno",
           "-fno-trapping-math")  # fmt: skip
 _THIS_PROCESSOR = ("-march=native",)
 _HEADER = Path(__file__).with_name("native.h")
 _REAL = {torch.float32: "float", torch.float64: "double"}
-_told: list[str] = []  # why there are no kernels, once it was said
-_sources: list[Path] = []  # the C files that somebody may ask for
-_switched_off: list[bool] = []  # one entry for each `without_kernels` that is open
-_SECONDS = 120  # after which a compiler is taken for stuck
+_told: list[str] = []  # reasons for missing kernels; a reason is reported once
+_sources: list[Path] = []  # all registered C files
+_switched_off: list[bool] = []  # one entry for each open `without_kernels`
+_SECONDS = 120  # time limit of a compiler, s
 
 
 class NoCompilerWarning(UserWarning):
-    """There is no C compiler that works, and so tensor operations do what it would have compiled."""
+    """No C compiler works, so tensor operations replace the compiled code."""
 
 
 class _Uncompiled(Exception):
-    """No compiler makes it, with the reason."""
+    """No compiler can compile the source; the message gives the reason."""
 
 
 def load(source: Path, dtype: torch.dtype, quiet: bool = False) -> ctypes.CDLL | None:
-    """The functions of a C file in which `REAL` is the C type of a dtype.
+    """Load the functions of a C file in which `REAL` is the C type of a dtype.
 
     Args:
-        source: the file; beside system headers it may include `native.h`, which shares work among threads.
+        source: the file. Beside system headers it may include `native.h`, which distributes work over threads.
         dtype: float32 or float64.
-        quiet: whether nobody is told where it can't be made: the other way isn't much slower.
+        quiet: suppress the warning about a missing compiler, because the tensor code isn't much slower.
 
     Returns:
-        The library, or None where there is no compiler that can make it (said once, as `NoCompilerWarning`).
+        The library, or None if no compiler can make it (one `NoCompilerWarning` reports this).
     """
     if _switched_off or _is_off():
         return None
@@ -74,8 +74,8 @@ def load(source: Path, dtype: torch.dtype, quiet: bool = False) -> ctypes.CDLL |
 
 
 def availability(source: Path) -> Callable[[torch.dtype], bool]:
-    """For a C file, the function that says whether it serves tensors of a dtype on a CPU; the first time it is
-    compiled. In a graph of `torch.compile` its answer is a constant."""
+    """Return a function that says whether a C file serves tensors of a dtype on a CPU. The first call compiles the
+    file. In a graph of `torch.compile` the answer is a constant."""
     if source not in _sources:
         _sources.append(source)
 
@@ -87,13 +87,13 @@ def availability(source: Path) -> Callable[[torch.dtype], bool]:
 
 
 def states() -> dict[str, str]:
-    """Every C file that a loaded module uses, by its name: empty where it serves float32, else why it doesn't."""
+    """Every C file of the loaded modules by name: empty if it works with float32, else the reason why it doesn't."""
     off = "HPF_KERNELS=off" if _is_off() else ""
     return {source.name: off or _loaded(source, _REAL[torch.float32])[1] for source in _sources}
 
 
 def command() -> Sequence[str] | None:
-    """The words that call the C compiler, or None where there is none."""
+    """The command of the C compiler, or None without a compiler."""
     try:
         return _compiler()
     except _Uncompiled:
@@ -101,13 +101,13 @@ def command() -> Sequence[str] | None:
 
 
 def _is_off() -> bool:
-    """Whether the user wants tensor operations alone."""
+    """Whether the user has switched the kernels off."""
     return os.environ.get("HPF_KERNELS", "").strip().lower() in ("off", "0", "no", "false")
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """Within it nothing is compiled or loaded: tensor operations do all the work, in any dtype."""
+    """Inside the block nothing is compiled or loaded: tensor operations do all the work, in any dtype."""
     _switched_off.append(True)
     try:
         yield
@@ -116,12 +116,12 @@ def without_kernels() -> Iterator[None]:
 
 
 def function(source: Path, name: str, dtype: torch.dtype) -> Any:
-    """A function of a C file that `load` was seen to find.
+    """Return a function of a C file that `load` has loaded before.
 
-    A library that lacks it is compiled anew, once.
+    If the library lacks the function, HPF compiles the library again, once.
 
     Raises:
-        RunError: the new library lacks it too.
+        RunError: the new library lacks the function too.
     """
     library = load(source, dtype)
     assert library is not None, "the caller asks first whether there is a compiler"
@@ -136,10 +136,10 @@ def function(source: Path, name: str, dtype: torch.dtype) -> Any:
 
 
 def call(function: Any, rows: int, *arguments: Tensor | int | float | None) -> None:
-    """Call a C function with tensors as pointers to their contiguous data, and let it share its rows among threads.
+    """Call a C function with tensors as pointers to their contiguous data. The function splits its rows over threads.
 
-    The function's first two parameters are the number of rows and of threads, both int64_t. Integers become int64_t,
-    floats double, None a null pointer.
+    The C function's first two parameters are the number of rows and of threads, both int64_t. Integers become int64_t,
+    floats double, and None a null pointer.
     """
     values: list[Any] = [ctypes.c_int64(rows), ctypes.c_int64(torch.get_num_threads())]
     for argument in arguments:
@@ -155,13 +155,13 @@ def call(function: Any, rows: int, *arguments: Tensor | int | float | None) -> N
 
 @functools.cache
 def _loaded(source: Path, real: str) -> tuple[ctypes.CDLL | None, str]:
-    """The library, or why there is none."""
+    """Return the library, or the reason why no library exists."""
     try:
         stem = _stem(source, real)
         for path in kept.libraries(stem):
             try:
                 return ctypes.CDLL(str(path)), ""
-            except OSError:  # of another system that shares the cache
+            except OSError:  # a library of another system that shares the cache
                 continue
         return ctypes.CDLL(str(kept.keep(stem, lambda out: _compile(source, real, out)))), ""
     except (OSError, HPFError, _Uncompiled) as error:
@@ -169,16 +169,16 @@ def _loaded(source: Path, real: str) -> tuple[ctypes.CDLL | None, str]:
 
 
 def _stem(source: Path, real: str) -> str:
-    """The first part of the library's name: all that its contents depend on."""
+    """The first part of the library's name: a hash of everything that determines its contents."""
     texts = [file.read_text(encoding="utf-8") for file in (source, _HEADER)]
     key = content_key({"texts": texts, "real": real, "flags": [*_FLAGS, *_THIS_PROCESSOR], "processor": processor()})
     return f"{source.stem}-{real}-{key[:32]}"
 
 
 def _compile(source: Path, real: str, out: Path) -> None:
-    """Raises _Uncompiled with the compiler's words where it can't."""
+    """Compile the source. Raises _Uncompiled with the compiler's output on failure."""
     compiler, reason = _compiler(), ""
-    for flags in ((*_FLAGS, *_THIS_PROCESSOR), _FLAGS):  # some compilers don't know the processor that they run on
+    for flags in ((*_FLAGS, *_THIS_PROCESSOR), _FLAGS):  # some compilers don't know their own processor
         command = [*compiler, *flags, f"-DREAL={real}", f"-I{_HEADER.parent}", str(source), "-o", str(out), "-lm"]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
@@ -186,14 +186,14 @@ def _compile(source: Path, real: str, out: Path) -> None:
             raise _Uncompiled(f"{command[0]} took more than {_SECONDS} s") from error
         if done.returncode == 0:
             return
-        # Compilers speak the user's language, in whatever encoding.
+        # Compilers write in the user's language, in any encoding.
         words = done.stderr.decode("utf-8", errors="replace")
         reason = (words.strip().splitlines() or ["it gave no reason"])[0]
     raise _Uncompiled(f"{command[0]} can't compile {source.name}: {reason}")
 
 
 def _compiler() -> Sequence[str]:
-    """The C compiler: `$CC`, or the first of the usual ones."""
+    """The C compiler: `$CC`, or the first available one of the usual names."""
     chosen = os.environ.get("CC", "").strip()
     for name in [chosen] if chosen else ["cc", "gcc", "clang"]:
         try:
@@ -207,7 +207,7 @@ def _compiler() -> Sequence[str]:
 
 @functools.cache
 def processor() -> Mapping[str, Any]:
-    """What distinguishes processors that may share a cache: code for one needn't run on another."""
+    """Features that distinguish processors with a shared cache: code for one processor may not run on another."""
     about = {"system": platform.system(), "machine": platform.machine(), "processor": platform.processor()}
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""`fit.c` as operators of PyTorch, for tensors on a CPU: `geometry` and `fit` have the same in tensor operations."""
+"""`fit.c` as PyTorch operators for CPU tensors. `geometry` and `fit` have the same functions in tensor operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ available = compiler.availability(_SOURCE)
 
 @torch.library.custom_op("hpf::nearest_marked", mutates_args=(), device_types="cpu")
 def nearest_marked(mask: Tensor) -> Tensor:
-    """As `hpf_core.geometry.nearest_marked`, of a contiguous mask."""
+    """`hpf_core.geometry.nearest_marked` for a contiguous mask."""
     out = mask.new_empty((*mask.shape, 2), dtype=torch.int64)
     function = compiler.function(_SOURCE, "nearest_marked", torch.float32)
     compiler.call(function, mask.shape[0], mask.shape[1], mask.shape[2], mask, out)
@@ -31,15 +31,15 @@ def _(mask: Tensor) -> Tensor:
 def beyond_planes(
     points: Tensor, valid: Tensor, target: Tensor, normal: Tensor, offset: Tensor, least: float
 ) -> Tensor:
-    """(P, Q) bool, which points of a map lie beyond a plane, normal . p > offset; none where too few don't.
+    """(P, Q) bool: the points of a map beyond a plane, normal . p > offset; none if too few points are on this side.
 
     Args:
-        points: (N, Q, 3), contiguous as all tensors here.
-        valid: (N, Q) bool, which of them exist.
+        points: (N, Q, 3), contiguous like all tensors here.
+        valid: (N, Q) bool, the valid mask of the points.
         target: (P,) int64, the map of each plane.
         normal: (P, 3).
         offset: (P,).
-        least: share of a map's points that must not lie beyond.
+        least: smallest share of a map's points on this side of the plane.
     """
     out = valid.new_empty((target.shape[0], valid.shape[1]))
     function = compiler.function(_SOURCE, "beyond_planes", points.dtype)

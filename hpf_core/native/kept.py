@@ -1,9 +1,9 @@
-"""Where compiled libraries are kept, and which of them are loaded: only what this user wrote and nobody else may write.
+"""The cache of compiled libraries. HPF loads only libraries that this user wrote and that nobody else may write.
 
-A library runs with the user's rights, so the cache must not be a way in for others. Its folder belongs to the user and
-only the user may enter it. A file's name holds the hash of its contents; a file of another owner, a link, a file that
-others may write, or one whose contents changed is ignored and compiled anew. Where the folder belongs to somebody
-else, a private temporary folder takes its place for as long as the process runs.
+A library runs with the user's rights, so the cache must not let others inject code. The folder belongs to the user, and
+only the user may enter it. A file's name holds the hash of its contents. HPF ignores and recompiles a file of another
+owner, a link, a file that others may write, and a file with changed contents. If the folder belongs to somebody else,
+HPF uses a private temporary folder until the process ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HASH_DIGITS = 32
 
 
 def libraries(stem: str) -> list[Path]:
-    """The kept libraries whose name begins with `stem` and which are safe and whole."""
+    """The cached libraries whose name starts with `stem`, if they are safe and complete."""
     return [path for path in sorted(_folder().glob(f"{stem}-*.so")) if _is_trusted(path) and _is_whole(path)]
 
 
@@ -34,8 +34,8 @@ def keep(stem: str, compile_to: Callable[[Path], None]) -> Path:
     """Compile a library and keep it.
 
     Args:
-        stem: the first part of its name.
-        compile_to: writes the library to the file that it is given.
+        stem: the first part of the library's name.
+        compile_to: writes the library to the given file.
 
     Returns:
         The library's file.
@@ -61,16 +61,16 @@ def keep(stem: str, compile_to: Callable[[Path], None]) -> Path:
 
 
 def forget(stem: str) -> None:
-    """Remove the libraries whose name begins with `stem`."""
+    """Remove the libraries whose name starts with `stem`."""
     for path in _folder().glob(f"{stem}-*.so"):
         path.unlink(missing_ok=True)
 
 
 def _folder() -> Path:
-    """The folder of libraries, which only this user can enter.
+    """Return the folder of libraries, which only this user can enter.
 
     Raises:
-        RunError: it can't be made.
+        RunError: the folder can't be made.
     """
     folder = cache_folder() / "kernels"
     try:
@@ -92,7 +92,7 @@ def _private_folder() -> Path:
 
 
 def _is_trusted(path: Path) -> bool:
-    """Whether it is an ordinary file of this user that nobody else may write."""
+    """Whether the path is an ordinary file of this user that nobody else may write."""
     try:
         about = path.lstat()
     except OSError:
@@ -105,7 +105,7 @@ def _is_ours(about: os.stat_result) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether its contents are those that its name says."""
+    """Whether the hash of the file's contents matches its name."""
     try:
         return path.stem.rsplit("-", 1)[-1] == _hash(path)
     except OSError:

@@ -259,18 +259,18 @@ def patches(depth: Tensor, mean_count: float, mean_radius_px: float, generator: 
 
 
 def flying(depth: Tensor, share: float, step_mm: float, generator: torch.Generator) -> Tensor:
-    """Some pixels (N, H, W) before a drop of more than `step_mm` to the right take a depth between both sides."""
+    """Some pixels (N, H, W) left of a drop of more than `step_mm` take a depth between both sides of the drop."""
     gap = torch.zeros_like(depth)
     torch.sub(depth[..., 1:], depth[..., :-1], out=gap[..., :-1])
     draw = torch.rand(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
     drop = gap.abs()
     hangs = (drop > step_mm) & (drop < math.inf) & (draw < share) & (depth > 0) & (depth + gap > 0)
-    # Of the draws below the share, each is as likely as any other: they say how far across the pixel hangs, too.
+    # Draws below the share are uniform, so the same number also selects the depth across the drop.
     return torch.where(hangs, torch.addcmul(depth, gap, draw.div_(max(share, 1e-12))), depth)
 
 
 def fattened(depth: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Maps (N, H, W) in which a share of the pixels, up to `most` of each map, shows the nearest of their 3 x 3."""
+    """A share of the pixels of maps (N, H, W), up to `most` per map, copies the nearest depth of its 3 x 3 pixels."""
     nearest = -torch.nn.functional.max_pool2d(-depth[:, None], 3, stride=1, padding=1)[:, 0]
     draw = torch.rand(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)
     share = most * torch.rand((len(depth), 1, 1), generator=generator, device=depth.device, dtype=depth.dtype)
@@ -278,7 +278,7 @@ def fattened(depth: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 
 def quantised(depth: Tensor, step_per_mm: float, noise_steps: float, generator: torch.Generator) -> Tensor:
-    """Maps (N, H, W) mm > 0 whose disparity, of which a step is `step_per_mm` z^2 mm, is noisy and whole; 0 stays."""
+    """Add noise to the disparity of maps (N, H, W) mm > 0 and round it. A step is `step_per_mm` z^2 mm; 0 stays 0."""
     disparity = (depth * step_per_mm).reciprocal_()
     if noise_steps:
         noise = torch.randn(depth.shape, generator=generator, device=depth.device, dtype=depth.dtype)

@@ -1,8 +1,8 @@
 """Simulate a multi-view capture and write it in NYU's layout or HPF's own: rig, people, motion, sensor, annotation.
 
-Deterministic by seed: every image draws from a generator of its own, keyed by (seed, split, frame, view), so neither
-the number of threads, nor the order of work, nor an interruption changes a byte. `capture.json` beside the splits says
-that the data are simulated, who is seen when, and how all of it was made.
+The seed determines everything. Every image draws from its own generator with the key (seed, split, frame, view). So the
+number of threads, the order of work and interruptions change no byte. `capture.json` beside the splits states that the
+data are simulated, which person each frame shows, and all options.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from hpf_core.simulation.unfinished import Unfinished
 from hpf_core.simulation.writers import LayoutName, writer_of
 
 VERSION = 2
-"""Of what `simulate` makes; raise it when the same options give another capture."""
+"""Version of `simulate`'s output; increase it when the same options give another capture."""
 
 RATE_HZ = 10.0
 BYTES_PER_IMAGE = 175_000
-"""Of a simulated image on disk, at most (measured: 160 to 171 thousand)."""
+"""Upper bound of the bytes of a simulated image on disk (measured: 160 to 171 thousand)."""
 
-_CHUNK = 32  # moments whose meshes are in memory at once
+_CHUNK = 32  # number of moments whose meshes are in memory at once
 _CAST = {"train": (TRAINING, SECOND), "validation": (SECOND, TRAINING), "test": (TRAINING, NEW)}
-"""Who is seen in the first and in the second half of each split, as NYU's test split has two people."""
+"""The person in the first and in the second half of each split. NYU's test split also has two people."""
 
 
 class CaptureConfig(Config):
@@ -84,7 +84,7 @@ class CaptureConfig(Config):
 
 
 def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
-    """Who is seen when, for each split."""
+    """The person of each part of each split."""
     plan, sequence = {}, 0
     for split, (one, other) in _CAST.items():
         frames = getattr(config, split)
@@ -96,7 +96,7 @@ def segments_of(config: CaptureConfig) -> dict[str, tuple[Segment, ...]]:
 
 
 def sidecar_of(hand: HandModel, config: CaptureConfig, layout: LayoutName = "nyu") -> Sidecar:
-    """What `capture.json` of such a capture says; equal for two captures only where every byte is."""
+    """Return the `capture.json` of such a capture. Two captures have equal sidecars only if every byte is equal."""
     return Sidecar(
         simulated=True,
         rate_hz=RATE_HZ,
@@ -108,7 +108,7 @@ def sidecar_of(hand: HandModel, config: CaptureConfig, layout: LayoutName = "nyu
 
 
 def _config_document(config: CaptureConfig) -> dict[str, Any]:
-    """The options that a capture follows from. A plain scene isn't named: older captures don't name it either."""
+    """The options that determine a capture. The document omits a plain scene, as the documents of old captures do."""
     document = config.model_dump(mode="json")
     if document["scene"] == "plain":
         del document["scene"]
@@ -122,18 +122,18 @@ def simulate(
     progress: Progress = no_progress,
     layout: LayoutName = "nyu",
 ) -> bool:
-    """Make a capture in `folder`, which must not exist or be empty. It appears there complete or not at all.
+    """Make a capture in `folder`, which must not exist or be empty. The folder appears complete or not at all.
 
-    What is unfinished lies in the hidden folder `.NAME-partial` beside it. After an interruption, a call with the same
-    options goes on from there, and what comes out is the same to the byte.
+    The hidden folder `.NAME-partial` beside it holds the unfinished capture. After an interruption, a call with the
+    same options continues there. The result is the same to the byte.
 
     Returns:
-        Whether there was something to do: False where `folder` holds this very capture already.
+        True if images were made; False if `folder` already holds exactly this capture.
 
     Raises:
         InputError: the folder holds something else, can't be written, or the disk is too small; an unfinished capture
             of other options is in the way; or the hand model has no annotation `nyu36`. Nothing was changed.
-        RunError: the disk filled up on the way. What was made is kept for going on.
+        RunError: the disk filled up during the work. The finished images stay for the next call.
     """
     if "nyu36" not in hand.annotations:
         raise InputError(
@@ -151,7 +151,7 @@ def simulate(
 
 
 class _Studio:
-    """Makes what is missing of a capture in `folder`."""
+    """Makes the missing images of a capture in `folder`."""
 
     def __init__(self, folder: Path, hand: HandModel, config: CaptureConfig, layout: LayoutName) -> None:
         self._hand, self._config = hand, config
@@ -161,17 +161,17 @@ class _Studio:
         self._frames = sum(part.frames for parts in self._plan.values() for part in parts)
 
     def missing(self) -> int:
-        """How many images there aren't."""
+        """Number of missing images."""
         there = sum(1 for path in self._writer.root.rglob("*.png") if not path.name.startswith("."))
         return self._frames * self._config.views - there
 
     def _missing(self, split: str, frame: int) -> list[int]:
-        """The views of which a frame's image isn't there to its end."""
+        """The views whose image of a frame is missing or incomplete."""
         paths = (self._writer.path(split, view, frame) for view in range(self._config.views))
         return [view for view, path in enumerate(paths) if not is_whole(path)]
 
     def shoot(self, progress: Progress) -> None:
-        """Make every image that is missing, and the annotation of each split."""
+        """Make every missing image, and the annotation of each split."""
         people = cast(self._hand, generator_of(self._config.seed, 1))
         scene = Scene(self._rig, self._config.distance_mm, self._config.sensor)
         matrix = torch.as_tensor(self._hand.annotations["nyu36"][1])
@@ -205,7 +205,7 @@ class _Studio:
             self._writer.annotate(name, xyz)
 
     def _performed(self, people: Mapping[int, Actor], part: Segment) -> Iterator[tuple[int, Tensor, Mesh]]:
-        """The recording in chunks: the first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""
+        """Yield the recording in chunks: first frame's number, points (F, J, 3) mm and surfaces in the rig's frame."""
         actor = people[part.subject]
         motion = self._motion(part, 2)
         for first in range(0, part.frames, _CHUNK):
@@ -216,7 +216,7 @@ class _Studio:
     def _surrounded(
         self, people: Mapping[int, Actor], part: Segment, first: int, motion: Motion, points: Tensor, surface: Mesh
     ) -> Mesh:
-        """The surfaces of some moments of a recording, with what else the scene holds."""
+        """Return the surfaces of some moments of a recording, including the scene's other objects."""
         config = self._config
         middle = motion.body.new_tensor([0.0, 0.0, config.distance_mm])
         if config.scene == "table":
@@ -237,7 +237,7 @@ class _Studio:
         return surface
 
     def _motion(self, part: Segment, key: int) -> Motion:
-        """How the hand of a recording moves; another key gives another hand's motion."""
+        """Return the motion of a recording's hand; another key gives another hand's motion."""
         config = self._config
         return random_motion(
             self._hand,
@@ -252,6 +252,6 @@ class _Studio:
 
 
 def generator_of(*key: int) -> torch.Generator:
-    """A generator on the host, of its own for each key."""
+    """Create a generator on the host, a separate one for each key."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))

@@ -1,6 +1,6 @@
-"""What else a simulated scene holds: a table, another person, another hand, or an object in the hand.
+"""Other objects of a simulated scene: a table, another person, another hand, or an object in the hand.
 
-Nothing here is scored. It is there so that finding the hand can be measured where the hand isn't the nearest thing.
+No object is scored. The objects let us measure hand detection where the hand isn't the nearest surface.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _TABLE_MM = (
     (-320.0, 330.0),
 )  # from the hand's place: below it, and nearer at its front
 _BESIDE_MM = (390.0, 10.0, -340.0)  # from one person's place to the second one's: nearer to the camera, to the right
-_ELBOW_MM = (-150.0, 110.0, -120.0)  # of the second person, from the chest
-_OTHER_HAND_MM = 210.0  # from one hand's place to the other one's, to the image's right
+_ELBOW_MM = (-150.0, 110.0, -120.0)  # the second person's elbow, from the chest
+_OTHER_HAND_MM = 210.0  # from one hand's place to the other's, to the image's right
 _OBJECT_MM = (24.0, 40.0)  # semi-axes of a held object
 _HANGING_MM = (-225.0, 150.0, 20.0)  # the elbow of a person whose arm hangs down, from the chest
 
 
 def table(moments: int, middle: Tensor) -> Mesh:
-    """A table's top below the hand's place (3,) mm, whose front edge is nearer to the first camera than the hand."""
+    """A table top below the hand's place (3,) mm. Its front edge is nearer to the first camera than the hand."""
     low, high = (middle + torch.tensor([side[k] for side in _TABLE_MM]).to(middle) for k in (0, 1))
     corners = torch.stack([torch.where(torch.tensor(pick), high, low) for pick in _CORNERS])
     return Mesh(corners.expand(moments, -1, -1), torch.tensor(_SIDES))
@@ -43,25 +43,25 @@ _SIDES = [  # of a box, wound outwards
 
 
 def second_person(body: Body, place: Tensor) -> Mesh:
-    """Another person beside and before the one whose hand is seen, who sways along at places (F, 3) mm."""
+    """Another person beside and in front of the first one, at places (F, 3) mm; both sway together."""
     stands = place + torch.tensor(_BESIDE_MM).to(place)
     return body.mesh(stands, stands + body.behind_mm.to(place) + torch.tensor(_ELBOW_MM).to(place))
 
 
 def person_without_hands(body: Body, place: Tensor) -> Mesh:
-    """The person at places (F, 3) mm, the arm hanging down, no hand in view."""
+    """The person at places (F, 3) mm with a hanging arm and no hand in view."""
     return body.mesh(place, place + body.behind_mm.to(place) + torch.tensor(_HANGING_MM).to(place))
 
 
 def other_hand(performed: Mesh, middle: Tensor) -> Mesh:
-    """The mirror image of a right hand's performance, as a left hand beside the hand's place (3,) mm."""
+    """Mirror a right hand's performance into a left hand beside the hand's place (3,) mm."""
     across = performed.vertices.new_tensor([-1.0, 1.0, 1.0])
     aside = performed.vertices.new_tensor([2 * float(middle[0]) + _OTHER_HAND_MM, 0.0, 0.0])
     return Mesh(performed.vertices * across + aside, performed.faces.flip(-1))
 
 
 def held_object(hand: HandModel, points: Tensor, generator: torch.Generator) -> Mesh:
-    """An ellipsoid in the grasp of hands with points (F, J, 3) mm, of one size and kind for all moments."""
+    """An ellipsoid in the grasp of hands with points (F, J, 3) mm. Size and kind are the same at all moments."""
     ball, faces = unit_sphere(3)
     drawn = torch.rand(3, generator=generator)
     axes = (_OBJECT_MM[0] + drawn * (_OBJECT_MM[1] - _OBJECT_MM[0])).to(points)
@@ -71,5 +71,5 @@ def held_object(hand: HandModel, points: Tensor, generator: torch.Generator) -> 
 
 
 def with_surroundings(surface: Mesh, *others: Mesh) -> Mesh:
-    """A scene's surface and what was added to it."""
+    """Join a scene's surface with the other surfaces."""
     return joined(surface, *(Mesh(other.vertices.to(surface.vertices), other.faces) for other in others))

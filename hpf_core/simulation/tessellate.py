@@ -1,4 +1,4 @@
-"""Meshes put together from simple bodies: spheres for hand models that are known by them alone, and what is beside."""
+"""Meshes of simple bodies: spheres for hand models without a mesh, and functions that join meshes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _FACES = (
 
 
 def of_spheres(centres: Tensor, radii: Tensor) -> Mesh:
-    """Icosahedra with their corners on the spheres: they lie up to a fifth of the radius inside of them.
+    """Icosahedra with corners on the spheres. Their faces lie up to a fifth of the radius inside the spheres.
 
     Args:
         centres: (N, E, 3) mm.
         radii: (N, E) mm.
 
     Returns:
-        12 E vertices, sphere by sphere, in the centres' dtype, and 20 E faces.
+        12 E vertices in the order of the spheres, in the centres' dtype, and 20 E faces.
     """
     corners, faces = _icosahedron(centres.device, centres.dtype)
     vertices = centres[:, :, None] + radii[:, :, None, None] * (corners / corners.norm(dim=-1, keepdim=True))
@@ -39,18 +39,18 @@ def of_spheres(centres: Tensor, radii: Tensor) -> Mesh:
 
 @functools.lru_cache(maxsize=8)
 def _icosahedron(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Corners (12, 3) and faces (20, 3), kept: a copy to a GPU in each draw would make the host wait."""
+    """Corners (12, 3) and faces (20, 3). The cache avoids a copy to the GPU per draw, which would block the host."""
     return torch.tensor(_CORNERS).to(device=device, dtype=dtype), torch.tensor(_FACES).to(device)
 
 
 def numbered(faces: Tensor, corners: int, copies: int) -> Tensor:
-    """(copies * F, 3), the faces of several bodies of so many corners each, one after the other."""
+    """(copies * F, 3), the faces of `copies` bodies with `corners` corners each, one after the other."""
     first = torch.arange(copies, device=faces.device)[:, None, None] * corners
     return (faces + first).flatten(0, 1)
 
 
 def joined(*meshes: Mesh) -> Mesh:
-    """Meshes of the same N moments as one: their vertices (N, V1 + V2 + ..., 3) in order, and all faces."""
+    """Join meshes of the same N moments: vertices (N, V1 + V2 + ..., 3) in order, and all faces."""
     faces, before = [], 0
     for mesh in meshes:
         faces.append(mesh.faces + before)

@@ -1,4 +1,4 @@
-"""A capture that is being made: in a hidden folder beside its place, until it is whole, so that making it can go on."""
+"""An unfinished capture: it lies in a hidden folder beside its final place, so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOCK = ".lock"
 
 
 class Unfinished:
-    """While in use, `path` holds what there is of the capture, and no other process works on it.
+    """A context in which `path` holds the unfinished capture, and no other process works on it.
 
     Attributes:
-        finished: whether the capture is in its place already; then `path` is that place.
+        finished: whether the capture is in its final place already; then `path` is that place.
         path: the hidden folder, `.NAME-partial`, with the capture's `capture.json`.
     """
 
@@ -32,10 +32,10 @@ class Unfinished:
         self.finished = False
 
     def __enter__(self) -> Unfinished:
-        """Open or make the folder.
+        """Open or create the folder.
 
         Raises:
-            InputError: something else is in the way, or nothing can be written here.
+            InputError: something else is in the way, or the folder can't be written.
         """
         try:
             self._open()
@@ -57,10 +57,10 @@ class Unfinished:
             ) from error
 
     def need_room(self, count: int) -> None:
-        """Make sure that the disk has so many bytes left.
+        """Check that the disk has at least `count` free bytes.
 
         Raises:
-            InputError: it hasn't. A folder without images doesn't stay behind.
+            InputError: the disk has less. Then a folder without images is removed.
         """
         begun = any(self.path.rglob("*.png"))
         otherwise = how_to_go_on(self._folder) if begun else "Ask for fewer frames or views, or choose another disk."
@@ -72,7 +72,7 @@ class Unfinished:
             raise
 
     def finish(self) -> None:
-        """Move the whole capture to its place. Nothing but the capture is in it."""
+        """Move the complete capture to its final place. The capture contains no temporary files."""
         for left in (*self.path.rglob(".*"), self.path / _LOCK):
             left.unlink(missing_ok=True)
         if self._folder.exists():
@@ -90,7 +90,7 @@ class Unfinished:
         self.path = self._folder
 
     def _is_there(self) -> bool:
-        """Whether the capture is finished. Refuses what else may be in its place."""
+        """Whether the capture is finished. Raises InputError if its place holds something else."""
         if not self._folder.exists() or not any(self._folder.iterdir()):
             return False
         there = _made_of(self._folder)
@@ -103,7 +103,7 @@ class Unfinished:
         return True
 
     def _claim(self) -> None:
-        """Say whose the hidden folder is, or see that it is this capture's."""
+        """Write the owner's `capture.json` into the hidden folder, or check that the folder belongs to this capture."""
         if not any(entry.name != _LOCK for entry in self.path.iterdir()):
             self._sidecar.save(self.path)
             return
@@ -116,13 +116,13 @@ class Unfinished:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where a capture lies until it is whole."""
+    """The folder of an unfinished capture."""
     whole = folder.absolute()
     return whole.with_name(f".{whole.name}-partial")
 
 
 def how_to_go_on(folder: Path) -> str:
-    """Where the unfinished capture lies that was meant for `folder`, for people."""
+    """Tell the user where the unfinished capture of `folder` lies."""
     partial = partial_folder(folder)
     return (
         f"What is made so far is kept in {partial}: run the same again to go on, or remove it with: {_removal(partial)}"
@@ -134,7 +134,7 @@ def _removal(folder: Path) -> str:
 
 
 def _made_of(folder: Path) -> dict[str, Any] | None:
-    """What the capture in a folder was made of; None where nothing says it."""
+    """The options of the capture in a folder; None if the folder doesn't state them."""
     try:
         sidecar = read_sidecar(folder)
     except HPFError:
@@ -143,7 +143,7 @@ def _made_of(folder: Path) -> dict[str, Any] | None:
 
 
 def _difference(there: dict[str, Any] | None, wanted: dict[str, Any]) -> str:
-    """` (seed 0, not 1)`: in what two captures differ."""
+    """` (seed 0, not 1)`: the differences between two captures."""
     if there is None:
         return ""
     if there.get("version") != wanted["version"]:

@@ -1,4 +1,4 @@
-"""How a simulated capture is written: in NYU's layout, or in HPF's own with a `rig.yaml`."""
+"""Writers of simulated captures: NYU's layout, or HPF's own layout with a `rig.yaml`."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from hpf_core.data.layouts import capture, nyu
 from hpf_core.data.rig_file import RIG_FILE, RigFile, image_of, write_rig
 
 LayoutName = Literal["nyu", "capture"]
-"""The layouts that are written."""
+"""The available layouts."""
 
-_NO_RETURN = 0  # of images in HPF's own layout
+_NO_RETURN = 0  # pixel value without return in HPF's own layout
 
 
 class Writer(Protocol):
-    """Writes a capture below `root`. Images and labels are there whole or not."""
+    """Writes a capture below `root`. Images and labels appear complete or not at all."""
 
     root: Path
 
     def prepare(self, split: str) -> None:
-        """Make the folders of a split, and what the capture has once."""
+        """Make the folders of a split, and the files that a capture has once."""
 
     def path(self, split: str, view: int, frame: int) -> Path:
-        """An image's place; view and frame count from 0."""
+        """Path of an image; view and frame count from 0."""
 
     def write(self, path: Path, depth: np.ndarray) -> None:
-        """Write a depth map (H, W) uint16 mm, `nyu.NO_RETURN` where nothing returned."""
+        """Write a depth map (H, W) uint16 mm with `nyu.NO_RETURN` at pixels without return."""
 
     def annotate(self, split: str, xyz: np.ndarray) -> None:
         """Write the joints (V, N, 36, 3) mm of a split, in each camera's frame."""
@@ -78,12 +78,12 @@ class CaptureWriter:
 
 
 def writer_of(layout: LayoutName, root: Path, rig: Rig) -> Writer:
-    """What writes a capture of a rig below `root`."""
+    """Create the writer of a rig's capture below `root`."""
     return NyuWriter(root) if layout == "nyu" else CaptureWriter(root, rig)
 
 
 def camera_names(views: int) -> tuple[str, ...]:
-    """Names by where `hpf_core.simulation.rigs.arc` puts the cameras: middle, right, left, right2, left2, ..."""
+    """Names in the order of `hpf_core.simulation.rigs.arc`: middle, right, left, right2, left2, ..."""
     names = ["middle"]
     for view in range(1, views):
         side, pair = ("right" if view % 2 else "left"), (view + 1) // 2

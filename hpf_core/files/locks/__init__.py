@@ -1,2 +1,2 @@
-"""Who works on what. `file_lock` waits for, or refuses, another process on the same files; `leases` share out work
-among machines."""
+"""Locks between processes. `file_lock` waits for or refuses another process on the same files; `leases` distribute work
+over machines."""

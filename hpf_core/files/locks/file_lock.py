@@ -1,4 +1,4 @@
-"""A lock that a process holds on a file. It ends with the process, however that ends: a kill leaves no lock behind."""
+"""A process's lock on a file. The lock ends with the process in any case: a killed process leaves no lock behind."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hpf_core.progress import Progress, no_progress
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: there, two processes should not make the same thing at once
+except ImportError:  # Windows has no such locks: there, users must not make the same thing twice at once
     fcntl = None  # type: ignore[assignment]
 
 
 class FileLock:
-    """While it is held, no other process holds the same lock file. A file that a killed process left doesn't block.
+    """While a process holds this lock, no other process holds it. A killed process's leftover file doesn't block.
 
     A file system without locks doesn't block either: there, every process gets the lock.
 
     Args:
-        path: the lock file; its folder exists.
-        what: what the others make, for the progress of the processes that wait.
+        path: the lock file, in an existing folder.
+        what: the work of the lock's holder, for the progress of waiting processes.
         progress: called while this process waits.
     """
 
@@ -40,7 +40,7 @@ class FileLock:
         """Take the lock as soon as no other process holds it.
 
         Raises:
-            OSError: the file can't be made.
+            OSError: the file can't be created.
         """
         while not self.try_take():
             self._progress(0, 1, f"waiting for another process that makes {self._what}")
@@ -50,7 +50,7 @@ class FileLock:
         """Take the lock if no other process holds it; returns whether this process holds it now.
 
         Raises:
-            OSError: the file can't be made.
+            OSError: the file can't be created.
         """
         if fcntl is None:
             return True
@@ -73,7 +73,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give the lock up and remove its file. Does nothing where it isn't held."""
+        """Release the lock and remove its file. Does nothing if this process doesn't hold the lock."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 if self._is_in_place(self._file):
@@ -81,7 +81,7 @@ class FileLock:
             self._close()
 
     def holder(self) -> str:
-        """Who holds the lock, in words, as the file says; "another process" where it says nothing."""
+        """The lock's holder, in words, according to the file; "another process" if the file is empty."""
         try:
             about = json.loads(self._path.read_text(encoding="utf-8")[:1000])
             process, host, since = int(about["process"]), str(about["host"])[:80], str(about["since"])[:25]
@@ -100,7 +100,7 @@ class FileLock:
 
     def _write_holder(self, file: IO[str]) -> None:
         now = datetime.datetime.now(tz=datetime.UTC).isoformat(sep=" ", timespec="seconds")
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        with contextlib.suppress(OSError):  # the disk is full: the lock holds anyway
             file.truncate(0)
             file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
             file.flush()
@@ -110,7 +110,7 @@ class FileLock:
 
     def _is_current(self, file: IO[str]) -> bool:
         """Whether other processes see this lock. The last holder may have removed the file, and another process may
-        have made a new one. A folder that is gone as a whole holds finished work, which the caller finds."""
+        have made a new file. If the whole folder is gone, the work is finished, and the caller finds the result."""
         try:
             return self._is_in_place(file)
         except FileNotFoundError:
@@ -140,7 +140,7 @@ _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    """In a forked child: a worker that outlives its killed parent must not keep the parent's locks."""
+    """Runs in a forked child: a worker that outlives its killed parent must not keep the parent's locks."""
     for lock in list(_held):
         lock._close()
 

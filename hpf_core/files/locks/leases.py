@@ -1,8 +1,8 @@
-"""Who works on what, where several processes or machines share a folder: claims that a killed process can't keep.
+"""Claims that distribute work over processes or machines with a shared folder. A killed process loses its claims.
 
-A claim is a file that its owner creates, which only one can, and touches every few seconds. A claim whose owner is gone
-is never deleted by others, since two of them could delete each other's new one: it is outnumbered by a file with the
-next higher number, which again only one can create.
+A claim is a file. Only one process can create the file, and its owner touches it every few seconds. Others never delete
+the claim of a dead owner, because two of them could delete each other's new claim. Instead, a file with the next higher
+number replaces the claim, and again only one process can create that file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from hpf_core.errors import RunError
 BEAT_S = 15.0
 """Seconds between an owner's signs of life."""
 SILENT_S = 240.0
-"""Seconds without one after which an owner on another machine counts as gone; well above what NFS keeps attributes."""
+"""An owner on another machine counts as dead after this many seconds without sign of life. The limit is well above the
+time for which NFS caches attributes."""
 
 
 class LeaseTaken(Exception):
-    """Someone else works on it; `owner` says who."""
+    """Another process works on the item; `owner` names that process."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
@@ -35,25 +36,25 @@ class LeaseTaken(Exception):
 
 
 class Leases:
-    """The claims in a folder, as one process sees them.
+    """The claims in a folder, from the point of view of one process.
 
     Args:
         folder: shared by all processes.
-        silent_s: seconds of silence after which an owner counts as gone.
+        silent_s: after this many seconds without sign of life an owner counts as dead.
     """
 
     def __init__(self, folder: Path, silent_s: float = SILENT_S) -> None:
         self._folder = folder
         self._silent_s = silent_s
-        # When each claim's last sign of life was first seen, by this machine's own clock: clocks of two may differ.
+        # This machine's time of each claim's last observed change, because the clocks of two machines may differ.
         self._seen: dict[Path, tuple[int, float]] = {}
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
-        """Work on `name` alone within it.
+        """Hold the claim on `name` inside the block: no other process works on `name`.
 
         Raises:
-            LeaseTaken: someone else does.
+            LeaseTaken: another process holds the claim.
             RunError: the folder can't be written.
         """
         path = self._take(name)
@@ -65,7 +66,7 @@ class Leases:
         finally:
             stop.set()
             beat.join()
-            # From the lowest: while ours stands, none of those that it outnumbered comes to life again.
+            # Delete from the lowest: while our claim exists, none of the lower claims can become valid again.
             for _, claim in self._claims(name):
                 if _number(claim) <= _number(path):
                     claim.unlink(missing_ok=True)
@@ -83,7 +84,7 @@ class Leases:
             path = self._folder / f"{name}.{number}"
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                # Made whole under another name and linked, so that no one sees a claim without its owner.
+                # We write the file under another name and link it, so that no process sees a claim without owner.
                 draft = self._folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
                 draft.write_text(json.dumps({"where": _where(), "pid": os.getpid()}), encoding="utf-8")
                 try:
@@ -94,7 +95,7 @@ class Leases:
                 continue
             except OSError as error:
                 raise RunError(f"Can't write {path}: {error.strerror or error}.") from error
-            # Between the look and the link, another may have come and gone, and a third one begun at 0.
+            # Between the check and the link, another process may have finished, and a third one may have started at 0.
             for _, other in self._claims(name):
                 owner = None if other == path else self._owner_alive(other)
                 if owner is not None:
@@ -111,7 +112,7 @@ class Leases:
         return []
 
     def _owner_alive(self, path: Path) -> str | None:
-        """Who holds a claim, or None where its owner is gone."""
+        """The owner of a claim, or None if the owner is dead."""
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             where, pid = str(about["where"]), int(about["pid"])
@@ -127,7 +128,7 @@ class Leases:
         if last != sign:
             since = time.monotonic()
             self._seen[path] = (sign, since)
-        # Also here: the number may be another process's by now.
+        # Check here too: another process may have the same number by now.
         if time.monotonic() - since >= self._silent_s:
             return None
         return f"process {pid} on {'this machine' if here else where.partition(' ')[0]}"
@@ -144,7 +145,7 @@ def _number(path: Path) -> int:
 
 
 def _where() -> str:
-    """This machine, and the numbering of processes on it: containers on one machine may have their own."""
+    """This machine and its process namespace: containers on one machine may have separate namespaces."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
@@ -155,6 +156,6 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is someone else's
+    except OSError:  # the process belongs to another user
         return True
     return True
