@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import hpf_core
-from hpf_cli import data, plugins, recipe, show
+from hpf_cli import data, failures, plugins, recipe, show
 from hpf_cli.ablate import ablate
 from hpf_cli.bench import bench
 from hpf_cli.doctor import doctor
@@ -34,17 +34,34 @@ INTERRUPTED = 130
 class Commands(TyperGroup):
     """Turns what a command raises into a message and an exit code: 1 the run failed, 2 the input was wrong."""
 
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Keep the command line: whether it asks for `--json` decides how an error is shown."""
+        self._words = tuple(args)
+        show.begin()
+        return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; `HPFError` ends it with its own exit code, Ctrl-C with 130. Other exceptions pass."""
         try:
             with show.plain_warnings():
                 return super().invoke(ctx)
         except HPFError as error:
-            show.error(str(error))
-            raise typer.Exit(error.exit_code) from error
+            raise self._failed(error) from error
+        except BrokenPipeError as error:  # whoever read it, such as `head`, has enough
+            raise typer.Exit(HPFError.exit_code) from error
+        except OSError as error:
+            raise self._failed(failures.of_system(error)) from error
         except KeyboardInterrupt as error:
             show.note("interrupted")
             raise typer.Exit(INTERRUPTED) from error
+        except Exception as error:
+            if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # typer's words about wrong options
+                failures.say(error.format_message(), error.exit_code, self._words, shown=True)
+            raise
+
+    def _failed(self, error: HPFError) -> typer.Exit:
+        failures.say(str(error), error.exit_code, self._words)
+        return typer.Exit(error.exit_code)
 
 
 app = typer.Typer(
@@ -54,6 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Plain help: rich's would take the brackets of an example for markup.
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -98,7 +116,10 @@ app.add_typer(plugins.app, name="plugins")
 def main() -> None:
     """The console script. An exception that gets here is a bug, and says so below its traceback."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            failures.leave_output()
     except Exception:
         traceback.print_exc()
         show.error("This is a bug in HPF or in one of its plugins. Please report it with the traceback above.")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hpf_core.errors import InputError
+
+_SPARE = "-" * 24
+"""Room in a name for what is written beside it: temporary files, and figures such as NAME-coverage.png."""
 
 
 def check_file(option: str, path: Path) -> None:
@@ -62,6 +66,9 @@ def _try(option: str, path: Path, folder: Path) -> None:
         there = next(place for place in (folder, *folder.parents) if place.exists())
         if not there.is_dir():
             raise InputError(f"{option} {path}: {there} is a file, not a folder")
+        for name in path.absolute().relative_to(there).parts:
+            with suppress(FileNotFoundError):  # a name that is too long raises another error
+                os.lstat(there / f"{name}{_SPARE}")
         with tempfile.NamedTemporaryFile(prefix=".hpf-", dir=there):
             pass
     except OSError as error:

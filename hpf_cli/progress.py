@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -186,7 +187,7 @@ def print_estimate(rows: Sequence[StageEstimate]) -> None:
             f"{row.steps * row.images_per_step:,}",
             f"{row.images_per_second:,.0f}",
             f"{row.hours:,.2f}",
-            f"{row.memory_mib:,.0f}",
+            "unknown" if math.isnan(row.memory_mib) else f"{row.memory_mib:,.0f}",
         )
     show.result(table)
     for row in rows:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,23 +16,59 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.text import Text
 
 from hpf_core import process_group
 from hpf_core.errors import RunError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
-console = Console(stderr=True)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(text: str) -> str:
+    """Text in which control characters, such as those that colour or clear a terminal, are spelt out: `\\x1b`."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class _Visible:
+    """What is shown, with control characters in its text spelt out; what rich itself sends to the terminal stays."""
+
+    def __init__(self, shown: ConsoleRenderable) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self._shown, options):
+            yield Segment(text if control else visible(text), style, control)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._shown)
+
+
+class _Guard(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """All of them, made visible."""
+        return [_Visible(shown) for shown in renderables]
+
+
+def _guarded(made: Console) -> Console:
+    made.push_render_hook(_Guard())
+    return made
+
+
+console = _guarded(Console(stderr=True))
 """Standard error: messages, progress, warnings."""
 
 NOWHERE = Console(quiet=True)
 """For processes of a run that aren't the first: nothing is seen of what is printed here."""
 
-_results = Console()
+_results = _guarded(Console())
+_CLOSED = "standard output is closed: the result can't be written there"
+_emitted: list[bool] = []  # an entry once a JSON document was written
 
 
 def is_first() -> bool:
@@ -62,24 +100,66 @@ def result(shown: RenderableType) -> None:
     What can't be broken into lines, as a table's figures, isn't cut either, however narrow the terminal or the file is
     taken for: it runs over.
     """
-    if isinstance(shown, str):
-        _results.print(Text(shown), soft_wrap=True)
-        return
-    needed = Measurement.get(_results, _results.options.update_width(1000), shown).minimum
-    _results.print(shown, width=max(_results.width, needed), crop=False)
+    with _output():
+        if isinstance(shown, str):
+            _results.print(Text(visible(shown)), soft_wrap=True)
+            return
+        needed = Measurement.get(_results, _results.options.update_width(1000), shown).minimum
+        _results.print(shown, width=max(_results.width, needed), crop=False)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
     """Write the one JSON document of a command with `--json` to standard output.
 
     Paths become text, sets and tuples become lists, and what is not finite becomes null: JSON has no NaN.
+
+    Raises:
+        RunError: standard output is closed or full.
     """
     text = json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
-    try:
+    with _output():
+        if sys.stdout is None:
+            raise RunError(_CLOSED)
+        _emitted.append(True)
         sys.stdout.write(text)
         sys.stdout.flush()
-    except (AttributeError, ValueError) as error:  # it is None, or closed: by a plugin, or by who started us
-        raise RunError("standard output is closed: the document can't be written there") from error
+
+
+def has_emitted() -> bool:
+    """Whether this command has written its JSON document."""
+    return bool(_emitted)
+
+
+def begin() -> None:
+    """Forget what an earlier command of this process wrote."""
+    _emitted.clear()
+
+
+def drop_output() -> None:
+    """Let go of a standard output that can't be written, so that nothing fails on it again when Python ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        sys.stdout = None
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Within it, a standard output that can't be written ends the command with a message."""
+    try:
+        yield
+    except BrokenPipeError:
+        drop_output()
+        raise
+    except ValueError as error:
+        if sys.stdout is not None and not sys.stdout.closed:
+            raise
+        drop_output()
+        raise RunError(_CLOSED) from error
+    except OSError as error:
+        drop_output()
+        reason = error.strerror or str(error)
+        raise RunError(f"standard output can't be written: {reason}") from error
 
 
 @contextmanager

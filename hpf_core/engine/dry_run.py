@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -33,6 +32,7 @@ class StageEstimate:
 
     Attributes:
         memory_mib: peak memory: of the GPU in this stage if used, else of the entire process so far.
+            NaN on Windows, which does not count it.
         hours: only the stage's steps, without caches, reading of real frames, pictures and evaluation.
     """
 
@@ -128,6 +128,10 @@ def _memory(device: torch.device) -> float:
     """MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return float("nan")
     # ru_maxrss is in KiB on Linux and in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -109,8 +112,21 @@ def read(path: Path) -> Checkpoint:
         if checksum is not None and checksum != _checksum(tensors, about):
             raise ValueError("it was changed or damaged: its checksum doesn't fit")
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
-        raise DataError(f"{path}: not a weights file that can be read ({error})") from error
+        raise DataError(f"{path}: not a weights file that can be read ({_pickle(path) or error})") from error
     return Checkpoint(tensors, about, checksum is not None)
+
+
+def _pickle(path: Path) -> str:
+    """What is wrong with a pickle, such as the .pth and .pt files that torch.save writes; empty for other files."""
+    with suppress(OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        with path.open("rb") as file:
+            pickled = re.match(rb"\x80[\x02-\x05]", file.read(2)) is not None
+        if not pickled and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                pickled = any(name.endswith("data.pkl") for name in packed.namelist())
+        if pickled:
+            return "this is a pickle, which HPF never loads because it can run code; safetensors is needed"
+    return ""
 
 
 def options_of(name: str, config: BaseModel) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from hpf_core.data.captures import Capture
-from hpf_core.data.layouts.nyu import NyuLayout, count_frames
+from hpf_core.data.layouts.nyu import NyuLayout, capture_near, count_frames
 from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
 from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
@@ -118,7 +118,9 @@ def _checked(root: str) -> Path:
     if not folder.is_dir():
         raise DataError(_HELP.format(problem=f"there is no folder {folder}"))
     if not any((folder / split).is_dir() for split in ("train", "test")):
-        raise DataError(_HELP.format(problem=f"{folder} has neither a folder `train` nor `test`"))
+        meant = capture_near(folder)
+        hint = "" if meant is None else f"; {meant} looks like the capture: set HPF_NYU_ROOT={meant}"
+        raise DataError(_HELP.format(problem=f"{folder} has neither a folder `train` nor `test`{hint}"))
     return folder
 
 

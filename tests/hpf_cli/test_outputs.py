@@ -27,6 +27,15 @@ def test_what_can_be_written_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "there.png").read_text() == "old"
 
 
+@pytest.mark.parametrize("length", [250, 5000])
+def test_names_without_room_for_what_is_written_beside_them_are_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "new" / f"{'a' * (length - 4)}.png"
+    for check in (outputs.check_file, outputs.check_picture, outputs.check_folder):
+        with pytest.raises(InputError, match=r"--out .*can't be written \(File name too long\)"):
+            check("--out", path)
+    outputs.check_picture("--out", path.with_name(f"{'a' * 200}.png"))
+
+
 def test_a_run_in_which_nothing_can_be_written_is_wrong_input_of_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,11 +102,10 @@ def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_
 
 def _beside(root: Path) -> str:
     """The capture that was meant where a folder below or above it was given."""
-    if root.is_dir() and root.absolute().name in SPLITS and nyu.images(root):
-        return f" It is a part of one: check {root.absolute().parent}."
-    below = sorted(root.glob("*/")) if root.is_dir() else []
-    meant = next((folder for folder in below if any((folder / name).is_dir() for name in SPLITS)), None)
-    return "" if meant is None else f" But {meant} has."
+    meant = nyu.capture_near(root)
+    if meant is None:
+        return ""
+    return f" It is a part of one: check {meant}." if meant == root.absolute().parent else f" But {meant} has."
 
 
 def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:

@@ -46,8 +46,18 @@ NO_RETURN = 2001
 NO_RETURN_FROM = NO_RETURN
 """Depths from here on, and 0, which other sensors write, are read as nothing returned."""
 
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error, scipy.io.matlab.MatReadError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    zlib.error,
+    scipy.io.matlab.MatReadError,
+)
 """What scipy raises of a MATLAB file that is damaged in one way or another."""
+
+_HDF5, _HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # HDF5's signature, and its place behind MATLAB's header
 
 _NUMBERS = "fiu"  # kinds of NumPy's types: real ones
 
@@ -172,7 +182,7 @@ def read_annotation(split: Path) -> Annotation:
     except FileNotFoundError:
         raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
     except _UNREADABLE as error:
-        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
+        raise _refused(path, error) from error
     xyz = content.get("joint_xyz")
     if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
         found = "is missing" if xyz is None else f"has the shape {xyz.shape}"
@@ -198,10 +208,35 @@ def read_uvd(split: Path) -> np.ndarray | None:
         with path.open("rb") as file:
             found = scipy.io.loadmat(file, variable_names=["joint_uvd"]).get("joint_uvd")
     except _UNREADABLE as error:
-        raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
+        raise _refused(path, error) from error
     fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
     fits = fits and found.dtype.kind in _NUMBERS
     return found.astype(np.float64) if fits else None
+
+
+def _refused(path: Path, error: Exception) -> DataError:
+    """The message for a MATLAB file that scipy can't read; MATLAB 7.3 writes HDF5, which it never reads."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HDF5_AT + len(_HDF5))
+    except OSError:
+        head = b""
+    if head.startswith((_HDF5, b"MATLAB 7.3")) or head[_HDF5_AT:] == _HDF5:
+        return DataError(
+            f"{path} is a MATLAB 7.3 file (HDF5), which HPF doesn't read: load it in MATLAB and save with -v7, such as "
+            f"save('{LABELS_FILE}', '-v7', 'joint_xyz', 'joint_uvd', 'joint_names')."
+        )
+    return DataError(f"{path} can't be read as a MATLAB file: {error}.")
+
+
+def capture_near(root: Path) -> Path | None:
+    """The capture that was meant where a folder right below or above it was given; None where there is none."""
+    if not root.is_dir():
+        return None
+    if root.absolute().name in SPLITS and images(root):
+        return root.absolute().parent
+    below = sorted(root.glob("*/"))
+    return next((folder for folder in below if any((folder / name).is_dir() for name in SPLITS)), None)
 
 
 def returned(depth: np.ndarray) -> np.ndarray:

@@ -169,6 +169,17 @@ def test_bad_annotations_are_named(tmp_path: Path) -> None:
         nyu.read_annotation(tmp_path)
 
 
+def test_annotations_of_matlab_7_3_say_how_to_save_them(tmp_path: Path) -> None:
+    """MATLAB's header of 128 bytes with version 2, the signature of HDF5 at 512; or HDF5 alone, as Octave writes it."""
+    path, hdf5 = tmp_path / "joint_data.mat", b"\x89HDF\r\n\x1a\n" + bytes(64)
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    for content in (header.ljust(512, b"\0") + hdf5, b" " * 124 + header[124:] + bytes(384) + hdf5, hdf5):
+        path.write_bytes(content)
+        for read in (nyu.read_annotation, nyu.read_uvd):
+            with pytest.raises(DataError, match=r"joint_data\.mat is a MATLAB 7\.3 file .* save with -v7"):
+                read(tmp_path)
+
+
 @pytest.mark.parametrize("values", [np.full((3, 2, 36, 3), "a", dtype=object), np.full((3, 2, 36, 3), 1j)])
 def test_joints_that_are_no_real_numbers_are_named(tmp_path: Path, values: np.ndarray) -> None:
     scipy.io.savemat(tmp_path / "joint_data.mat", {"joint_xyz": values, "joint_uvd": values})

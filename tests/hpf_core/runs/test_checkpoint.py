@@ -1,5 +1,7 @@
 """Weights files: whole or not at all, and errors that say what doesn't fit."""
 
+import pickle
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -35,6 +37,17 @@ def test_model_and_optimiser_come_back_bit_for_bit(tmp_path):
         o.step()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     assert [p.name for p in path.parent.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}, None])
+def test_pickles_are_named_and_never_loaded(tmp_path, how):
+    path = tmp_path / "weights.pth"
+    if how is None:
+        path.write_bytes(pickle.dumps({"weight": [1.0]}))
+    else:
+        torch.save(nn.Linear(2, 2).state_dict(), path, **how)
+    with pytest.raises(DataError, match=r"weights\.pth: .*this is a pickle, .*safetensors is needed"):
+        files.read(path)
 
 
 def test_an_optimiser_of_weights_in_another_memory_format(tmp_path):

@@ -185,6 +185,15 @@ def test_without_the_dataset_the_error_says_what_to_do(
     assert caught.value.exit_code == 2
 
 
+def test_the_capture_that_was_meant_is_named(tmp_path: Path) -> None:
+    (tmp_path / "unpacked" / "dataset" / "train").mkdir(parents=True)
+    (tmp_path / "unpacked" / "dataset" / "train" / "depth_1_0000001.png").touch()
+    for given in ("unpacked", "unpacked/dataset/train"):
+        with pytest.raises(DataError) as caught:
+            make_nyu(tmp_path / "cache", root=str(tmp_path / given))
+        assert f"set HPF_NYU_ROOT={tmp_path / 'unpacked' / 'dataset'}." in str(caught.value)
+
+
 @pytest.mark.parametrize("views", [[], [1, 1], [0]])
 def test_views_are_counted_from_1_and_named_once(views: list[int]) -> None:
     with pytest.raises(ValueError, match="needs different numbers, counted from 1"):

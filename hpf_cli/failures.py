@@ -1,0 +1,80 @@
+"""From what a command raises to one message and an exit code: 1 the run failed, 2 the input was wrong.
+
+Under `--json` the message is also a document on standard output, {"error": {"message": ..., "exit_code": ...}}, unless
+the command has written its own document before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from hpf_cli import show
+from hpf_core.errors import HPFError, InputError, RunError
+
+_WRONG_INPUT = {
+    getattr(errno, name)
+    for name in ("ENAMETOOLONG", "ENOENT", "ENOTDIR", "EISDIR", "EACCES", "EPERM", "EROFS", "ELOOP", "EINVAL", "EEXIST")
+    if hasattr(errno, name)
+}
+"""What the system refuses because of what it was asked for; a full disk, say, is a failed run."""
+
+_SHOWN = 200
+
+
+def of_system(error: OSError) -> HPFError:
+    """An error of the operating system that no command foresaw, in words."""
+    if error.filename is None and error.errno == errno.ENOENT and _lost_folder():
+        return InputError("the working directory was deleted or moved: go to a folder that exists, and try again")
+    reason = error.strerror or type(error).__name__
+    kind = InputError if error.errno in _WRONG_INPUT else RunError
+    if error.filename is None:
+        return kind(f"the system refused a file or a folder: {reason}")
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else str(error.filename)
+    cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
+    return kind(f"{cut}: {reason}")
+
+
+def say(message: str, code: int, words: Sequence[str], shown: bool = False) -> None:
+    """Show an error, as a document too where the command line asks for `--json`.
+
+    Args:
+        message: what is wrong.
+        code: the exit code.
+        words: the command line.
+        shown: whether standard error has it already.
+    """
+    if not shown:
+        show.error(message)
+    if "--json" in words and not show.has_emitted():
+        try:
+            show.emit_json({"error": {"message": message, "exit_code": code}})
+        except RunError as error:
+            show.error(str(error))
+
+
+def _lost_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def leave_output() -> None:
+    """Write what standard output still holds; where it can't be written, say so and let go of it.
+
+    Raises:
+        SystemExit: it can't be written (1).
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        show.drop_output()
+        if not isinstance(error, BrokenPipeError):
+            reason = getattr(error, "strerror", None) or str(error)
+            show.error(f"standard output can't be written: {reason}")
+        raise SystemExit(RunError.exit_code) from error
