@@ -1,10 +1,10 @@
-"""Every figure, drawn once with matplotlib: the same code makes the PNG files and the SVG in a run's report."""
+"""All figures, drawn with matplotlib. The same code makes the PNG files and the SVG of a run's report."""
 
 import contextlib
 
 from hpf_core.figures.isolated import import_matplotlib
 
-# Here, because this line runs before the modules of this room import matplotlib. What fails, fails again there, where
-# `hpf_core.errors.skip_on_failure` makes a warning of it.
+# This import must precede the other modules of this package, because they import matplotlib. A failure repeats there,
+# and `hpf_core.errors.skip_on_failure` turns it into a warning.
 with contextlib.suppress(Exception):
     import_matplotlib()

@@ -1,4 +1,4 @@
-"""The contact sheet of a capture: depth maps around the hand, with the annotated joints drawn over them."""
+"""The contact sheet of a capture: depth maps around the hand, with the annotated joints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hpf_core.figures.style import house_style, new_figure, write_figure
 
 _TILE, _GAP, _CAPTION, _HEAD, _FOOT = 1.3, 0.05, 0.2, 0.5, 0.72  # inches
 _TILES_IN_A_ROW = 6
-_DEPTH_MM = 150.0  # from the palm, for the colours
+_DEPTH_MM = 150.0  # range of the colours around the palm
 _MARGIN = 1.15
 _FRAMES = 12
 _FINGERS = ("little", "ring", "middle", "index", "thumb", "palm")
@@ -35,12 +35,12 @@ _JOINTS_OF_A_FINGER = 6
 _PALM = ((30, 31), (30, 35), (31, 33), (35, 34), (33, 34), (34, 32))  # wrist, heel, ball of the thumb, centre
 _ROOTS = ((5, 32), (11, 32), (17, 32), (23, 32), (29, 33))  # fingers' knuckles and the thumb's first joint
 _COLOURS = ("#FF5A5F", "#FFB400", "#FFFFFF", "#7FD4FF", "#F19CFF", "#B9F27C")
-_LOST = "#461414"  # nothing returned
+_LOST = "#461414"  # colour of pixels without return
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """One image of a frame: what is wrong with it, or a map (H, W) mm and what lies where."""
+    """One image of a frame: an error text, or a map (H, W) mm with the places of joints."""
 
     caption: str
     depth: np.ndarray | None = None
@@ -51,11 +51,11 @@ class _Tile:
 def capture_sheet(report: CaptureReport, path: Path) -> int:
     """Draw up to 12 frames from all views, spread over all splits.
 
-    Depth is coloured from near (bright) to far (dark) within 150 mm of the palm. A frame's number is the one on disk,
-    counted from 1.
+    Colours show depth from near (bright) to far (dark) within 150 mm of the palm. Frame numbers are those on disk, from
+    1.
 
     Returns:
-        How many frames are on it; where that is 0, nothing is written.
+        The number of drawn frames; with 0, no file is written.
 
     Raises:
         RunError: the file can't be written.
@@ -68,7 +68,7 @@ def capture_sheet(report: CaptureReport, path: Path) -> int:
 
 
 def _chosen(report: CaptureReport) -> Iterator[tuple[SplitReport, int]]:
-    """Frames in order, as many of each split as of the others, spread over it."""
+    """Choose frames in order: equally many from each split, evenly spaced."""
     parts = [part for part in report.splits if part.frames]
     for number, part in enumerate(parts):
         share = _FRAMES * (number + 1) // len(parts) - _FRAMES * number // len(parts)
@@ -79,7 +79,7 @@ def _chosen(report: CaptureReport) -> Iterator[tuple[SplitReport, int]]:
 @house_style()
 def _figure(report: CaptureReport, chosen: list[tuple[SplitReport, int]]) -> Figure:
     views = max(len(part.views) for part, _ in chosen)
-    beside = max(1, min(_TILES_IN_A_ROW // views, len(chosen)))  # frames in a row
+    beside = max(1, min(_TILES_IN_A_ROW // views, len(chosen)))  # frames in one row
     rows, columns = math.ceil(len(chosen) / beside), beside * views
     width = max(columns * (_TILE + _GAP) + _GAP, 5.4)
     height = _HEAD + rows * (_CAPTION + _TILE) + _FOOT
@@ -107,7 +107,7 @@ def _tile(split: Path, part: SplitReport, view: int, frame: int) -> _Tile:
     try:
         depth = nyu.read_depth(path)
     except DataError:
-        # Not in NYU's code of colours, but a look at it helps more than an empty tile.
+        # Not NYU's colour code, but an image helps more than an empty tile.
         size = nyu.CAMERA.width, nyu.CAMERA.height
         try:
             depth = read_stored(path, "gray16", size, "it has")
@@ -122,7 +122,7 @@ def _tile(split: Path, part: SplitReport, view: int, frame: int) -> _Tile:
 
 
 def _joints(part: SplitReport, view: int, frame: int) -> np.ndarray | None:
-    """The joints (36, 3) mm of an image, where there are any that can be drawn."""
+    """The drawable joints (36, 3) mm of an image, or None."""
     if part.annotation is None:
         return None
     xyz = part.annotation.xyz
@@ -145,7 +145,7 @@ def _draw(axes: Axes, tile: _Tile) -> None:
         side = float(max(height, width))
         drawing.show_map(axes, picture, ((width - side) / 2, (height - side) / 2, side))
         return
-    at = tile.joints[:, :2] + 0.5  # A pixel's index is its centre, but a picture's coordinates begin at the corner.
+    at = tile.joints[:, :2] + 0.5  # A pixel's index is at its centre, but plot coordinates start at the corner.
     middle = (at.min(axis=0) + at.max(axis=0)) / 2
     reach = _MARGIN * max(float(np.ptp(at, axis=0).max()) / 2, 1.0)
     drawing.show_map(axes, picture, (middle[0] - reach, middle[1] - reach, 2 * reach))
@@ -168,7 +168,7 @@ def _colours() -> Colormap:
 
 
 def _foot(figure: Figure, width: float, height: float) -> None:
-    """What the colours are."""
+    """Draw the legend of the colours."""
     axes = figure.add_axes((0.15 / width, (_FOOT - 0.16) / height, 1.9 / width, 0.07 / height))
     scale = Normalize(-_DEPTH_MM, _DEPTH_MM)
     bar = figure.colorbar(ScalarMappable(scale, _colours()), cax=axes, orientation="horizontal", extend="both")

@@ -1,4 +1,4 @@
-"""Colours with a meaning, the same in every figure and on the page of a run, on light and on dark paper."""
+"""Colours with a meaning: the same in every figure and on a run's page, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 INIT, FIT, CONTROL, TRUTH = "#D55E00", "#0072B2", "#E69F00", "#009E73"
-"""What these colours mean is the same in every figure. Okabe and Ito (2008): colour-blind people tell them apart."""
+"""Colours with a fixed meaning in every figure. The palette suits colour-blind readers (Okabe and Ito 2008)."""
 OTHERS = ("#AA4499", "#7A7A2B", "#332288", "#8C6D4F", "#5FB3D9", "#882255", "#5A5A5A")
-"""Colours of what has no such meaning, after Tol's muted scheme."""
+"""Colours without a fixed meaning, after Tol's muted scheme."""
 DASHES = ("-", "--", "-.", ":")
 INK, QUIET, GRID = "#222222", "#707070", "#E4E4E4"
 PAPER, MAP, IGNORED = "#FFFFFF", "#F4F1EA", "#D3BD8E"
-"""The page, the ground of a depth map, and pixels of a depth map that a loss ignores."""
+"""Background of the page, background of a depth map, and pixels of a depth map that a loss ignores."""
 
 THEME: dict[str, tuple[str, str]] = {
     "init": (INIT, "#F4863F"),
@@ -33,7 +33,7 @@ THEME: dict[str, tuple[str, str]] = {
     "other5": (OTHERS[5], "#DB6F9F"),
     "other6": (OTHERS[6], "#BDBDBD"),
 }
-"""By the name of a variable in the page's style sheet: the colour on light paper, as in PNG files, and on dark."""
+"""For each variable of the page's style sheet: the colour on light background, as in PNG files, and on dark."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class LineLook:
 
 
 def other_look(number: int) -> LineLook:
-    """The look of a result that is no part of a run's lineage: dashes tell apart what grey print doesn't."""
+    """The look of a result outside a run's lineage. Dashes keep lines distinct in grey print."""
     return LineLook(OTHERS[number % len(OTHERS)], DASHES[(number + number // len(OTHERS)) % len(DASHES)])
 
 
 def other_looks(names: Iterable[str]) -> dict[str, LineLook]:
-    """The look of each of several results."""
+    """The looks of several results."""
     return {name: other_look(number) for number, name in enumerate(names)}
 
 
 def stage_looks(names: Iterable[str], chain: Sequence[str], controls: Mapping[str, str]) -> dict[str, LineLook]:
-    """The look of each stage of a run.
+    """The looks of a run's stages.
 
     Args:
         names: "init" and all stages, in order.
-        chain: the measured stages that feed each other (`Lineage.chain`); the first is the start, the last the fit.
-        controls: by control, the stage that it is the control of.
+        chain: the evaluated stages that feed each other (`Lineage.chain`). The first is the start, the last the fit.
+        controls: for each control, the stage that it controls.
     """
     names = list(names)
     stages = [name for name in names if name not in controls]
@@ -80,7 +80,7 @@ def stage_looks(names: Iterable[str], chain: Sequence[str], controls: Mapping[st
 
 
 def page_css() -> str:
-    """Rules of a style sheet for a page with figures: their colours on light and on dark paper, and their lines."""
+    """CSS rules for a page with figures: colours on light and dark background, and lines."""
     light = "".join(f"--{name}:{colours[0]};" for name, colours in THEME.items())
     dark = "".join(f"--{name}:{colours[1]};" for name, colours in THEME.items())
     return (

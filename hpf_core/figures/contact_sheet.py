@@ -1,4 +1,4 @@
-"""The contact sheet of synthetic samples: many depth maps at a glance, half of them with the hand's points."""
+"""The contact sheet of synthetic samples: many depth maps, half of them with the hand's points."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def contact_sheet(
     title: str = "",
     about: str = "",
 ) -> Figure:
-    """N maps in rows as long as there are rows, cut out around the hand; every second column has the points over it.
+    """Draw N maps in a square arrangement, cropped around the hand. Every second column shows the points too.
 
     Args:
-        depth: (N, H, W) mm; the far value or more where nothing is hit.
+        depth: (N, H, W) mm; the far value or more at pixels without hit.
         points: (N, J, 2) pixels, u and v, pixel centres at + 0.5.
-        links: pairs of point indices that a line joins.
-        far_mm: depth from which on a pixel is ground; near is light, far is dark.
-        title, about: what is shown, and of what data.
+        links: pairs of point indices with a connecting line.
+        far_mm: depth at which the background starts; near is light, far is dark.
+        title, about: the figure's content, and its data.
 
     Raises:
-        DataError: there are no maps, or not as many points.
+        DataError: there are no maps, or the numbers of maps and points differ.
     """
     if not len(depth) or depth.ndim != 3 or points.shape[:1] + points.shape[2:] != (len(depth), 2):
         raise DataError(

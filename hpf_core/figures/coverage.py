@@ -1,4 +1,4 @@
-"""The figure of a statistic of coverage: one panel for each question."""
+"""The figure of the coverage statistic, with one panel per question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARK = OTHERS[0]
 
 @house_style()
 def coverage_figure(document: Mapping[str, Any], about: str = "") -> Figure:
-    """What `coverage` measured, a panel for each question; `about` says of what data."""
+    """Draw the result of `coverage`, one panel per question; `about` names the data."""
     figure = new_figure(12.6, 9.4)
     panels = figure.subplots(2, 3).ravel()
     _angles(panels[0], document["angles"])
@@ -44,7 +44,7 @@ def _angles(axes: Axes, angles: Mapping[str, Any]) -> None:
     axes.tick_params(axis="y", labelsize=7, length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.grid(False)
-    axes.use_sticky_edges = False  # So that no whisker ends in the axis.
+    axes.use_sticky_edges = False  # So that no whisker ends at the axis.
     axes.autoscale_view()
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title("angles: all, 5 to 95 %, 25 to 75 %, median")
@@ -70,7 +70,7 @@ def _sets(axes: Axes, sets: Mapping[str, float], fingers: list[str]) -> None:
 
 def _views(axes: Axes, views: Mapping[str, Any]) -> None:
     cells = np.array(views["cells"]) * BANDS * SECTORS
-    # Height against azimuth: Lambert's cylinder, on which equal areas are equal.
+    # Height and azimuth: Lambert's cylindrical projection preserves areas.
     image = axes.imshow(cells, extent=(-180, 180, -1, 1), aspect="auto", cmap="Blues", vmin=0, vmax=max(2, cells.max()))
     axes.grid(False)
     axes.set_xticks([-180, -90, 0, 90, 180])

@@ -1,4 +1,4 @@
-"""What several figures draw: dots, skeletons, depth maps, and the part of a map that is worth showing."""
+"""Common drawing functions: dots, skeletons, depth maps, and the relevant part of a map."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from matplotlib.patheffects import withStroke
 from hpf_core.figures.colours import GRID, IGNORED, MAP
 
 DIFFERENCE_MM = 30.0
-"""The end of the scale of differences of depth."""
+"""End of the scale for depth differences."""
 
 
 def to_pixels(points: np.ndarray, size: int, cube_mm: float) -> np.ndarray:
-    """(..., 2) pixels of points (..., 3) mm in the crop's frame, on its orthographic grid of size x size."""
+    """(..., 2) pixels of points (..., 3) mm in the crop's frame, on the orthographic size x size grid."""
     return np.asarray(points, dtype=np.float64)[..., :2] * (size / cube_mm) + size / 2
 
 
 def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.0, zorder: float = 3.0) -> None:
     """Draw dots at (N, 2), in the units of the axes, `size` points wide.
 
-    They are one path of lines without length and with round ends: in SVG a marker takes four times the space.
+    One path of lines with zero length and round ends draws all dots. In SVG, markers take four times the space.
     """
     at = np.asarray(at, dtype=np.float64).reshape(-1, 2)
     at = at[np.isfinite(at).all(axis=1)]
@@ -35,7 +35,7 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
         return
     vertices = np.repeat(at, 2, axis=0)
     span = abs(axes.get_xlim()[1] - axes.get_xlim()[0])
-    vertices[1::2, 0] += 1e-5 * span  # Agg leaves out a line of length 0.
+    vertices[1::2, 0] += 1e-5 * span  # Agg omits a line of length 0.
     codes = np.tile([Path.MOVETO, Path.LINETO], len(at))
     path = Path(vertices, codes)
     path.should_simplify = False
@@ -48,7 +48,7 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
         alpha=alpha,
         zorder=zorder,
         clip_on=False,
-        snap=False,  # Snapped to pixels, they would have no length.
+        snap=False,  # With snapping to pixels, the lines would have length 0.
     )
     axes.add_patch(patch)
 
@@ -63,7 +63,7 @@ def segments(
     halo: bool = False,
     zorder: float = 2.5,
 ) -> None:
-    """Draw lines from (N, 2) to (N, 2) as one path, with a white halo if asked for."""
+    """Draw lines from (N, 2) to (N, 2) as one path, with an optional white halo."""
     gap = np.full_like(np.asarray(starts, dtype=np.float64), np.nan)
     path = np.stack([starts, ends, gap], axis=1).reshape(-1, 2)
     effects = [withStroke(linewidth=width + 1.2, foreground="white", alpha=0.7)] if halo else None
@@ -80,7 +80,7 @@ def segments(
 
 
 def skeleton(axes: Axes, points: np.ndarray, links: Sequence[tuple[int, int]], colour: str, width: float = 1.1) -> None:
-    """Draw points (J, 2) px that links join."""
+    """Draw points (J, 2) px and their links."""
     if len(links):
         first, second = np.asarray(links).T
         segments(axes, points[first], points[second], colour, width, halo=True)
@@ -88,7 +88,7 @@ def skeleton(axes: Axes, points: np.ndarray, links: Sequence[tuple[int, int]], c
 
 
 def tile(axes: Axes) -> None:
-    """Make axes the ground of a map: no ticks, no grid, a thin rim."""
+    """Prepare axes for a map: no ticks, no grid, a thin rim."""
     axes.set_facecolor(MAP)
     axes.grid(False)
     axes.set_xticks([])
@@ -101,7 +101,7 @@ def tile(axes: Axes) -> None:
 def map_picture(
     values: np.ndarray, colours: Colormap, scale: Normalize, nothing: np.ndarray, ignored: np.ndarray | None = None
 ) -> np.ndarray:
-    """(H, W, 4) uint8 of a map (H, W): transparent where there is nothing, and one colour where a loss ignores it."""
+    """Colour a map (H, W) as (H, W, 4) uint8: transparent background, and one colour for pixels that a loss ignores."""
     picture = np.asarray(colours(np.asarray(scale(values)), bytes=True))
     picture[nothing] = 0
     if ignored is not None:
@@ -110,7 +110,7 @@ def map_picture(
 
 
 def show_map(axes: Axes, picture: np.ndarray, place: tuple[float, float, float]) -> None:
-    """Show the part of a map at `place` (left, top and side, px); pixel (u, v) covers [u, u + 1) x [v, v + 1)."""
+    """Show a map's part at `place` (left, top and side, px). Pixel (u, v) covers [u, u + 1) x [v, v + 1)."""
     left, top, side = place
     height, width = picture.shape[:2]
     u, v = max(int(left), 0), max(int(top), 0)
@@ -123,12 +123,12 @@ def show_map(axes: Axes, picture: np.ndarray, place: tuple[float, float, float])
 def window(
     size: tuple[int, int], inside: Iterable[np.ndarray], points: Iterable[np.ndarray]
 ) -> tuple[float, float, float]:
-    """Left, top and side in pixels of a square around what is to be seen; the hand fills it.
+    """Left, top and side in pixels of a tight square around the visible content.
 
     Args:
         size: height and width of the maps.
-        inside: maps (H, W) bool of pixels to be seen.
-        points: (N, 2) px to be seen. What lies beyond the map counts as at its rim.
+        inside: maps (H, W) bool of the pixels to show.
+        points: (N, 2) px to show. Points outside the map count as points at its edge.
     """
     height, width = size
     seen = np.zeros((height, width), dtype=bool)
@@ -147,7 +147,7 @@ def window(
 
 
 def depth_scale(depth: np.ndarray, far_mm: float) -> Normalize:
-    """One scale for several maps, from the pixels that they hit."""
+    """One colour scale for several maps, from their hit pixels."""
     hit = depth[depth < far_mm]
     if not len(hit):
         return Normalize(-far_mm, far_mm)
@@ -156,13 +156,13 @@ def depth_scale(depth: np.ndarray, far_mm: float) -> Normalize:
 
 
 def depth_colours() -> Colormap:
-    """Near is light, far is dark; without the ends, so that a hand never melts into the ground."""
+    """Near is light, far is dark. The extremes are omitted, so that a hand never blends into the background."""
     shades = colormaps["Greys"](np.linspace(0.28, 0.88, 256))
     return LinearSegmentedColormap.from_list("hpf-depth", shades)
 
 
 def difference_colours() -> Colormap:
-    """Blue where a render is nearer than the input, red where it is farther."""
+    """Blue if a render is nearer than the input, red if it is farther."""
     return colormaps["RdBu_r"]
 
 

@@ -1,4 +1,4 @@
-"""Figures of errors: of each joint, and of each frame before and after."""
+"""Figures of errors: per joint, and per frame before and after."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def joint_errors_figure(
     about: str = "",
     looks: Mapping[str, LineLook] | None = None,
 ) -> Figure:
-    """Mean error of each joint and, at the bottom, of all joints; a bar for each result.
+    """Draw the mean error of each joint and, at the bottom, of all joints; one bar per result.
 
     Args:
         results: for each result, (K,) mm.
-        joints: K names, as the dataset has them.
-        title, about: what is shown, and of what data.
-        looks: colours of the results; None for those without a meaning.
+        joints: K names, as in the dataset.
+        title, about: the figure's content, and its data.
+        looks: colours of the results; None for results without a fixed colour.
     """
     looks = looks or other_looks(results)
     count, rows = len(results), [*(shortened(name, 24) for name in people_names(joints)), "all joints"]
     thickness = 0.8 / max(count, 1)
-    # Each bar stays at least about 7 pixels thick.
+    # Each bar has at least about 7 pixels of height.
     figure, axes = new_axes(5.5, 1.5 + len(rows) * max(0.22, 0.085 * count + 0.04))
-    # The mean stands a little apart.
+    # A gap separates the mean.
     centres = np.arange(len(rows)) + np.where(np.arange(len(rows)) == len(joints), 0.4, 0.0)
     for number, (name, errors) in enumerate(results.items()):
         values = np.asarray([*errors, float(np.mean(errors))])
@@ -65,17 +65,17 @@ def before_after_figure(
     others: Mapping[str, np.ndarray] | None = None,
     looks: Mapping[str, LineLook] | None = None,
 ) -> Figure:
-    """What happened to each frame, and to all of them together.
+    """Draw the change of each frame's error, and the distribution over all frames.
 
-    Left: each frame is a dot, its error before to the right and after upwards; dots below the diagonal got better.
-    Right: the share of frames within each error; the dots are the means.
+    Left: each frame is a dot, with the error before along x and after along y; dots below the diagonal improved. Right:
+    the share of frames within each error; the dots are the means.
 
     Args:
-        before, after: (F,) mm, mean error of each frame, of the same frames in the same order.
+        before, after: (F,) mm, mean error of each frame, in the same order of frames.
         names: of `before` and `after`.
-        title, about: what is shown, and of what data.
+        title, about: the figure's content, and its data.
         others: more results of the same frames, such as a control, by name; (F,) mm each.
-        looks: of all results; None for the start's and the fit's.
+        looks: looks of all results; None for those of the start and the fit.
     """
     looks = {names[0]: LineLook(INIT, ":"), names[1]: LineLook(FIT), **other_looks(others or {}), **(looks or {})}
     figure = new_figure(9.6, 4.5)
@@ -107,7 +107,7 @@ def _pairs(
     limit: float,
     looks: Mapping[str, LineLook],
 ) -> None:
-    """Each frame as a dot. Outliers sit on the edge instead of shrinking all others into a corner."""
+    """Draw each frame as a dot. Outliers lie on the edge, because a larger range would compress all other dots."""
     better = before > after
     some = np.zeros(len(before), dtype=bool)
     some[np.linspace(0, len(before) - 1, min(len(before), _MOST_DOTS)).round().astype(int)] = True

@@ -1,4 +1,4 @@
-"""The fit sheet: what the cameras saw beside what the estimate renders to, for a few frames and all their views."""
+"""The fit sheet: the cameras' depth maps beside the estimate's renders, for a few frames and all their views."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class FitRow:
     """One frame of a fit sheet.
 
     Attributes:
-        title: a line over the row, e.g. "frame 812: 21.3 mm after init, 9.8 mm after fit".
-        depth: (V, H, W) mm, the input; the far value or more where nothing is hit.
+        title: line above the row, e.g. "frame 812: 21.3 mm after init, 9.8 mm after fit".
+        depth: (V, H, W) mm, the input; the far value or more at pixels without hit.
         rendered: (V, H, W) mm, the estimate's depth maps, likewise.
         points: (V, J, 2) pixels, u and v of the estimate in each view, pixel centres at + 0.5.
-        before: (V, J, 2) pixels, an earlier estimate to compare with, or None.
+        before: (V, J, 2) pixels, an earlier estimate for comparison, or None.
         truth: (V, K, 2) pixels, the true or annotated joints, or None.
         ignored: (V, H, W) bool, pixels of the input that the loss ignores, or None.
-        present: (V,) bool, which views there are; None means all.
+        present: (V,) bool, the present views; None means all.
     """
 
     title: str
@@ -53,15 +53,15 @@ class FitRow:
 
 @dataclass(frozen=True)
 class SheetLook:
-    """What is the same in all rows of a sheet.
+    """Properties of all rows of a sheet.
 
     Attributes:
-        links: pairs of point indices that are joined by a line.
-        far_mm: depth from which on a pixel is ground.
+        links: pairs of point indices with a connecting line.
+        far_mm: depth at which the background starts.
         names: of the earlier estimate and of the estimate, e.g. ("init", "fit").
         view_names: V names; "view 1", ... when None.
-        truth_name: what `FitRow.truth` is.
-        scale: of depths, to share it between sheets; None for what the rows need.
+        truth_name: description of `FitRow.truth`.
+        scale: depth scale, shared between sheets; None for the rows' own range.
     """
 
     links: Sequence[tuple[int, int]] = ()
@@ -74,7 +74,7 @@ class SheetLook:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Places in inches from the left and from the top."""
+    """Positions in inches from the left and from the top."""
 
     views: int
     kinds: Sequence[str]
@@ -90,16 +90,16 @@ class _Layout:
 
 @house_style()
 def fit_sheet(rows: Sequence[FitRow], look: SheetLook, title: str = "", about: str = "") -> Figure:
-    """A row for each frame, a group of panels for each view.
+    """Draw one row per frame, with a group of panels per view.
 
-    A group is the input with the earlier estimate where there is one, the input with the estimate, the render, and the
-    difference of depth (blue: the render is nearer to the camera). All maps share one scale; each view of a frame is
-    cut out so that the hand fills the panels.
+    A group shows the input with the earlier estimate (if given), the input with the estimate, the render, and the depth
+    difference (blue: the render is nearer to the camera). All maps share one scale. Each view is cropped so that the
+    hand fills the panels.
 
     Args:
         rows: all with the same number of views and the same map size.
-        look: what is the same in all rows.
-        title, about: what is shown, and of what data; without a title, the heads stand at the top.
+        look: properties of all rows.
+        title, about: the figure's content, and its data; without a title, the column heads are at the top.
 
     Raises:
         DataError: there are no rows, or they don't match.
@@ -126,7 +126,7 @@ def fit_sheet(rows: Sequence[FitRow], look: SheetLook, title: str = "", about: s
 
 @house_style()
 def one_view(row: FitRow, view: int, look: SheetLook) -> Figure:
-    """The panels of one view of a frame, with their heads, for a page that has the legend elsewhere."""
+    """Draw one view's panels with their heads, for a page with a separate legend."""
     kinds = _kinds(row, look)
     width = 2 * _EDGE + len(kinds) * (_OWN_PANEL + _GAP) - _GAP
     head = _LINE + 0.02
@@ -140,7 +140,7 @@ def one_view(row: FitRow, view: int, look: SheetLook) -> Figure:
 
 @house_style()
 def sheet_legend(rows: Sequence[FitRow], look: SheetLook) -> Figure:
-    """Colour bars and what lines and dots are, for pictures by `one_view`."""
+    """Draw the colour bars and the legend for the pictures of `one_view`."""
     layout = _Layout(1, _kinds(rows[0], look), 2 * _BAR + 4.6, _OWN_PANEL, 0.0, _FOOT)
     figure = new_figure(layout.width, layout.height, layout=None)
     scale = look.scale or drawing.depth_scale(np.concatenate([row.depth.ravel() for row in rows]), look.far_mm)
@@ -149,7 +149,7 @@ def sheet_legend(rows: Sequence[FitRow], look: SheetLook) -> Figure:
 
 
 def _kinds(row: FitRow, look: SheetLook) -> list[str]:
-    """The heads of the panels of a view."""
+    """The heads of a view's panels."""
     return [*([look.names[0]] if row.before is not None else []), look.names[1], "render", "difference"]
 
 
@@ -163,7 +163,7 @@ def _group(
     scale: Normalize,
     column: int | None = None,
 ) -> None:
-    """The panels of one view of a frame, so many inches from the top."""
+    """Draw the panels of one view at a distance in inches from the top."""
     for place, kind in enumerate(layout.kinds):
         at = layout.left(view if column is None else column, place), top
         axes = _axes(figure, layout, at, (layout.panel, layout.panel))
@@ -175,7 +175,7 @@ def _group(
 
 
 def _check(rows: Sequence[FitRow]) -> int:
-    """The number of views; an error where rows don't fit together."""
+    """Return the number of views; raises an error if rows don't match."""
     if not rows:
         raise DataError("A fit sheet needs at least one frame.")
     shape = rows[0].depth.shape
@@ -208,14 +208,14 @@ def _kind_heads(figure: Figure, layout: _Layout, look: SheetLook, view: int) -> 
 
 
 def _draw(axes: Axes, row: FitRow, view: int, kind: str, look: SheetLook, scale: Normalize) -> None:
-    """Fill one panel of a view that is there."""
+    """Draw one panel of a present view."""
     seen, made = row.depth[view], row.rendered[view]
     far = look.far_mm
     ignored = np.zeros(seen.shape, dtype=bool) if row.ignored is None else row.ignored[view] & (seen < far)
     points = row.points[view]
     earlier = None if row.before is None else row.before[view]
     true = None if row.truth is None else row.truth[view]
-    # Without the truth, an estimate may be anywhere: all that is seen is shown, but for the forearm.
+    # Without ground truth, an estimate may be anywhere: show all visible surfaces except the forearm.
     hand = [made < far] if true is not None else [made < far, (seen < far) & ~ignored]
     place = drawing.window(seen.shape, hand, [p for p in (points, earlier, true) if p is not None])
     if kind == "difference":
@@ -239,7 +239,7 @@ def _draw(axes: Axes, row: FitRow, view: int, kind: str, look: SheetLook, scale:
 def _foot(
     figure: Figure, layout: _Layout, top: float, rows: Sequence[FitRow], look: SheetLook, scale: Normalize
 ) -> None:
-    """Colour bars, and what lines, dots and the ignored part are, so many inches from the top."""
+    """Draw colour bars and the legend of lines, dots and ignored pixels, at a distance in inches from the top."""
     length = min(_BAR, (layout.width - 3 * _EDGE) / 4)
     bars = (
         (scale, drawing.depth_colours(), "depth from the crop's centre (mm)"),
@@ -278,7 +278,7 @@ def _line(colour: str, label: str) -> Line2D:
 
 
 def _axes(figure: Figure, layout: _Layout, at: tuple[float, float], size: tuple[float, float]) -> Axes:
-    """Axes of a size, at inches from the left and the top."""
+    """Create axes of a size, at inches from the left and the top."""
     width, height = layout.width, layout.height
     bottom = height - at[1] - size[1]
     return figure.add_axes((at[0] / width, bottom / height, size[0] / width, size[1] / height))
@@ -287,5 +287,5 @@ def _axes(figure: Figure, layout: _Layout, at: tuple[float, float], size: tuple[
 def _text(
     figure: Figure, layout: _Layout, x: float, y: float, text: str, size: float, colour: str = INK, ha: str = "left"
 ) -> None:
-    """Text at inches from the left and the top."""
+    """Write text at inches from the left and the top."""
     figure.text(x / layout.width, 1 - y / layout.height, text, fontsize=size, color=colour, ha=ha, va="center")

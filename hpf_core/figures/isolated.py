@@ -1,6 +1,6 @@
-"""matplotlib without the settings of whoever runs us: a figure must be the same on every machine, and never end a run.
+"""Imports matplotlib without the user's settings. Figures must be the same on all machines, and never stop a run.
 
-Importing matplotlib reads `MPLBACKEND` and the user's `matplotlibrc`, and either can make the import fail.
+The import of matplotlib reads `MPLBACKEND` and the user's `matplotlibrc`, and both can make the import fail.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _BACKEND, _SETTINGS, _FOLDER = "MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR"
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib with its own settings, then hand it the user's, as a plain import would have.
+    """Import matplotlib with its default settings, then apply the user's settings, as a plain import would do.
 
-    A notebook goes on to draw with its own backend and style. A setting that matplotlib refuses is left out. Where
-    matplotlib was imported before, nothing happens.
+    A notebook keeps its own backend and style. Settings that matplotlib refuses are skipped. If matplotlib is already
+    imported, this function does nothing.
     """
     if "matplotlib" in sys.modules or (found := find_spec("matplotlib")) is None or found.origin is None:
         return
@@ -29,7 +29,7 @@ def import_matplotlib() -> None:
     with _quiet(), _environment({_BACKEND: "agg", _SETTINGS: str(shipped), _FOLDER: _home()}):
         import matplotlib
 
-        matplotlib.get_configdir()  # Here, for without a home folder it fails later.
+        matplotlib.get_configdir()  # Called here, because without a home folder it fails later.
         matplotlib.get_cachedir()
     with _quiet():
         with contextlib.suppress(Exception):
@@ -40,7 +40,7 @@ def import_matplotlib() -> None:
 
 
 def _home() -> str | None:
-    """The folder for matplotlib's font list: the user's choice, or a temporary one for users without a home folder."""
+    """The folder of matplotlib's font list: the user's choice, or a temporary folder for users without home folder."""
     with contextlib.suppress(RuntimeError):
         Path.home()
         return os.environ.get(_FOLDER)
@@ -49,7 +49,7 @@ def _home() -> str | None:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str | None]) -> Iterator[None]:
-    """Environment variables with these values for a while; None is for none."""
+    """Set environment variables inside the block; None removes a variable."""
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:
@@ -68,7 +68,7 @@ def _set(values: dict[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No log message of matplotlib about the user's settings: they have no effect on our figures."""
+    """Suppress matplotlib's log messages about the user's settings, which don't affect our figures."""
     log = logging.getLogger("matplotlib")
     before = log.disabled
     log.disabled = True

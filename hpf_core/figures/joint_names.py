@@ -1,4 +1,4 @@
-"""What people call the joints of a hand. Files keep the names of the dataset."""
+"""Readable names of a hand's joints. Files keep the dataset's names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _THUMB_POINTS = {
 _PALM = {"PALM_1": "wrist, little side", "PALM_2": "wrist, thumb side", "PALM_3": "palm centre"}
 _NYU = re.compile(r"(F[1-4]|TH)_(KNU[123]_[AB])\Z")
 _FINGER_PARTS = {"mcp": "MCP", "pip": "PIP", "dip": "DIP"}
-_THUMB_PARTS = {"mcp": "CMC", "pip": "MCP", "dip": "IP"}  # MSRA15 names the thumb's joints as the fingers'.
+_THUMB_PARTS = {"mcp": "CMC", "pip": "MCP", "dip": "IP"}  # MSRA15 gives the thumb's joints the fingers' names.
 
 
 def people_name(joint: str) -> str:
-    """The name of a joint for people, such as "middle tip" for F3_KNU3_A; a name that isn't known stays as it is.
+    """Return a readable name of a joint, such as "middle tip" for F3_KNU3_A; an unknown name stays unchanged.
 
-    The names are those of NYU and of HPF's hand models (`docs/geometry.md`), of ICVL and of MSRA15. Joints of a finger
-    have their anatomical names: MCP, PIP, DIP; of the thumb CMC, MCP, IP.
+    The function knows the names of NYU, HPF's hand models (`docs/geometry.md`), ICVL and MSRA15. A finger's joints have
+    their anatomical names MCP, PIP, DIP; the thumb's are CMC, MCP, IP.
     """
     found = _NYU.match(joint)
     if found:
@@ -48,5 +48,5 @@ def people_name(joint: str) -> str:
 
 
 def people_names(joints: Iterable[str]) -> list[str]:
-    """The names of several joints for people."""
+    """Return readable names of several joints."""
     return [people_name(joint) for joint in joints]

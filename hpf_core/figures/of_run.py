@@ -1,4 +1,4 @@
-"""The figures of a run, from plain data: the run itself writes them as PNG files, its report shows them as SVG."""
+"""The figures of a run, from plain data. The run writes them as PNG files, and its report shows them as SVG."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from hpf_core.figures.words import about_evaluation
 
 @dataclass(frozen=True)
 class RunData:
-    """What the figures of a run are made of.
+    """The data for the figures of a run.
 
     Attributes:
         name: of the run's recipe.
         stages: "init" and all stages, in order.
-        chain: the measured stages that feed each other; the first is the start, the last the fit.
-        controls: by control, the stage that it is the control of.
+        chain: the evaluated stages that feed each other. The first is the start, the last the fit.
+        controls: for each control, the stage that it controls.
         metrics: rows of metrics.jsonl.
-        trained_on: the data of training, in words.
-        evaluations: by stage, as `summary.json` lists them.
-        errors: by stage, (F, K) mm, of the stages whose predictions can be read.
+        trained_on: description of the training data.
+        evaluations: by stage, as in `summary.json`.
+        errors: by stage, (F, K) mm, of the stages with readable predictions.
     """
 
     name: str
@@ -48,12 +48,12 @@ class RunData:
 
     @property
     def about(self) -> str:
-        """What was evaluated, in words."""
+        """Description of the evaluated data."""
         return about_evaluation(next(iter(self.evaluations.values())))
 
     @property
     def ends(self) -> tuple[str, str] | None:
-        """The start and the fit, where both have errors of the same frames."""
+        """The start and the fit, if both have errors of the same frames."""
         chain = [name for name in self.chain if name in self.errors]
         if len(chain) < 2 or self.errors[chain[0]].shape != self.errors[chain[-1]].shape:
             return None
@@ -61,7 +61,7 @@ class RunData:
 
 
 def figures_of_run(run: RunData) -> dict[str, Callable[[], Figure | None]]:
-    """By name, how to draw each figure that there is something to show of; one without data is None."""
+    """Return a drawing function for each figure by name. A function returns None without data."""
     found: dict[str, Callable[[], Figure | None]] = {}
     if run.errors:
         found["success"] = lambda: _success(run)
@@ -87,7 +87,7 @@ def _success(run: RunData) -> Figure:
 
 
 def _joints(run: RunData) -> Figure:
-    """Evaluations without the joints of the first one are left out: a run's are alike unless a file was changed."""
+    """Skip evaluations with other joints than the first one. They only differ if a file was changed."""
     names = list(next(iter(run.evaluations.values()))["per_joint_mm"])
     results = {
         stage: [float(document["per_joint_mm"][name] or 0.0) for name in names]

@@ -1,6 +1,6 @@
-"""How all figures look, and how one becomes a PNG file.
+"""The style of all figures, and writing a figure as a PNG file.
 
-Figures are made without pyplot, and drawn with the settings below, never with the user's (`house_style`).
+We create figures without pyplot and with the settings below. The user's settings never apply (`house_style`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hpf_core.files.cache import write_atomic
 
 DPI = 160
 _SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # It comes with matplotlib.
+    "font.family": "DejaVu Sans",  # Included in matplotlib.
     "font.size": 9.0,
     "text.color": INK,
     "axes.titlesize": 10.0,
@@ -59,15 +59,15 @@ _SETTINGS: dict[Any, Any] = {
     "image.composite_image": False,
 }
 _NO_MATTER = ("Glyph .* missing from", "constrained_layout not applied")
-"""Warnings about names that are in Chinese, or very long: the figure is readable all the same."""
+"""Warnings about Chinese or very long names: the figure is readable anyway."""
 _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings belong to the process, not to a thread.
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Our settings, on top of matplotlib's own defaults, for as long as a figure is made or written.
+    """Apply our settings on top of matplotlib's defaults while making or writing a figure.
 
-    The settings before come back afterwards. It also decorates functions.
+    Restores the earlier settings afterwards. Also works as a decorator.
     """
     with _ONE_AT_A_TIME, matplotlib.rc_context(), warnings.catch_warnings():
         for message in _NO_MATTER:
@@ -78,8 +78,8 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """An empty figure of that many inches, with a canvas of its own. Call it in `house_style`."""
-    # With some space, so that nothing is cut at the borders.
+    """Create an empty figure (size in inches) with its own canvas. Call it inside `house_style`."""
+    # Some padding prevents clipping at the borders.
     engine = None if layout is None else ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=engine)
     FigureCanvasAgg(figure)
@@ -87,29 +87,29 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of that many inches with one pair of axes."""
+    """Create a figure (size in inches) with one pair of axes."""
     figure = new_figure(width, height)
     return figure, figure.add_subplot()
 
 
 def shortened(name: str, most: int = 40) -> str:
-    """A name for a figure, cut where it is too long."""
+    """Shorten a long name for a figure."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def titles(figure: Figure, title: str, about: str = "") -> None:
-    """What the figure shows, and below it of what data."""
+    """Write the figure's content, and its data below."""
     figure.suptitle(f"{title}\n{about}" if about else title, x=0.01, ha="left")
 
 
 @house_style()
 def write_figure(path: Path, figure: Figure) -> Path:
-    """Write a PNG in one move and return its path.
+    """Write a PNG atomically and return its path.
 
     Raises:
         RunError: the file can't be written.
     """
     path = Path(path)
-    # The version of matplotlib is left out, so that the same data make the same file.
+    # We omit matplotlib's version, so that the same data make the same file.
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None}))
     return path

@@ -20,11 +20,11 @@ class Curve:
     """The success curve of one result.
 
     Attributes:
-        label: in the legend.
+        label: text in the legend.
         shares: (T,) in [0, 1].
-        look: None for the next free one.
+        look: None for the next free look.
         low, high: (T,) the range over several seeds, drawn as a band, or None.
-        published: share within 20 mm that the paper's text gives for it, or None.
+        published: published share within 20 mm from the paper's text, or None.
     """
 
     label: str
@@ -46,13 +46,13 @@ def success_figure(
     error: str = LARGEST,
     size: tuple[float, float] = (5.5, 4.2),
 ) -> Figure:
-    """Share of frames whose error is within each threshold; one line for each result.
+    """Draw the share of frames whose error is within each threshold; one line per result.
 
     Args:
         curves: in the order of the legend.
         thresholds: (T,) mm, increasing.
-        title, about: what is shown, and of what data.
-        points: shares that others published for the same frames, by name and threshold in mm.
+        title, about: the figure's content, and its data.
+        points: published shares for the same frames, by name and threshold in mm.
         error: which error of a frame.
         size: width and height, inches.
     """
@@ -87,10 +87,10 @@ def success_figure(
             zorder=4,
         )
     axes.set_xlim(float(thresholds[0]), float(thresholds[-1]))
-    axes.set_ylim(0, 102)  # A curve at 100 % isn't cut in half.
+    axes.set_ylim(0, 102)  # Avoids clipping a curve at 100 %.
     axes.set_xlabel(f"{error}, at most (mm)")
     axes.set_ylabel("% of frames")
     titles(figure, title, about)
-    # On short trainings all curves stay low, on long ones they rise early: where there is space differs.
+    # Curves of short trainings stay low, those of long trainings rise early, so the free space differs.
     axes.legend(loc="best")
     return figure

@@ -1,4 +1,4 @@
-"""A figure as SVG for a page: with the page's fonts, and with colours that follow light and dark paper."""
+"""A figure as SVG for a page: with the page's fonts, and with colours for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _UNUSED = re.compile(
     r'| xmlns(:xlink)?="[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?',
     re.DOTALL,
 )
-"""What a page needs no copy of in each figure: fonts and joins of lines are in the page's own style sheet."""
+"""Fonts and line joins: the page's own style sheet holds them, so each figure omits its copy."""
 
 
 @house_style()
 def to_svg(figure: Figure, name: str, words: str) -> str:
-    """The figure as an `svg` element of its own size, for a page with the rules of `colours.page_css`.
+    """Convert the figure to an `svg` element of its own size, for a page with the rules of `colours.page_css`.
 
-    Texts stay texts, and are escaped. Nothing is loaded from elsewhere.
+    Texts stay texts and are escaped. The element loads nothing.
 
     Args:
-        name: of the figure, unique on the page: ids in the element begin with it, and the same data make the same text.
-        words: what the figure shows, for those who can't see it.
+        name: name of the figure, unique on the page. All ids start with the name, and equal data give equal text.
+        words: description of the figure for readers who can't see it.
     """
     matplotlib.rcParams["svg.hashsalt"] = name
     file = io.StringIO()
@@ -44,7 +44,7 @@ def to_svg(figure: Figure, name: str, words: str) -> str:
     text = _GEOMETRY.sub(lambda found: f' {found[1]}="{_LONG.sub(_short, found[2])}"', text)
     text = _PATH.sub(lambda found: f' d="{_packed(found[1])}"', text)
     text = re.sub(r"\s+", " ", text).replace(";base64, ", ";base64,")
-    # Two figures of a page must not share an id.
+    # Two figures on a page must not share an id.
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     head = f'<svg class="figure" role="img" aria-label="{html.escape(words)}"'
     return re.sub(r"<svg\b", lambda _: head, text, count=1)
@@ -56,12 +56,12 @@ def _variable(found: re.Match[str]) -> str:
 
 
 def _packed(path: str) -> str:
-    """A path without needless spaces; a line without length, which is a dot, as such."""
+    """Remove needless spaces from a path. A line of zero length, which is a dot, gets a short form."""
     path = re.sub(r"\s*([A-Za-z])\s*", r"\1", path)
     return re.sub(r"M(-?[\d.]+) (-?[\d.]+)L(?:\1) (?:\2)(?=M|$)", r"M\1 \2h0", path)
 
 
 def _short(found: re.Match[str]) -> str:
-    """A length with a tenth of a point."""
+    """Round a length to a tenth of a point."""
     text = f"{float(found[0]):.1f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

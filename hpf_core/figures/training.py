@@ -1,4 +1,4 @@
-"""Curves over the steps of a training run, from the rows of metrics.jsonl."""
+"""Training curves over the steps of a run, from the rows of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hpf_core.figures.colours import QUIET, LineLook, other_looks
 from hpf_core.figures.style import house_style, new_figure, shortened, titles
 
 Rows = Sequence[Mapping[str, Any]]
-"""Rows of metrics.jsonl: each with `stage`, `step`, `loss`, mappings such as `raw`, and more numbers."""
+"""Rows of metrics.jsonl, each with `stage`, `step`, `loss`, mappings such as `raw`, and more numbers."""
 
 _MOST_POINTS = 160
-"""Points of a line: more can't be told apart at this size."""
+"""Largest number of points of a line; more aren't visible at this size."""
 _COLUMNS = (4, 3)
 _PANEL_WIDTH, _PANEL_HEIGHT, _HEAD = 2.7, 1.75, 0.75  # inches
 
@@ -44,18 +44,19 @@ class _Panel:
 def training_figure(
     rows: Rows, controls: Mapping[str, str], looks: Mapping[str, LineLook], title: str, about: str = ""
 ) -> Figure | None:
-    """A panel for the loss, for each raw term and for what else was logged, with a curve for each stage.
+    """Draw panels for the loss, each raw term and the other logged values, with one curve per stage.
 
-    Stages are laid end to end, but a control begins where its stage does. What is 0 throughout has no panel, and is
-    named in the title instead.
+    Stages are concatenated, but a control starts at the same step as its stage. Values that are always 0 have no panel;
+    the title lists them instead.
 
     Args:
-        rows: in the order in which they were logged.
-        controls: by control, the stage that it is the control of.
+        rows: in the order of logging.
+        controls: for each control, the stage that it controls.
         looks: of all stages.
-        title, about: what is shown, and of what data.
+        title, about: the figure's content, and its data.
 
     Returns:
+        None without logged values.
         None where nothing was logged.
     """
     starts = _starts(rows, controls)
@@ -83,16 +84,16 @@ def training_figure(
 
 @house_style()
 def terms_figure(rows: Rows, key: str, controls: Mapping[str, str], title: str, about: str = "") -> Figure | None:
-    """What each term weighs: a panel for each stage, with a curve for each term.
+    """Draw the contribution of each term: one panel per stage, with one curve per term.
 
     Args:
-        rows: in the order in which they were logged.
-        key: the mapping of a row from terms to values, "weighted" or "gradient".
-        controls: by control, the stage that it is the control of.
-        title, about: what is shown, and of what data.
+        rows: in the order of logging.
+        key: the rows' mapping from terms to values, "weighted" or "gradient".
+        controls: for each control, the stage that it controls.
+        title, about: the figure's content, and its data.
 
     Returns:
-        None where nothing was logged.
+        None without logged values.
     """
     starts = _starts(rows, controls)
     looks = other_looks(dict.fromkeys(term for row in rows for term in _mapping(row, key)))
@@ -101,7 +102,7 @@ def terms_figure(rows: Rows, key: str, controls: Mapping[str, str], title: str, 
         lines = []
         for term, look in looks.items():
             steps, values = _series(rows, stage, start, _of_term(key, term))
-            # What is exactly 0 now and then (no collision) has no place on a logarithmic axis.
+            # A logarithmic axis can't show values of exactly 0 (no collision).
             if (values > 0).any():
                 lines.append(_Line(term, look, steps[values > 0], values[values > 0]))
         if lines:
@@ -110,7 +111,7 @@ def terms_figure(rows: Rows, key: str, controls: Mapping[str, str], title: str, 
 
 
 def _figure(panels: Sequence[_Panel], title: str, about: str, each_has_its_legend: bool = False) -> Figure:
-    """Panels row by row; those of the last row share its whole width, so that no place is empty."""
+    """Arrange panels row by row. The panels of the last row fill the whole width."""
     columns = min(_columns(len(panels)), len(panels))
     count = math.ceil(len(panels) / columns)
     tall = 1.35 if each_has_its_legend else 1.0
@@ -136,17 +137,17 @@ def _figure(panels: Sequence[_Panel], title: str, about: str, each_has_its_legen
 
 
 def _columns(count: int) -> int:
-    """How many panels stand side by side: as few as possible are wider than the others."""
+    """Number of panels in a row, chosen so that few panels are wider than the others."""
     return min(_COLUMNS, key=lambda columns: -count % columns)
 
 
 def _draw(axes: Axes, line: _Line) -> Any:
-    """One curve; returns what stands for it in a legend. Many values are thinned to means of neighbours."""
+    """Draw one curve; returns its legend entry. Means of neighbours replace a large number of values."""
     steps, values = _thinned(line.steps), _thinned(line.values)
     style: dict[str, Any] = {"label": shortened(line.name), "color": line.look.colour, "linestyle": line.look.dashes}
     if len(line.steps) >= 40:
         axes.plot(steps, values, color=line.look.colour, linewidth=0.6, alpha=0.45)
-        # Without its ends, where a mean over few values would only copy the noise.
+        # Without the ends, where a mean over few values would repeat the noise.
         return axes.plot(steps[2:-2], _moving_mean(values)[2:-2], linewidth=1.7, **style)[0]
     return axes.plot(steps, values, marker="o" if len(steps) < 12 else None, markersize=3, linewidth=1.4, **style)[0]
 
@@ -159,7 +160,7 @@ def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
     axes.margins(y=0.1)
     low, high = float(every.min()), float(every.max())
-    # A schedule that ends near 0 would be all tail on a logarithmic axis.
+    # On a logarithmic axis, a schedule that ends near 0 would mostly show its tail.
     if low > 0 and 3 * low < high < 1e4 * low:
         axes.set_yscale("log")
         wide = high > 30 * low
@@ -176,7 +177,7 @@ def _scale(axes: Axes, lines: Sequence[_Line]) -> None:
 
 
 def _starts(rows: Rows, controls: Mapping[str, str]) -> dict[str, float]:
-    """The step at which each logged stage begins, laid end to end; a control begins where its stage does."""
+    """The first step of each logged stage in the concatenation; a control starts where its stage starts."""
     last: dict[str, float] = {}
     for row in rows:
         last[str(row["stage"])] = max(last.get(str(row["stage"]), 0.0), _number(row["step"]))
@@ -192,7 +193,7 @@ def _starts(rows: Rows, controls: Mapping[str, str]) -> dict[str, float]:
 def _series(
     rows: Rows, stage: str, start: float, value: Callable[[Mapping[str, Any]], object]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (R,) counted over all stages, and the finite values (R,) that a stage logged at them."""
+    """Steps (R,) counted over all stages, and the stage's finite logged values (R,)."""
     found = np.array(
         [(start + _number(row["step"]), _number(value(row))) for row in rows if row["stage"] == stage], dtype=np.float64
     ).reshape(-1, 2)
@@ -201,7 +202,7 @@ def _series(
 
 
 def _of_term(key: str, term: str) -> Callable[[Mapping[str, Any]], object]:
-    """Reads a term's value of the mapping `key` of a row."""
+    """Create a reader of a term's value in the mapping `key` of a row."""
     return lambda row: _mapping(row, key).get(term)
 
 
@@ -211,12 +212,12 @@ def _mapping(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float:
-    """The value, or NaN where it is no number."""
+    """The value, or NaN if the value is no number."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:
-    """At most `_MOST_POINTS` values, each the mean of a run of neighbours."""
+    """Reduce to at most `_MOST_POINTS` values, each the mean of consecutive values."""
     if len(values) <= _MOST_POINTS:
         return values
     starts = np.linspace(0, len(values), _MOST_POINTS, endpoint=False).astype(int)
@@ -224,10 +225,10 @@ def _thinned(values: np.ndarray) -> np.ndarray:
 
 
 def _moving_mean(values: np.ndarray) -> np.ndarray:
-    """(R,) means of values (R,) over a window of about a twentieth of them, shorter towards the ends."""
+    """(R,) moving means of values (R,) over a window of about a twentieth of the values; shorter at the ends."""
     reach = max(1, len(values) // 40)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     middle = np.arange(len(values))
-    # As far to the right as to the left, so that a falling curve isn't bent at its ends.
+    # Symmetric windows keep a falling curve straight at its ends.
     reaches = np.minimum(reach, np.minimum(middle, len(values) - 1 - middle))
     return (sums[middle + reaches + 1] - sums[middle - reaches]) / (2 * reaches + 1)

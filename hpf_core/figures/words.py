@@ -1,4 +1,4 @@
-"""What figures say of the data that they show."""
+"""Descriptions of the data in figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def about_evaluation(document: Mapping[str, Any]) -> str:
-    """Data, split and number of frames of an evaluation, as `summary.json` lists it."""
+    """Data, split and number of frames of an evaluation in `summary.json`."""
     frames, joints = document.get("frames"), document.get("joints")
     parts = [
         f"{document.get('data')}/{document.get('split')}",
@@ -19,5 +19,5 @@ def about_evaluation(document: Mapping[str, Any]) -> str:
 
 
 def about_training(simulated: bool) -> str:
-    """What a run trained on."""
+    """Describe the training data of a run."""
     return "simulated data" if simulated else "real and synthetic images"

@@ -1,8 +1,9 @@
-"""Recipes, from a file to all that a run needs to know. `docs/recipes.md` is the reference.
+"""Recipes: from a file to the resolved recipe of a run. `docs/recipes.md` is the reference.
 
-read (YAML into trees) -> merge (`extends`, variants, `--set`) -> models, validate (what a tree may hold) -> plugins
-(found, their options checked) -> stages (planned) -> resolved (every default filled in). Each takes a tree and gives a
-tree, or errors that point into the file (`hpf_core.documents`).
+read (YAML into trees) -> merge (`extends`, variants, `--set`) -> models, validate (permitted content) -> plugins
+(lookup
+and options) -> stages (planning) -> resolved (all defaults). Each step turns a tree into a tree, or raises errors that
+point into the file (`hpf_core.documents`).
 """
 
 from hpf_core.documents.errors import InvalidRecipe, Problem

@@ -1,4 +1,4 @@
-"""Merges trees into one: what a recipe extends, an ablation's variant, `--set`, `--seed`, and what controls inherit."""
+"""Merges trees: a recipe's bases, an ablation's variant, `--set`, `--seed`, and the inherited values of controls."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hpf_core.recipe.models import Recipe, is_off, is_on
 from hpf_core.recipe.read import literal
 
 NAMED: tuple[Kind, ...] = ("hand", "renderer", "backbone")
-"""The plugins that every recipe has; a recipe that names none has the defaults."""
+"""Required plugins. A recipe that names none gets the defaults."""
 
-_STAGE_OFF = " off"  # the entry of a stage that is switched off, until `complete` removes it; no field of a stage
+_STAGE_OFF = " off"  # marks a stage that is off, until `complete` removes it; not a stage's field
 _USE_PATHS: frozenset[Path_] = frozenset({*((kind,) for kind in NAMED), ("data", "real"), ("data", "synthetic")})
 _USE_LISTS: frozenset[Path_] = frozenset({("transforms",), ("observers",), ("evaluate", "refiners")})
 _INDEX = re.compile(r"\[(\d{1,6})\]")
@@ -27,7 +27,7 @@ _INDEX = re.compile(r"\[(\d{1,6})\]")
 
 
 def with_defaults(tree: Node, defaults: Mapping[Kind, str]) -> Node:
-    """The tree with the default hand, renderer and backbone where it names none."""
+    """Add the default hand, renderer and backbone if the tree names none."""
     entries = dict(tree.entries)
     for kind in NAMED:
         part = entries.get(kind)
@@ -39,11 +39,11 @@ def with_defaults(tree: Node, defaults: Mapping[Kind, str]) -> Node:
 
 
 def merge(base: Node, over: Node, path: Path_ = ()) -> Node:
-    """`over` on top of `base`: mappings merge, all else replaces; keys keep the base's order.
+    """Merge `over` into `base`: mappings merge, other values replace. Keys keep the base's order.
 
-    Options belong to their plugin: a mapping with another `use` replaces the base's, and one without `use` over a
-    plugin's name changes that plugin's options. `on` over a term keeps the options that the base gives it. `off` over
-    a stage keeps all of its fields, so that `on` over that restores it.
+    Options belong to their plugin. A mapping with another `use` replaces the base's mapping. A mapping without `use`
+    changes the options of the plugin that the base names. `on` over a term keeps the base's options. `off` over a stage
+    keeps all of its fields, so a later `on` restores the stage.
     """
     if _is_stage(path) and base.is_mapping and (is_off(over.value) or is_on(over.value)):
         kept = {key: node for key, node in base.entries.items() if key != _STAGE_OFF}
@@ -68,7 +68,7 @@ def merge(base: Node, over: Node, path: Path_ = ()) -> Node:
 
 
 def merge_variant(base: Node, variant: Node) -> Node:
-    """An ablation's variant on top of any base. A stage that it switches off and the base lacks is off already."""
+    """Merge an ablation's variant into any base. Switching off a stage that the base lacks has no effect."""
     stages, known = variant.entries.get("stages"), base.entries.get("stages")
     if stages is not None and stages.is_mapping:
         present = known.entries if known is not None else {}
@@ -90,12 +90,12 @@ def _is_term(path: Path_) -> bool:
 
 
 def _expanded(node: Node) -> Node:
-    """`{use: name}` for a plugin's name."""
+    """Expand a plugin's name to `{use: name}`."""
     return replace(node, value={"use": replace(node, key_at=node.at)})
 
 
 def _is_term_off(term: Node) -> bool:
-    """Whether an entry of `terms` is off, be it by `off`, false, null or a weight of 0."""
+    """Whether an entry of `terms` is off by `off`, false, null or a weight of 0."""
     weight = term.entries.get("weight")
     if term.is_mapping:
         return weight is not None and not isinstance(weight.value, bool) and weight.value == 0
@@ -103,7 +103,7 @@ def _is_term_off(term: Node) -> bool:
 
 
 def _plugin(node: Node, path: Path_) -> str:
-    """The plugin of a mapping of options at this path; empty if it does not say."""
+    """The plugin of a mapping of options at this path; empty if the mapping names none."""
     own = node.entries.get("use")
     if own is not None:
         return own.value if isinstance(own.value, str) else ""
@@ -114,7 +114,7 @@ def _plugin(node: Node, path: Path_) -> str:
 
 
 def split_names(values: Iterable[str], option: str) -> tuple[str, ...]:
-    """The names that a repeatable option lists, separated by commas, in canonical spelling.
+    """Split the comma-separated names of a repeatable option, in canonical spelling.
 
     Raises:
         InvalidRecipe: a name is empty.
@@ -135,15 +135,15 @@ def term_names(tree: Node) -> list[str]:
 
 
 def apply_sets(tree: Node, sets: Iterable[str], added_terms: Collection[str]) -> tuple[Node, tuple[Path_, ...]]:
-    """The tree with each `path=value` set, and the paths.
+    """Apply each `path=value`; returns the tree and the paths.
 
     Args:
         tree: the recipe.
         sets: assignments such as "terms.m2d.weight=0.5" or "transforms[0].sigma_mm=5"; values are YAML.
-        added_terms: terms that `--with` adds, whose options may be set too.
+        added_terms: terms of `--with`; their options may be set too.
 
     Raises:
-        InvalidRecipe: no assignment, no YAML, or a path that leads nowhere.
+        InvalidRecipe: a text is no assignment or no YAML, or its path doesn't exist.
     """
     paths: list[Path_] = []
     for text in sets:
@@ -159,10 +159,10 @@ def apply_sets(tree: Node, sets: Iterable[str], added_terms: Collection[str]) ->
 
 
 def set_again(tree: Node, sets: Sequence[str], added_terms: Collection[str]) -> Node:
-    """The command line's `--set` once more, over a variant on a base in which they are set: they win over it.
+    """Apply the command line's `--set` again after a variant, so that the command line has precedence.
 
-    Those that give a whole plugin or mapping aren't repeated, since they would remove the variant's options of it, nor
-    are those below something that the variant switches off.
+    This skips assignments of a whole plugin or mapping, which would remove the variant's options. It also skips
+    assignments below a value that the variant switches off.
     """
     for text in sets:
         changed, (path,) = apply_sets(tree, [text], added_terms)
@@ -183,7 +183,7 @@ def _is_off_at(tree: Node, path: Path_) -> bool:
 
 
 def _known_path(tree: Node, tokens: list[str], name: str, added_terms: Collection[str]) -> Path_:
-    """The path in the tree's own spelling, as far as the tree or the models know it."""
+    """The path in the tree's own spelling, as far as the tree or the models define it."""
     head = find_key(Recipe.model_fields, tokens[0])
     if head is None or head in ("extends", "versions"):
         legal = [field for field in Recipe.model_fields if field not in ("extends", "versions")]
@@ -212,7 +212,7 @@ def _known_path(tree: Node, tokens: list[str], name: str, added_terms: Collectio
 
 
 def _put(node: Node | None, path: Path_, done: Path_, value: Node, name: str) -> Node:
-    """The node with `value` at `path` below it; missing mappings on the way are made."""
+    """Put `value` at `path` below the node; creates missing mappings on the path."""
     if not path:
         switched = node is not None and _is_stage(done) and (is_off(value.value) or is_on(value.value))
         return merge(node, value, done) if node is not None and switched else replace(value, key_at=value.at)
@@ -220,7 +220,7 @@ def _put(node: Node | None, path: Path_, done: Path_, value: Node, name: str) ->
     if node is not None and isinstance(node.value, str) and _is_use(done) and not switch:
         node = _expanded(node)
     if node is None or node.value is None or switch:
-        # An option alone does not switch a term on again; a weight does.
+        # An option alone doesn't switch a term on; a weight does.
         off = node is not None and switch and is_off(node.value)
         node = Node({"weight": Node(0.0, value.at, value.at)} if off else {}, value.at, value.at)
     token, rest = path[0], path[1:]
@@ -232,12 +232,12 @@ def _put(node: Node | None, path: Path_, done: Path_, value: Node, name: str) ->
         fail(f"{name}: {path_text(done)} is {describe(node.plain())} and has no {token!r}")
     names_plugin = token == "use" and not rest and _is_use(done) and isinstance(value.value, str)
     if names_plugin and canonical(str(value.value)) != canonical(_plugin(node, done)):
-        node = node.with_entries({})  # options belong to their plugin: another one starts from its defaults
+        node = node.with_entries({})  # options belong to their plugin: another plugin starts with its defaults
     return node.with_entries({**node.entries, token: _put(node.entries.get(token), rest, (*done, token), value, name)})
 
 
 def _is_use(path: Path_) -> bool:
-    """Whether a plugin's name or its options belong at this path."""
+    """Whether this path holds a plugin's name or its options."""
     return _is_term(path) or path in _USE_PATHS or path[:-1] in _USE_LISTS
 
 
@@ -248,9 +248,9 @@ class Complete(NamedTuple):
     """A completed tree.
 
     Attributes:
-        tree: without the stages that are switched off.
-        inherited_real: the controls that only inherit how many real frames they draw.
-        resting: the terms, in canonical spelling, in the lists of stages that are switched off.
+        tree: the tree without stages that are off.
+        inherited_real: the controls that inherit their number of real frames.
+        resting: the terms, in canonical spelling, in the lists of stages that are off.
     """
 
     tree: Node
@@ -259,15 +259,15 @@ class Complete(NamedTuple):
 
 
 def complete(tree: Node) -> Complete:
-    """A merged tree with terms by canonical names, without stages that are off, and with what controls inherit.
+    """Complete a merged tree: canonical names of terms, no stages that are off, inherited values of controls.
 
     Raises:
-        InvalidRecipe: a control of nothing, of itself, of another control, or of a stage that comes after it or is
-            switched off; a stage that is switched off but doesn't exist; no stage is left.
+        InvalidRecipe: a control's stage is missing, off, later, the control itself, or another control; the recipe
+            switches off a stage that doesn't exist; or no stage is left.
     """
     entries = dict(tree.entries)
     terms, stages = entries.get("terms"), entries.get("stages")
-    if terms is not None and (terms.is_mapping or terms.value is None):  # null: `terms:` with nothing below it
+    if terms is not None and (terms.is_mapping or terms.value is None):  # null: an empty `terms:`
         entries["terms"] = terms.with_entries({canonical(name): use for name, use in terms.entries.items()})
     inherited_real: set[str] = set()
     resting: set[str] = set()
@@ -279,9 +279,9 @@ def complete(tree: Node) -> Complete:
 
 
 def shorten_warmups(tree: Node) -> tuple[Node, dict[Path_, int]]:
-    """Warm-ups that the command line's `steps` made longer than their stage become a tenth of it, and what they were.
+    """Shorten warm-ups to a tenth if the command line's `steps` made their stage shorter; returns the old values too.
 
-    Only a warm-up that a recipe's file gives is shortened; one that the command line gives is an error of its own.
+    This shortens only a warm-up from a recipe's file. A warm-up from the command line causes an error instead.
     """
     before: dict[Path_, int] = {}
     for name, stage in (tree.entries["stages"].entries if "stages" in tree.entries else {}).items():
@@ -301,7 +301,7 @@ def _listed_terms(stage: Node) -> list[str]:
 
 
 def _without_off(stages: Node) -> tuple[Node, dict[str, Node]]:
-    """The stages that are on, and those that are switched off."""
+    """Split the stages into those that are on and those that are off."""
     off = {name: stage for name, stage in stages.entries.items() if _STAGE_OFF in stage.entries}
     on = {name: stage for name, stage in stages.entries.items() if name not in off}
     problems = [
@@ -338,13 +338,13 @@ def _inherit(stages: Node, off: tuple[str, ...]) -> tuple[Node, set[str]]:
             continue
         partner = stages.entries[partner_name]
         own_draw, base_draw = stage.entries.get("draw"), partner.entries.get("draw")
-        # A control states its own terms: without them it would be a copy of its stage.
+        # A control states its own terms, otherwise it would equal its stage.
         fields = {key: node for key, node in partner.entries.items() if key != "terms"} | stage.entries
         fields["control_of"] = replace(asked, value=partner_name)
         if own_draw is None:
             inherited_real.add(name)
         elif own_draw.is_mapping and base_draw is not None and "synthetic" in base_draw.entries:
-            # The same synthetic draw makes it a control; it states its own draw of real frames.
+            # The same synthetic draw defines a control. A control states its own draw of real frames.
             synthetic = {"synthetic": base_draw.entries["synthetic"]}
             fields["draw"] = own_draw.with_entries(synthetic | own_draw.entries)
         result[name] = stage.with_entries(fields)
@@ -355,7 +355,7 @@ def _inherit(stages: Node, off: tuple[str, ...]) -> tuple[Node, set[str]]:
 def _partner_problem(
     stages: Node, name: str, asked: str, partner_name: str | None, before: dict[str, Node], off: tuple[str, ...]
 ) -> tuple[str, str] | None:
-    """The error of a control's `control_of` and a hint; None if it is right."""
+    """The error in a control's `control_of`, with a hint; None if it is right."""
     if partner_name is None and canonical(asked) in map(canonical, off):
         return f"stage {asked} is switched off", f"Switch its control off as well, by `{name}: off`."
     if partner_name is None:
@@ -372,5 +372,5 @@ def _partner_problem(
 
 
 def set_seed(tree: Node, seed: int) -> Node:
-    """The tree with the seed of `--seed`."""
+    """Put the seed of `--seed` into the tree."""
     return tree.with_entries({**tree.entries, "seed": constant(seed, f"--seed {seed}")})

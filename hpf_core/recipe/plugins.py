@@ -1,4 +1,4 @@
-"""Finds the plugins of a checked recipe, checks their options by their own models, and which packages may be used."""
+"""Finds a checked recipe's plugins, checks their options with the plugins' own models, and checks package versions."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")
 ALLOW = "--allow-other-plugins"
 """The option of `hpf run` that allows plugins of other versions."""
 
-_OURS = frozenset({"hpf", "torch"})  # no plugin's packages: other versions of these are noted, never refused
+_OURS = frozenset({"hpf", "torch"})  # no plugin's packages: other versions cause a note, never an error
 _EXAMPLE = "Write for example: plugins: [hpf-my-prior==0.1.0, 'hpf-other>=1.2,<2']"
 
 
 class Offer(Protocol):
-    """What the plugin host knows of a plugin (`hpf_core.plugins.Registered`)."""
+    """A plugin according to the plugin host (`hpf_core.plugins.Registered`)."""
 
     @property
     def spec(self) -> PluginSpec: ...
@@ -48,15 +48,15 @@ class Offer(Protocol):
 
 
 class Host(Protocol):
-    """What a recipe needs of the plugin host (`hpf_core.plugins.PluginHost`)."""
+    """The part of the plugin host that recipes need (`hpf_core.plugins.PluginHost`)."""
 
     @property
     def defaults(self) -> Mapping[Kind, str]:
-        """The plugin of each kind where a recipe names none."""
+        """The default plugin of each kind."""
         ...
 
     def get(self, kind: Kind | tuple[Kind, ...], name: str) -> Offer:
-        """The plugin of a name or alias; raises `PluginError` if there is none."""
+        """Return the plugin of a name or alias; raises `PluginError` for an unknown name."""
         ...
 
 
@@ -65,11 +65,11 @@ class Part:
     """A plugin and its checked options.
 
     Attributes:
-        name: the plugin's own name, also where the recipe uses an alias.
+        name: the plugin's own name, even if the recipe uses an alias.
         spec: its specification.
         config: its options, an instance of `spec.config`.
-        package: the distribution that it comes from.
-        version: that distribution's version.
+        package: the plugin's distribution.
+        version: the distribution's version.
     """
 
     name: str
@@ -84,7 +84,7 @@ class TermPart(Part):
     """A data term or a prior with its options and weight.
 
     Attributes:
-        name: what the recipe calls it, `_` for `-`: a plugin may be used as two terms.
+        name: the name in the recipe, `_` for `-`. Two terms may use one plugin.
         weight: factor of its raw value in the total loss, 1 per unit of the term; > 0.
     """
 
@@ -93,7 +93,7 @@ class TermPart(Part):
 
 @dataclass(frozen=True)
 class Parts:
-    """The plugins of a recipe other than its terms; `transforms`, `observers`, `refiners` in the recipe's order.
+    """A recipe's plugins except its terms; `transforms`, `observers`, `refiners` in the recipe's order.
 
     `hand`, `renderer` and `backbone` are None only while one of them has an error.
     """
@@ -108,7 +108,7 @@ class Parts:
     refiners: tuple[Part, ...]
 
     def all(self) -> list[Part]:
-        """Those that are present."""
+        """All existing parts."""
         single = (self.hand, self.renderer, self.backbone, self.real, self.synthetic)
         return [*(part for part in single if part is not None), *self.transforms, *self.refiners, *self.observers]
 
@@ -123,11 +123,11 @@ PLACES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("observer", ("observers",)),
     ("refiner", ("evaluate", "refiners")),
 )
-"""Where a recipe names plugins, or lists of them, other than terms."""
+"""The recipe's entries with plugins, or lists of plugins, other than terms."""
 
 
 def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> Parts:
-    """The plugins of a recipe other than its terms; `problems` grows by what is wrong."""
+    """Find a recipe's plugins except its terms; `problems` receives all errors."""
 
     def one(kind: Kind, use: Use | None, path: Path_) -> Part | None:
         if use is None:
@@ -153,7 +153,7 @@ def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) 
 
 
 def is_term(name: str, host: Host) -> bool:
-    """Whether there is a working term of this name."""
+    """Whether a working term of this name exists."""
     try:
         host.get(TERM_KINDS, name)
     except PluginError:
@@ -185,7 +185,7 @@ def _config(
 
 
 def assumed_plugin(kind: Kind | tuple[Kind, ...], written: Any, host: Host) -> Any:
-    """A plugin's entry with the defaults of its options; unchecked, and as written if there is no such plugin."""
+    """A plugin's entry with the defaults of its options; unchecked. An unknown plugin's entry stays as written."""
     entry = {"use": written} if isinstance(written, str) else written
     try:
         offer = host.get(kind, entry["use"])
@@ -212,11 +212,11 @@ class Terms:
     """The terms of a recipe by name.
 
     Attributes:
-        on: those that are on and without errors.
-        off: the names of those that are switched off, by the recipe or by `--without`. Nobody looks for their plugins:
-            a broken term can be switched off.
+        on: the active terms without errors.
+        off: the names of terms that the recipe or `--without` switches off. HPF doesn't look up their plugins, so users
+            can switch off a broken term.
         uses: every term's entry.
-        places: where each term first is in a stage's list.
+        places: the first occurrence of each term in a stage's list.
     """
 
     on: Mapping[str, TermPart]
@@ -225,7 +225,7 @@ class Terms:
     places: Mapping[str, Path_]
 
     def switched_off(self, host: Host) -> dict[str, Any]:
-        """What a saved recipe says of the terms that are off; nothing of those whose plugin cannot be found."""
+        """A saved recipe's entries for terms that are off, except those with an unknown plugin."""
         uses = {name: self.uses[name].use for name in sorted(self.off)}
         return {
             name: "off" if plugin is None else {"use": plugin, "weight": 0.0}
@@ -234,7 +234,7 @@ class Terms:
         }
 
     def idle(self, recipe: Recipe, resting: Collection[str]) -> list[str]:
-        """A note for each term that has options and is in no stage's list, nor `resting` in one that is off."""
+        """A note for each term with options that no stage lists. Terms in `resting` belong to stages that are off."""
         idle = [name for name in recipe.terms if name in self.on and name not in {*self.places, *resting}]
         return [f"terms.{name}: is in no stage's list and does nothing" for name in idle]
 
@@ -247,14 +247,14 @@ def find_terms(
     host: Host,
     problems: list[Problem],
 ) -> Terms:
-    """The terms of a checked recipe.
+    """Find the terms of a checked recipe.
 
     Args:
-        tree: where everything is written.
+        tree: the recipe's tree with the places of all values.
         recipe: the checked recipe.
         added, removed: the terms of `--with` and `--without`.
-        host: where plugins are found.
-        problems: grows by what is wrong.
+        host: finds plugins.
+        problems: receives all errors.
 
     Raises:
         InvalidRecipe: `--without` names no term of this recipe.
@@ -283,7 +283,7 @@ def find_terms(
                 weight = float(offer.spec.default_weight if use.weight is None else use.weight)
                 on[name] = TermPart(name, offer.spec, config, offer.package, offer.version, weight)
         elif name not in places and not is_term(use.use or name, host):
-            # Nothing says that this is a term at all: it may be a misspelt one that is still on.
+            # Nothing confirms that the name is a term. It may be a misspelt name of an active term.
             message = f"{use.use or name!r} is switched off, but there is no such term"
             problems.append(problem_at(node, path, message, nearest(name, places), key=True))
     return Terms(on, off, uses, places)
@@ -293,7 +293,7 @@ def find_terms(
 
 
 def versions_of(parts: Iterable[Part]) -> dict[str, str]:
-    """The packages that a run uses: HPF, torch, and every plugin's."""
+    """The packages of a run: HPF, torch, and every plugin's."""
     versions = {"hpf": hpf_core.__version__, "torch": importlib.metadata.version("torch")}
     for part in parts:
         versions.setdefault(part.package, part.version)
@@ -301,7 +301,7 @@ def versions_of(parts: Iterable[Part]) -> dict[str, str]:
 
 
 def pin_problems(recipe: Recipe, tree: Node, parts: Iterable[Part]) -> list[Problem]:
-    """What is wrong with the recipe's `plugins`: a package is missing, has another version, or isn't listed."""
+    """Errors in the recipe's `plugins`: a package is missing, has another version, or isn't listed."""
     if recipe.plugins is None:
         return []
     problems: list[Problem] = []
@@ -348,7 +348,7 @@ def _satisfies(wanted: Requirement, version: str) -> bool:
 
 
 def saved_problems(recipe: Recipe, tree: Node, used: Mapping[str, str]) -> list[Problem]:
-    """An error for each plugin whose package differs from the one that a saved recipe was resolved with."""
+    """An error for each plugin whose package differs from the one in the saved recipe."""
     node = tree.at_path(("versions",))
     hint = f"Install the versions that it was saved with, or add {ALLOW}: the results may then differ."
     return [problem_at(node, ("versions",), text, hint) for text in _other_plugins(recipe.versions, used)]
@@ -367,7 +367,7 @@ def check_resumed(saved: Path, resolved: Resolved) -> None:
     """Check that the run of a saved recipe can be resumed with the packages that `resolved` uses.
 
     Raises:
-        RecipeError: plugins have other versions. A recipe that can't be read is reported by the resume itself.
+        RecipeError: plugins have other versions. For an unreadable recipe, the resume itself raises the error.
     """
     try:
         versions = parse(decode(saved.read_bytes(), str(saved)), constant(None, str(saved)).at.source).get("versions")
@@ -383,7 +383,7 @@ def check_resumed(saved: Path, resolved: Resolved) -> None:
 
 
 def _other_plugins(saved: Mapping[str, str], used: Mapping[str, str]) -> list[str]:
-    """In words, the plugins' packages with another version than the saved one, or that replace other packages."""
+    """Describe the plugins' packages with another version than the saved one, and packages that replace others."""
     differences = [
         f"it was saved with {package} {shorten(version)}, and this is {used[package]}"
         for package, version in saved.items()
@@ -397,7 +397,7 @@ def _other_plugins(saved: Mapping[str, str], used: Mapping[str, str]) -> list[st
 
 
 def deprecations(parts: Iterable[Part]) -> list[str]:
-    """What recipes should no longer write, and what to write instead."""
+    """Deprecated names in the recipe, and their replacements."""
     notes = []
     for part in parts:
         what = f"the {part.spec.kind.replace('_', ' ')} {part.spec.name!r} ({part.package} {part.version})"
@@ -413,8 +413,8 @@ def deprecations(parts: Iterable[Part]) -> list[str]:
 
 
 def used_plugins(resolved: Resolved) -> dict[str, dict[str, Any]]:
-    """Whose code a run executes: for each plugin, "kind:name", its package, version and source, and how the package
-    was installed where that says more (an editable folder, a repository with its commit)."""
+    """The origin of a run's code: for each plugin, "kind:name", its package, version and source. For an editable folder
+    or a repository with a commit, also the way of installation."""
     return {
         f"{part.spec.kind}:{part.spec.name}": {
             "package": part.package,
@@ -427,7 +427,7 @@ def used_plugins(resolved: Resolved) -> dict[str, dict[str, Any]]:
 
 
 def _how_installed(package: str) -> str:
-    """From where, as the installer recorded it (PEP 610); empty for a package index."""
+    """The origin according to the installer (PEP 610); empty for a package index."""
     try:
         name = hpf_core.DISTRIBUTION if package == "hpf" else package
         text = importlib.metadata.distribution(name).read_text("direct_url.json")

@@ -1,4 +1,4 @@
-"""Reads a recipe and all recipes that it extends into trees, with the environment's `${NAME}` filled in."""
+"""Reads a recipe and its bases into trees, and substitutes environment variables for `${NAME}`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hpf_core.documents.tree import Node, Path_, Source, describe
 from hpf_core.errors import nearest
 
 _MOST_FILES = 20
-_MOST_CHARACTERS = 100_000  # of a text with its variables filled in
+_MOST_CHARACTERS = 100_000  # longest text after substitution
 
 
 def read_chain(
     path: Path, environment: Mapping[str, str] = os.environ, same_folder: bool = False
 ) -> list[tuple[Path, Node]]:
-    """The real path and the tree of a recipe and of each recipe that it extends, the recipe's own first.
+    """Return the real path and the tree of a recipe and of each of its bases, the recipe first.
 
-    With `same_folder`, what is extended in another folder isn't read: a variant of an ablation is merged into any base.
+    With `same_folder`, bases in other folders are not read: an ablation merges its variants into any base.
 
     Raises:
-        InvalidRecipe: a file is missing or bad, or the chain of `extends` is a circle or too long.
+        InvalidRecipe: a file is missing or bad, or the chain of `extends` is circular or too long.
     """
     chain: list[tuple[Path, Node]] = []
     asked: Node | None = None
@@ -50,7 +50,7 @@ def read_chain(
 
 
 def _read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) -> tuple[Node, Node | None]:
-    """One file's tree without its `extends`, and its `extends`; `asked` is the `extends` that led here."""
+    """Return a file's tree without `extends`, and its `extends`; `asked` is the `extends` that names this file."""
     name = _shown(path)
     text = yaml.decode(_bytes(path, name, asked), name)
     tree = yaml.parse(text, Source(name, yaml.split_lines(text), path.parent))
@@ -67,7 +67,7 @@ def _read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) ->
 
 
 def _bytes(path: Path, name: str, asked: Node | None) -> bytes:
-    """At most one byte more than a recipe may have."""
+    """Read at most one byte more than the limit of a recipe."""
     try:
         if not path.exists():
             _fail_reading(f"{name}: there is no such file", asked, _recipes_near(path))
@@ -75,13 +75,13 @@ def _bytes(path: Path, name: str, asked: Node | None) -> bytes:
             _fail_reading(f"{name}: is {'a folder' if path.is_dir() else 'no regular file'}, not a recipe", asked)
         with path.open("rb") as file:
             return file.read(yaml.MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+    except (OSError, ValueError) as error:  # ValueError: an illegal path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         _fail_reading(f"{name}: cannot be read: {reason}", asked)
 
 
 def _recipes_near(path: Path) -> str:
-    """The recipes beside a missing file and in the folder `recipes` beside it, the most similar names first."""
+    """Recipes in the folder of a missing file and in its folder `recipes`, the most similar names first."""
     found = [
         each.relative_to(path.parent)
         for folder in (path.parent, path.parent / "recipes")
@@ -97,7 +97,7 @@ def _recipes_near(path: Path) -> str:
 
 
 def _looks_like_a_recipe(path: Path) -> bool:
-    """Whether a file has the key `stages` or `extends`: other programs keep YAML files, too."""
+    """Whether a file has the key `stages` or `extends`: other programs use YAML files too."""
     try:
         with path.open("rb") as file:
             return re.search(rb"^(stages|extends)\s*:", file.read(yaml.MOST_BYTES), re.MULTILINE) is not None
@@ -112,7 +112,7 @@ def _fail_reading(message: str, asked: Node | None, hint: str = "") -> NoReturn:
 
 
 def _shown(path: Path) -> str:
-    """The path relative to the working directory if it is inside of it."""
+    """The path relative to the working directory, if the path is below it."""
     try:
         return str(Path(os.path.abspath(path)).relative_to(Path.cwd()))
     except (ValueError, OSError):  # OSError: the working directory was deleted
@@ -120,10 +120,10 @@ def _shown(path: Path) -> str:
 
 
 def literal(text: str, name: str) -> Node:
-    """The tree of a value that the command line gives.
+    """Parse a value on the command line into a tree.
 
     Raises:
-        InvalidRecipe: it is no YAML.
+        InvalidRecipe: the value is no YAML.
     """
     return yaml.parse(text, Source(name, is_file=False))
 
@@ -134,13 +134,13 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<de
 
 
 def substitute(tree: Node, environment: Mapping[str, str]) -> Node:
-    """The tree with variables replaced by their values, always as text; `$${` stands for `${` itself.
+    """Replace variables by their values, always as text; `$${` becomes `${`.
 
-    A variable that is not set, or empty, takes its default. Without a default it becomes the empty text, and the
-    node's `unset` names it: the dataset without its folder can best say what is missing.
+    An unset or empty variable takes its default. Without a default, the variable becomes the empty text, and the node's
+    `unset` lists it. The dataset that needs the folder can then report the missing variable best.
 
     Raises:
-        InvalidRecipe: a reference that does not end, or a value that is not UTF-8 or enormous.
+        InvalidRecipe: a reference has no end, or a value is not UTF-8 or enormous.
     """
     problems: list[Problem] = []
     result = _substitute(tree, (), environment, problems)
@@ -149,7 +149,7 @@ def substitute(tree: Node, environment: Mapping[str, str]) -> Node:
 
 
 def escape(text: str) -> str:
-    """A text that `substitute` turns back into this one."""
+    """Escape a text, so that `substitute` returns the original."""
     return text.replace("${", "$${")
 
 
@@ -186,7 +186,7 @@ def _substitute(node: Node, path: Path_, environment: Mapping[str, str], problem
             return ""
         return text
 
-    # Once the text is enormous, nothing more is put in.
+    # Substitution stops when the text is enormous.
     text = _REFERENCE.sub(lambda match: "" if grown > _MOST_CHARACTERS else value(match), node.value)
     return replace(node, value=text, unset=tuple(unset))
 
@@ -194,6 +194,6 @@ def _substitute(node: Node, path: Path_, environment: Mapping[str, str], problem
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # bytes of the environment that Python could not decode
+    except UnicodeEncodeError:  # bytes in the environment that Python couldn't decode
         return False
     return True

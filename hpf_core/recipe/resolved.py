@@ -47,17 +47,17 @@ _NOT_SET = object()
 
 @dataclass(frozen=True)
 class Resolved(Parts):
-    """All that a run needs to know. Two are equal if they run the same.
+    """The complete information for a run. Two are equal if their runs are the same.
 
     Attributes:
-        hand, renderer, backbone: the parts that every recipe has.
+        hand, renderer, backbone: the required parts of every recipe.
         real, synthetic: the datasets, or None.
         transforms, observers, refiners: in the recipe's order.
-        recipe: the whole recipe with the defaults of HPF and of all plugins filled in.
+        recipe: the whole recipe with the defaults of HPF and of all plugins.
         stages: the stages to run, in order.
-        changes: what the command line changed, in words.
-        notes: what a person should know but is no error, such as an environment variable that is not set.
-        sources: the files read, the recipe itself first.
+        changes: the command line's changes, in words.
+        notes: remarks for the user that aren't errors, such as an unset environment variable.
+        sources: the files, the recipe itself first.
     """
 
     hand: Part
@@ -78,7 +78,7 @@ class Resolved(Parts):
         return document
 
     def to_yaml(self) -> str:
-        """The recipe as a file that can be run again, and then resolves to an equal one."""
+        """The recipe as a file. A run of this file resolves to an equal recipe."""
         return to_yaml(self.document())
 
 
@@ -94,21 +94,21 @@ def load(
     host: Host,
     allow_other_plugins: bool = True,
 ) -> Resolved:
-    """Read a recipe and resolve it; nothing is built and nothing is started.
+    """Read a recipe and resolve it. This builds and starts nothing.
 
     Args:
         path: the recipe's file.
         sets: `path=value` assignments, values in YAML.
-        with_terms: terms to add to every stage that fits; each item may list several, separated by commas.
+        with_terms: terms to add to every suitable stage; each item may list several, separated by commas.
         without_terms: terms to switch off; likewise.
-        stages: the stages to run, all if None; likewise. A control needs the stage it is a control of.
-        seed: takes the place of the recipe's seed.
-        over: a variant of an ablation, merged into the recipe; the command line's changes hold in it, too.
-        host: where plugins are found.
-        allow_other_plugins: whether a saved recipe may use plugins of other versions than it was saved with.
+        stages: the stages to run, all if None; likewise. A control needs the stage that it controls.
+        seed: replaces the recipe's seed.
+        over: an ablation's variant, merged into the recipe. The command line's changes apply after the variant.
+        host: finds plugins.
+        allow_other_plugins: whether a saved recipe may use other plugin versions than at the time of saving.
 
     Raises:
-        RecipeError: the recipe or the changes are wrong; it lists all errors that could be found in one go.
+        RecipeError: the recipe or the changes are wrong; the error lists all problems of one pass.
     """
     written, sources = _merged(Path(path), host)
     selection = Selection(
@@ -138,21 +138,21 @@ def load(
 
 
 def from_document(document: Mapping[str, Any], name: str, host: Host) -> Resolved:
-    """The resolved recipe of plain data, such as a changed `Resolved.document()`.
+    """Resolve plain data, such as a changed `Resolved.document()`.
 
     Args:
         document: the recipe; its paths are absolute.
-        name: how errors call it.
-        host: where plugins are found.
+        name: the recipe's name in errors.
+        host: finds plugins.
 
     Raises:
-        RecipeError: it is wrong.
+        RecipeError: the document is wrong.
     """
     return _resolve(merge.with_defaults(tree_of(document, name), host.defaults), Selection(), host, name)
 
 
 def _merged(path: Path, host: Host) -> tuple[Node, list[Path]]:
-    """The merged tree of a recipe and what it extends, and the files read, the recipe first."""
+    """Return the merged tree of a recipe and its bases, and their files, the recipe first."""
     chain = read_chain(path)
     trees = [tree for _, tree in chain]
     trees[-1] = merge.with_defaults(trees[-1], host.defaults)
@@ -167,7 +167,7 @@ def _merged_chain(trees: Sequence[Node]) -> Node:
 
 
 def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_other_plugins: bool = True) -> Resolved:
-    """The resolved recipe of a merged tree; `changes` holds what the selection did."""
+    """Resolve a merged tree; the result's `changes` lists the effects of the selection."""
     problems: list[Problem] = []
     changes: list[str] = []
     tree, inherited_real, resting = merge.complete(written)
@@ -209,7 +209,7 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_o
 
 
 def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None:
-    """The datasets that are measured on must be given."""
+    """Check that the evaluated datasets are given."""
     if recipe.evaluate is not None and getattr(recipe.data, recipe.evaluate.data) is None:
         without = f"the recipe has no data.{recipe.evaluate.data} to measure on"
         problems.append(problem_at(tree.get("evaluate"), ("evaluate",), without))
@@ -219,7 +219,7 @@ def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None
 
 
 def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
-    """Where the weights come from: a file by its absolute path, also where the recipe names a folder of weights."""
+    """The file of the initial weights as an absolute path, also if the recipe names a folder of weights."""
     if recipe.init is None or recipe.init == "shipped":
         return recipe.init
     node = tree.at_path(("init",))
@@ -233,7 +233,7 @@ def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
 
 
 def _name_of(path: Path) -> str:
-    """A recipe's name from its file's, without characters that names can't have."""
+    """Derive a recipe's name from its file's name, without illegal characters."""
     stem = path.stem.encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() and c not in "/\\" else "_" for c in stem)[:200] or "recipe"
 
@@ -259,7 +259,7 @@ def _filled(
     versions: Mapping[str, str],
     host: Host,
 ) -> Recipe:
-    """The recipe that runs the same again, with the options of all plugins, as a run's folder keeps it."""
+    """The recipe for a repetition of the run, with the options of all plugins, as in a run's folder."""
     used = {term.name: {**(_dumped(term) or {}), "weight": term.weight} for plan in plans for term in plan.terms}
     evaluate = recipe.evaluate and recipe.evaluate.model_dump() | {"refiners": [*map(_dumped, parts.refiners)]}
     document = recipe.model_dump() | {
@@ -283,7 +283,7 @@ def _filled(
 def _dumped(part: Part | None) -> dict[str, Any] | None:
     if part is None:
         return None
-    # round_trip leaves out computed fields, which the model would not take back.
+    # round_trip omits computed fields, because the model doesn't accept them as input.
     return {"use": part.spec.name, **part.config.model_dump(mode="json", by_alias=True, round_trip=True)}
 
 
@@ -297,11 +297,11 @@ def _dumped_stage(plan: StagePlan) -> dict[str, Any]:
 
 
 def _assumed(written: Node, host: Host, stem: str) -> dict[str, Any]:
-    """The recipe without the command line's changes with defaults where nothing is written; unchecked."""
+    """The recipe before the command line's changes, with defaults for missing values; unchecked."""
     try:
         tree = merge.complete(written).tree
     except InvalidRecipe:
-        tree = written  # the changes may repair it
+        tree = written  # the changes may repair the recipe
     document = {**with_defaults(Recipe, tree.plain()), "name": tree.plain().get("name") or stem}
     if isinstance(stages := document.get("stages"), dict):
         document["stages"] = {name: with_defaults(Stage, stage) for name, stage in stages.items()}
@@ -332,7 +332,7 @@ def _change(path: Path_, before: Any, after: Any, option: str) -> str:
 
 
 def _value_at(path: Path_, document: Any) -> Any:
-    """The value at a path of a document; "off" below something that is off; `_NOT_SET` if there is none."""
+    """The value at a path of a document; "off" below a value that is off; `_NOT_SET` for a missing value."""
     value = document
     for token in path:
         try:
@@ -347,7 +347,7 @@ def _shown(path: Path_, value: Any) -> str:
         return "off" if value is _NOT_SET else "on"
     if value is _NOT_SET:
         return "not set"
-    if isinstance(value, Mapping) and "use" in value:  # a plugin with all of its options
+    if isinstance(value, Mapping) and "use" in value:  # a plugin with all options
         return f"on, weight {value['weight']:g}" if len(path) == 2 and path[0] == "terms" else str(value["use"])
     return shorten(value) if isinstance(value, str) and value else shorten(json.dumps(value, ensure_ascii=False))
 
@@ -356,9 +356,9 @@ def _shown(path: Path_, value: Any) -> str:
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:
-    """Plain data as YAML from which the loader reads exactly the same values; lists of scalars in one line."""
+    """Format plain data as YAML with an exact round trip; lists of scalars take one line."""
     writer = YAML(pure=True)
-    writer.width = 1_000_000  # a long text stays in one line
+    writer.width = 1_000_000  # a long text takes one line
     writer.default_flow_style = False
     writer.Representer = _Representer
     writer.indent(mapping=2, sequence=4, offset=2)
@@ -368,7 +368,7 @@ def to_yaml(document: Mapping[str, Any]) -> str:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes `null` in full, where ruamel writes nothing."""
+    """Writes `null` explicitly, where ruamel would write nothing."""
 
     def represent_none(self, data: None) -> Any:
         return self.represent_scalar("tag:yaml.org,2002:null", "null")
@@ -389,6 +389,6 @@ def _styled(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    """Quoted unless it is a plain word that YAML 1.2 reads as text."""
+    """Quote a text, unless it is a plain word that YAML 1.2 reads as text."""
     plain = _PLAIN.match(text) and isinstance(resolve_scalar(text), str)
     return text if plain else DoubleQuotedScalarString(text)

@@ -1,4 +1,4 @@
-"""Plans the stages: which terms each one has, and whether it draws and builds what they need."""
+"""Plans the stages: selects each stage's terms, and checks that the stage draws and builds what the terms need."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _IMAGES = ("real", "synthetic")
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line asks for beyond `--set`: names in canonical spelling.
+    """Selections on the command line besides `--set`: names in canonical spelling.
 
     Attributes:
-        with_terms: terms to add to every stage that fits.
+        with_terms: terms to add to every suitable stage.
         without_terms: terms to switch off.
         stages: stages to run; all if None.
     """
@@ -32,19 +32,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage as it is run; what a control inherits is filled in. The fields mean what `models.Stage` says.
+    """A stage in its final form, including a control's inherited values. `models.Stage` explains the fields.
 
     Attributes:
-        name: what the recipe calls it.
+        name: the stage's name in the recipe.
         steps: optimiser steps.
         draw_real: real frames in a step, over all processes.
         draw_synthetic: synthetic samples in a step, over all processes.
-        draw_clip: how many real frames that follow each other are drawn together.
+        draw_clip: number of consecutive real frames in one draw.
         lr, weight_decay, schedule, warmup, cooldown, clip_norm: the optimiser's.
         ema: decay of the weights' average, or None.
-        control_of: the stage that this one is a control of, or None.
-        terms: the terms that are on, in the order of the recipe; at least one.
-        cycle, during: which terms count in a part of each cycle of steps alone.
+        control_of: the stage with the same start and synthetic draw, if this stage is its control, or None.
+        terms: the active terms, in the order of the recipe; at least one.
+        cycle, during: the terms that are active only in a part of each cycle of steps.
     """
 
     name: str
@@ -65,7 +65,7 @@ class StagePlan:
     during: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def counts(self, step: int) -> tuple[bool, ...] | None:
-        """Which of the terms count in a step, numbered from 0; None if all of them always do."""
+        """The active terms of a step, numbered from 0; None if all terms are always active."""
         if not self.during or self.cycle is None:
             return None
         spans = [self.during.get(term.name, (0, self.cycle)) for term in self.terms]
@@ -76,7 +76,7 @@ def selected(recipe: Recipe, names: tuple[str, ...] | None) -> dict[str, Stage]:
     """The stages to run, in the recipe's order.
 
     Raises:
-        InvalidRecipe: a name that no stage has, or a control without the stage that it is a control of.
+        InvalidRecipe: no stage has a given name, or a control lacks the stage that it controls.
     """
     if names is None:
         return dict(recipe.stages)
@@ -96,17 +96,17 @@ def selected(recipe: Recipe, names: tuple[str, ...] | None) -> dict[str, Stage]:
 
 @dataclass(frozen=True)
 class Planner:
-    """The context in which all stages are planned.
+    """The common context of all stage plans.
 
     Attributes:
-        tree: where everything is written.
+        tree: the recipe's tree with the places of all values.
         recipe: the checked recipe.
-        selection: what the command line asks for.
+        selection: the command line's selections.
         terms: the terms, on and off.
-        backbone: the network, or None if it has errors itself.
-        inherited_real: controls that only inherit how many real frames they draw.
-        problems: grows by what is wrong.
-        changes: grows by what `--with` and `--without` did, in words.
+        backbone: the network, or None if the network has errors.
+        inherited_real: controls that inherit their number of real frames.
+        problems: receives all errors.
+        changes: receives the effects of `--with` and `--without`, in words.
     """
 
     tree: Node
@@ -119,7 +119,7 @@ class Planner:
     changes: list[str]
 
     def plan(self, stages: Mapping[str, Stage]) -> tuple[StagePlan, ...]:
-        """The stages as they are run."""
+        """Plan the stages."""
         listed = {name: self._listed(name, stage) for name, stage in stages.items()}
         for term in self.selection.with_terms:
             self._add(term, stages, listed)
@@ -133,7 +133,7 @@ class Planner:
         self.problems.append(problem_at(self.tree.at_path(path), path, message, hint, key))
 
     def _listed(self, name: str, stage: Stage) -> list[str]:
-        """The terms of a stage's own list that are on, each checked for what it needs."""
+        """The active terms in a stage's own list. Each term's needs are checked."""
         kept: list[str] = []
         seen: set[str] = set()
         for index, written in enumerate(stage.terms):
@@ -150,7 +150,7 @@ class Planner:
         return kept
 
     def _unmet(self, spec: PluginSpec, real: int, synthetic: int) -> str:
-        """What a term needs and a stage lacks, in words; empty if nothing."""
+        """The needs of a term that a stage doesn't meet, in words; empty if all are met."""
         drawn = {"real": real, "synthetic": synthetic}
         for images in _IMAGES:
             if images in _needs(spec) and drawn[images] == 0:
@@ -165,9 +165,9 @@ class Planner:
         return f"needs {wanted}, which the backbone {self.backbone.name} does not provide (it provides {provided})"
 
     def _add(self, term: str, stages: Mapping[str, Stage], listed: dict[str, list[str]]) -> None:
-        """`--with`: add a term to every stage that fits. A control keeps its terms: they are what is compared."""
+        """`--with`: add a term to every suitable stage. Controls keep their terms, because they are compared."""
         if term not in self.terms.on:
-            return  # the error of its plugin is reported already
+            return  # the plugin's error is already reported
         was_off = term in self.recipe.terms and self.recipe.terms[term].off
         added: list[str] = []
         reasons: list[str] = []
@@ -196,7 +196,7 @@ class Planner:
         real, synthetic = stage.draw.real, stage.draw.synthetic
         parts = tuple(self.terms.on[term] for term in terms)
         if name in self.inherited_real and parts and all(_synthetic_only(part.spec) for part in parts):
-            real = 0  # the control's terms use synthetic images only: it would draw real ones for nothing
+            real = 0  # the control's terms use synthetic images only: real ones would be unused
         for kind, count in (("real", real), ("synthetic", synthetic)):
             if count and getattr(self.recipe.data, kind) is None:
                 what = f"{count} {kind} {'frames' if kind == 'real' else 'samples'}"
@@ -221,7 +221,7 @@ class Planner:
         )
 
     def _during(self, name: str, stage: Stage, terms: list[str]) -> dict[str, tuple[int, int]]:
-        """The spans of the terms that are on. A control inherits those of terms that it may not have."""
+        """The spans of the active terms. A control inherits the spans of terms that the control may lack."""
         named = [canonical(term) for term in stage.terms]
         for written in stage.during:
             if canonical(written) not in named and stage.control_of is None:
@@ -240,7 +240,7 @@ class Planner:
 
 
 def _needs(spec: PluginSpec) -> frozenset[str]:
-    """What a term needs; a prior judges the estimates of real images (`Energy`), even if it doesn't declare it."""
+    """The needs of a term. Every prior needs estimates of real images (`Energy`), declared or not."""
     return spec.needs | {"real"} if spec.kind == "prior" else spec.needs
 
 

@@ -1,4 +1,4 @@
-"""Checks part of a tree with a pydantic model, and phrases each error in plain words at its place."""
+"""Checks a part of a tree with a pydantic model, and describes each error in plain words with its place."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def validate(
     """An instance of the model from plain data, or None and the problems.
 
     Args:
-        model: what the data must be.
+        model: the expected form of the data.
         data: plain data; it may hold entries that the node lacks, such as an alias's presets.
-        node: where the data were written.
-        path: where the node stands in the recipe.
-        problems: grows by what is wrong.
-        owner: who the options belong to, for messages; e.g. "m2d (plugin of hpf 0.1.0)".
-        choices: how a list of legal keys is introduced.
-        extra: keys that are legal there besides the model's own.
+        node: the data's place in the source.
+        path: the node's path in the recipe.
+        problems: receives all errors.
+        owner: owner of the options, for messages; e.g. "m2d (plugin of hpf 0.1.0)".
+        choices: introduction of a list of legal keys.
+        extra: legal keys besides the model's own.
     """
     try:
         return _instance(model, data)
@@ -73,24 +73,25 @@ def validate(
         found: dict[Path_, Problem] = {}
         for detail in _given(error, data) or error.errors(include_url=False):
             problem_path, problem = _problem(model, detail, node, path, owner, choices, extra)
-            # A union reports each of its branches: one problem says it.
+            # pydantic reports each branch of a union. We keep one problem.
             found.setdefault(problem_path, problem)
         problems.extend(found.values())
     except HPFError as error:
         problems.append(problem_at(node, path, str(error)))
     except Exception as error:
-        # A plugin's own validator failed with an error of its own: the plugin is broken, not HPF.
+        # A plugin's own validator raised an unexpected error: the plugin is broken, not HPF.
         message = f"the options' model of {owner or model.__name__} failed with {type(error).__name__}: {error}"
         problems.append(problem_at(node, path, message))
     return None
 
 
 def _instance(model: type[_M], data: Any) -> _M:
-    """The model from plain data, nothing converted that YAML could have written.
+    """Build the model from plain data, without type conversions beyond those that YAML needs.
 
-    JSON, because pydantic's strict mode then takes lists for tuples and texts for paths and enumerations, and still
-    converts nothing else. It judges a model's own defaults as JSON too, where a path is none: if they are all that it
-    refuses, the given values are right, and the model is built the usual way.
+    We pass JSON: pydantic's strict mode then accepts lists for tuples and texts for paths and enumerations, and
+        converts
+    nothing else. But pydantic also checks the model's own defaults as JSON, and a path isn't valid JSON. If it refuses
+    only defaults, the given values are right, and we build the model in the usual way.
 
     Raises:
         ValidationError: the data are wrong.
@@ -104,17 +105,17 @@ def _instance(model: type[_M], data: Any) -> _M:
 
 
 def _given(error: ValidationError, data: Any) -> list[Any]:
-    """The errors that are about given data, not about a default of the model."""
+    """The errors about given data, without errors about the model's defaults."""
     details = error.errors(include_url=False)
     return [detail for detail in details if _reached(data, detail["loc"]) == detail["input"]]
 
 
 def _reached(data: Any, location: tuple[int | str, ...]) -> Any:
-    """The innermost of the data that a location names."""
+    """The innermost existing part of the data at a location."""
     for token in location:
         try:
             data = data[token]
-        except (KeyError, IndexError, TypeError):  # the name of a union's branch, or what is missing
+        except (KeyError, IndexError, TypeError):  # the name of a union's branch, or a missing value
             continue
     return data
 
@@ -122,7 +123,7 @@ def _reached(data: Any, location: tuple[int | str, ...]) -> Any:
 def _problem(
     model: type[BaseModel], detail: Any, node: Node, path: Path_, owner: str, choices: str, extra: tuple[str, ...]
 ) -> tuple[Path_, Problem]:
-    """One of pydantic's errors, and where it belongs."""
+    """Convert one of pydantic's errors to a problem with its path."""
     kind, location = detail["type"], tuple(detail["loc"])
     inner, found = _descend(node, location)
     context = detail.get("ctx", {})
@@ -171,7 +172,7 @@ def _problem(
 
 
 def _number_hint(value: Any, expected: str) -> str:
-    """What to write instead, where a number was meant and another thing was written."""
+    """A suggestion if the recipe has another type instead of a number."""
     if expected == "a whole number" and isinstance(value, float) and value.is_integer():
         return f"Write {int(value)}."
     if "number" in expected and isinstance(value, str):
@@ -184,7 +185,7 @@ def _number_hint(value: Any, expected: str) -> str:
 
 
 def _unknown_hint(name: str, known: Sequence[str], owner: str, choices: str) -> str:
-    """The nearest legal keys, and all of them."""
+    """Suggest the nearest legal keys, and list all of them."""
     close = nearest(name, known)
     listed = f"{choices}{' of ' + owner if owner else ''}: {', '.join(sorted(known))}." if known else ""
     if close.startswith("Did you mean"):
@@ -193,7 +194,7 @@ def _unknown_hint(name: str, known: Sequence[str], owner: str, choices: str) -> 
 
 
 def _descend(node: Node, location: tuple[Any, ...]) -> tuple[Path_, Node]:
-    """The part of a pydantic location that exists in the tree: it also names the branches of unions and models."""
+    """Follow a pydantic location through the tree. The location may also name branches of unions and models."""
     inner: list[str | int] = []
     for token in location:
         child = node.child(token)
@@ -208,21 +209,21 @@ def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
 
 
 def model_at(model: type[BaseModel] | None, path: Path_) -> type[BaseModel] | None:
-    """The model that checks what stands at a path below another, as far as annotations tell."""
+    """The model of the value at a path below another model, as far as annotations determine it."""
     annotation: Any = model
     for token in path:
         current = _model_in(annotation)
         if current is not None:
             info = current.model_fields.get(str(token))
             annotation = None if info is None else info.annotation
-        else:  # an entry of a mapping or an item of a list: what it holds is its last argument
+        else:  # an entry of a mapping or an item of a list: its type is the last argument
             arguments = [a for a in _flatten(annotation) if get_args(a)]
             annotation = get_args(arguments[0])[-1] if arguments else None
     return _model_in(annotation)
 
 
 def with_defaults(model: type[BaseModel], written: Any) -> Any:
-    """Plain data with the model's defaults where nothing is written, also inside of nested models; unchecked."""
+    """Fill in the model's defaults, also in nested models; unchecked."""
     if not isinstance(written, dict):
         return written
     filled: dict[str, Any] = {}
@@ -232,13 +233,13 @@ def with_defaults(model: type[BaseModel], written: Any) -> Any:
             inner = model_at(model, (name,))
             filled[key] = written[key] if inner is None else with_defaults(inner, written[key])
         elif not info.is_required():
-            with contextlib.suppress(Exception):  # a plugin's factory of defaults may fail, or need the other options
+            with contextlib.suppress(Exception):  # a plugin's factory of defaults may fail, or need other options
                 filled[key] = to_jsonable_python(info.get_default(call_default_factory=True), fallback=repr)
     return {**filled, **{key: value for key, value in written.items() if key not in filled}}
 
 
 def _flatten(annotation: Any) -> list[Any]:
-    """The branches of a union and what Annotated wraps, or the annotation itself."""
+    """The branches of a union and the type inside Annotated, or the annotation itself."""
     if isinstance(annotation, type) and not get_args(annotation):
         return [annotation]
     origin = getattr(annotation, "__origin__", None)

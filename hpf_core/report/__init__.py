@@ -1,5 +1,5 @@
-"""The page that a run ends with: one HTML file that shows what was run and what came of it, made from the run's folder
-alone."""
+"""The HTML report of a run: one file that shows the run's settings and results. The run's folder is the only
+source."""
 
 from hpf_core.report.execute import run_and_report
 from hpf_core.report.page import write_report

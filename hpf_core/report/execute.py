@@ -1,4 +1,4 @@
-"""Execute a run and write its page: what the command line, `hpf.run` and ablations do."""
+"""Executes a run and writes its report, for the command line, `hpf.run` and ablations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from hpf_core.runs.folder import RunFolder
 
 
 def run_and_report(run: Run) -> dict[str, Any]:
-    """Execute a run and write its report; returns what summary.json holds.
+    """Execute a run and write its report; returns the content of summary.json.
 
-    A report that can't be made is a warning: the results of the run stand. A finished run gets the report that it
-    lacks.
+    If the report fails, a warning follows, and the run's results stay valid. A finished run without a report gets one.
 
     Raises:
-        HPFError, KeyboardInterrupt: as `Run.execute`.
+        HPFError, KeyboardInterrupt: as for `Run.execute`.
     """
     summary = run.execute()
     assert run.out is not None

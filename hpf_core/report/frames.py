@@ -1,4 +1,4 @@
-"""Frames from best to worst: pictures of all views, and what the 3D view turns."""
+"""Frames from best to worst: pictures of all views, and the data of the 3D view."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from hpf_core.figures.fit_sheet import FitRow, SheetLook
 
 _CLOUD = 1200
-"""Most points of a view's depth map in the 3D view: enough to see a hand, and a few kilobytes."""
+"""Largest number of points of a view's depth map in the 3D view: enough for a hand, at a few kilobytes."""
 
 
 @dataclass(frozen=True)
 class View:
-    """The picture of one view of a frame, and the words over it; None where it couldn't be drawn."""
+    """The picture of one view of a frame, and its caption; None if drawing failed."""
 
     title: str
     picture: Markup | None
@@ -34,12 +34,12 @@ class Frame:
     """One frame of the gallery.
 
     Attributes:
-        number: counted from 1, as images on disk and lines of predictions are.
+        number: counted from 1, as in image names and lines of predictions.
         rank: "best", "worst" or nothing.
-        mean, worst: mm, over its joints.
-        worst_joint: its name for people.
-        before: mm, the mean after the stage before; None where there is none.
-        views: those that are there.
+        mean, worst: mm, over the frame's joints.
+        worst_joint: readable name of the joint.
+        before: mm, the mean after the stage before; None without such a stage.
+        views: the present views.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All frames, the stage that is shown, the one before it, and the 3D view's data, plain JSON values."""
+    """All frames, the displayed stage, the stage before, and the 3D view's data as plain JSON values."""
 
     frames: tuple[Frame, ...]
     legend: Markup | None
@@ -64,7 +64,7 @@ class Gallery:
 
 
 def gallery(kept: Checkpoint, joint_names: Sequence[str], simulated: bool) -> Gallery:
-    """The pictures and the 3D view's data from the kept frames (`hpf_core.inference.shown_frames.keep`)."""
+    """Make the pictures and the 3D view's data from the saved frames (`hpf_core.inference.shown_frames.keep`)."""
     about: Mapping[str, Any] = kept.about
     t = {name: tensor.numpy() for name, tensor in kept.tensors.items()}
     errors = np.linalg.norm(t["joints.after"] - t["truth"], axis=-1)[:, 0]
@@ -105,7 +105,7 @@ def gallery(kept: Checkpoint, joint_names: Sequence[str], simulated: bool) -> Ga
 def _pictures(
     t: Mapping[str, np.ndarray], about: Mapping[str, Any], simulated: bool
 ) -> tuple[list[tuple[View, ...]], Markup | None]:
-    """The views of each frame, and the legend of all."""
+    """The views of each frame, and a common legend."""
     from hpf_core.figures.drawing import depth_scale
     from hpf_core.figures.fit_sheet import SheetLook, one_view, sheet_legend
 
@@ -155,7 +155,7 @@ def _row(t: Mapping[str, np.ndarray], b: int, about: Mapping[str, Any]) -> FitRo
         points=pixels("points.after"),
         before=pixels("points.before") if "points.before" in t else None,
         truth=pixels("truth"),
-        ignored=t["ignored"][b].astype(bool) if "ignored" in t else None,  # Older runs don't keep them.
+        ignored=t["ignored"][b].astype(bool) if "ignored" in t else None,  # Older runs lack them.
         present=t["present"][b],
     )
 
@@ -164,7 +164,7 @@ def _row(t: Mapping[str, np.ndarray], b: int, about: Mapping[str, Any]) -> FitRo
 
 
 def _space(t: Mapping[str, np.ndarray], frames: Sequence[Frame], about: Mapping[str, Any]) -> dict[str, Any]:
-    """All in the evaluated view's crop, mm; clouds are base64 of int16 x, y, z in tenths of a millimetre."""
+    """The 3D data in mm in the evaluated view's crop; clouds are base64 of int16 x, y, z in tenths of a millimetre."""
     view = int(about["view"])
     shown = []
     for b, frame in enumerate(frames):

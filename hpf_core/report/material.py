@@ -1,4 +1,4 @@
-"""What a run's folder tells, finished or not: read leniently, since a killed run is worth looking at too."""
+"""Reads a run's folder, finished or not. Reading is lenient, because results of a killed run are useful too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hpf_core.runs.predictions import read_joints
 
 @dataclass(frozen=True)
 class StageAbout:
-    """A stage of the recipe; seconds and rate are None as long as it isn't done."""
+    """A stage of the recipe; seconds and rate are None until the stage is done."""
 
     name: str
     steps: int | None
@@ -33,21 +33,21 @@ class StageAbout:
 
 @dataclass(frozen=True)
 class Material:
-    """What a report is made of.
+    """The data of a report.
 
     Attributes:
         root: the run's folder.
-        name: of the recipe.
+        name: name of the recipe.
         recipe: text of the resolved recipe.
-        about: run.json, empty where it is missing.
+        about: run.json, empty if missing.
         stages: in the recipe's order.
         metrics: rows of metrics.jsonl.
-        evaluations: by stage, in order of measuring, each as `summary.json` lists it.
-        errors: by stage, (F, K) mm, of the evaluations whose predictions can be read.
+        evaluations: by stage, in the order of evaluation, as in `summary.json`.
+        errors: by stage, (F, K) mm, of the evaluations with readable predictions.
         frames: frames from best to worst (`hpf_core.inference.shown_frames`), of the last stage that has any.
-        synthetic: whether it is evaluated on synthetic samples.
-        finished: whether the run came to its end.
-        unread: files of the run that are there and can't be read: what they hold is missing from the report.
+        synthetic: whether the evaluation uses synthetic samples.
+        finished: whether the run is finished.
+        unread: existing but unreadable files of the run: the report lacks their content.
     """
 
     root: Path
@@ -65,12 +65,12 @@ class Material:
 
     @property
     def lineage(self) -> Lineage:
-        """What is held against what."""
+        """The comparisons between stages."""
         return Lineage.of(self.evaluations, ((stage.name, stage.control_of) for stage in self.stages))
 
     @property
     def simulated(self) -> bool:
-        """Whether what was evaluated was made by software."""
+        """Whether the evaluated data are simulated."""
         return any(bool(e.get("simulated")) for e in self.evaluations.values())
 
 
@@ -78,8 +78,8 @@ def read_run(root: Path) -> Material:
     """Read a run's folder.
 
     Raises:
-        InputError: there is no run in it.
-        DataError: its recipe is damaged.
+        InputError: the folder holds no run.
+        DataError: the run's recipe is damaged.
     """
     folder = RunFolder(root)
     if not folder.recipe.is_file():
@@ -122,17 +122,17 @@ def number(value: object) -> float | None:
 
 
 class _Tensors:
-    """The files of tensors of a run, each read once.
+    """Reads each tensor file of a run once.
 
     Attributes:
-        damaged: those that are there and can't be read.
+        damaged: existing files that are unreadable.
     """
 
     def __init__(self) -> None:
         self.damaged: list[Path] = []
 
     def read(self, path: Path) -> files.Checkpoint | None:
-        """What is in a file, or None where it is missing or damaged."""
+        """Return a file's content, or None if the file is missing or damaged."""
         if not path.is_file():
             return None
         try:
@@ -143,11 +143,11 @@ class _Tensors:
 
 
 def _damaged_texts(folder: RunFolder, stages: list[str]) -> list[Path]:
-    """Of the documents and the metrics, those that are there and damaged."""
+    """The existing but damaged files among the documents and the metrics."""
     models: list[tuple[Path, type[BaseModel]]] = [(folder.about, About), (folder.summary, Summary)]
     models += [(folder.evaluation(name), EvaluationDocument) for name in stages]
     damaged = [path for path, model in models if path.exists() and not _fits(path, model)]
-    # What is cut off at the end of the metrics is a kill's; what is cut off before that isn't.
+    # A kill may cut off the end of the metrics. Damage before the end has another cause.
     lines = (
         folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines() if folder.metrics.is_file() else []
     )

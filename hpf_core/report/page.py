@@ -1,4 +1,4 @@
-"""From a run's folder to its `report.html`: one file that needs nothing else."""
+"""Makes `report.html` from a run's folder: one self-contained file."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SUCCESS = ("20", "30", "40")
 
 
 def write_report(root: Path) -> Path:
-    """Write the report of the run in a folder, finished or not, and return its path.
+    """Write the report of a run's folder, finished or not, and return its path.
 
     Raises:
-        InputError: there is no run in the folder.
-        DataError: its recipe is damaged.
+        InputError: the folder holds no run.
+        DataError: the run's recipe is damaged.
         RunError: the report can't be written.
 
     Warns:
@@ -47,7 +47,7 @@ def write_report(root: Path) -> Path:
 
 
 def render(run: Material) -> str:
-    """The page's HTML. What comes from files is escaped by the template, and a policy in it forbids all loading."""
+    """Render the page's HTML. The template escapes all text from files, and its content policy forbids all loading."""
     shown = _gallery(run)
     script = _own("viewer.js") if shown else ""
     environment = Environment(
@@ -82,7 +82,7 @@ def _gallery(run: Material) -> Gallery | None:
 
 
 def _rows(run: Material) -> list[dict[str, Any]]:
-    """The table of evaluations, each followed by its subjects."""
+    """The table of evaluations. The subjects of each evaluation follow it."""
     chain, controls = run.lineage.chain, run.lineage.controls
     rows = []
     start = run.evaluations.get(chain[0], {}) if chain else {}
@@ -98,14 +98,14 @@ def _rows(run: Material) -> list[dict[str, Any]]:
 
 
 def _subjects(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The figures of each person that an evaluation tells apart."""
+    """The figures of each person in an evaluation."""
     found = document.get("subjects")
     entries = found.items() if isinstance(found, dict) else ()
     return {str(k): v for k, v in entries if isinstance(v, dict) and number(v.get("mean_error_mm")) is not None}
 
 
 def _of_first(figures: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
-    """The mean error by that of the start, of all frames or of one person."""
+    """The mean error divided by the start's mean error, of all frames or of one person."""
     mean, first = number(figures.get("mean_error_mm")), number(start.get("mean_error_mm"))
     return mean / first if mean is not None and first else None
 
@@ -122,7 +122,7 @@ def _figures(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _headline(run: Material) -> dict[str, Any] | None:
-    """The figures at the top: the last stage's, and what it is against the start and the control."""
+    """The figures at the top: those of the last stage, and their change from the start and the control."""
     chain = run.lineage.chain
     if not chain:
         return None
@@ -143,7 +143,7 @@ def _headline(run: Material) -> dict[str, Any] | None:
 
 
 def _joints(run: Material) -> list[tuple[str, list[float | None]]]:
-    """Each joint's name for people, and its mean error after each evaluation, mm; None where one lacks it."""
+    """Each joint's readable name, and its mean error after each evaluation, mm; None for a missing joint."""
     names = dict.fromkeys(name for document in run.evaluations.values() for name in document["per_joint_mm"])
     return [
         (people_name(name), [number(document["per_joint_mm"].get(name)) for document in run.evaluations.values()])
@@ -152,7 +152,7 @@ def _joints(run: Material) -> list[tuple[str, list[float | None]]]:
 
 
 def _plugins(run: Material) -> list[dict[str, str]]:
-    """A row for each plugin: kind, name, package, version, and what it follows; empty where nothing says it."""
+    """A row per plugin: kind, name, package, version, and source; empty if the run doesn't state them."""
     plugins = run.about.get("plugins")
     rows = []
     for key, about in plugins.items() if isinstance(plugins, dict) else ():
@@ -164,7 +164,7 @@ def _plugins(run: Material) -> list[dict[str, str]]:
 
 
 def _total(run: Material) -> float | None:
-    """Seconds of all stages, or None as long as one isn't done."""
+    """Seconds of all stages, or None until all are done."""
     seconds = [stage.seconds for stage in run.stages]
     return None if None in seconds else sum(s for s in seconds if s is not None)
 

@@ -1,4 +1,4 @@
-"""The paper's own figures, to stand beside a run's where both are of the same frames."""
+"""The paper's figures for the report, if the paper and the run use the same frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hpf_core.report.material import Material
 
 @dataclass(frozen=True)
 class PaperPoint:
-    """A row of the paper with a published share of frames within 20 mm; `mean` in mm where it gives one."""
+    """A row of the paper with a published share of frames within 20 mm; `mean` in mm, or None."""
 
     name: str
     share: float
@@ -19,9 +19,9 @@ class PaperPoint:
 
 
 def paper_points(run: Material) -> list[PaperPoint]:
-    """The paper's rows of the real NYU test frames with a share within 20 mm, best first.
+    """The paper's rows on the real NYU test frames with a share within 20 mm, best first.
 
-    None, where the run is measured on other frames: simulated ones, synthetic samples, a part of the test set.
+    Empty if the run's evaluation uses other frames: simulated ones, synthetic samples, a part of the test set.
     """
     if not run.evaluations or not all(comparable(document) for document in run.evaluations.values()):
         return []

@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn by the code of a run's PNG files. One that fails is missing, with a warning."""
+"""The figures of a report. The code of a run's PNG files draws them. A failed figure is missing, with a warning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 def run_pictures(run: Material) -> dict[str, Markup]:
-    """By name, the figures of a run as SVG."""
+    """The figures of a run as SVG, by name."""
     found: dict[str, Markup] = {}
     with skip_on_failure("figures in the report"):
         from hpf_core.figures.of_run import RunData, figures_of_run
@@ -37,7 +37,7 @@ def run_pictures(run: Material) -> dict[str, Markup]:
             chain=run.lineage.chain,
             controls=run.lineage.controls,
             metrics=run.metrics,
-            # A run that is measured on simulated data was trained on them.
+            # A run with simulated evaluation data also trained on simulated data.
             trained_on=about_training(run.simulated) if run.evaluations else "",
             evaluations=run.evaluations,
             errors=run.errors,
@@ -50,7 +50,7 @@ def run_pictures(run: Material) -> dict[str, Markup]:
 
 
 def drawn(name: str, draw: Callable[[], Figure | None], words: str) -> Markup | None:
-    """One figure as SVG, with a name that is unique on the page; None where there is nothing to show."""
+    """Draw one figure as SVG, with a unique name on the page; None without data."""
     with skip_on_failure(f"figure {name} in the report"):
         from hpf_core.figures.svg import to_svg
 
