@@ -1,9 +1,9 @@
-"""The prior `joint_limits` for HPF: fingers bend, in each direction, no further than the hand model's do.
+"""The prior `joint_limits` for HPF: limits the bending of fingers, in each direction, to the hand model's range.
 
 Anatomy gives each joint of a finger a range of angles (Lin, Wu and Huang, "Modeling the constraints of human hand
-motion", Workshop on Human Motion, 2000: static constraints). Here angles are read off the points alone, at every point
-of a finger, and their ranges off hands that the hand model samples. So any hand model will do whose parts name the
-fingers; what its points and limits mean is left to it.
+motion", Workshop on Human Motion, 2000: static constraints). The prior computes angles only from the points, at every
+point of a finger. It takes their ranges from hands that the hand model samples. So it works with any hand model whose
+parts name the fingers, whatever its points and limits mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hpf.plugin import Build, Config, HandModel, PluginError, PluginSpec, Prior, TermValue, hookimpl
 
-_SHORT_MM2 = 1e-6  # squared lengths below this have no direction, and so no angle
+_SHORT_MM2 = 1e-6  # shorter vectors have no direction, and so no angle
 
 
 class JointLimitsConfig(Config):
@@ -28,7 +28,7 @@ class JointLimitsConfig(Config):
 
 
 class Angles(NamedTuple):
-    """At each of K joints, radians (N, K): `flexion` about the palm's width, and `sideways` along it."""
+    """Angles at each of K joints, radians (N, K): `flexion` about the palm's width, and `sideways` along it."""
 
     flexion: Tensor
     sideways: Tensor
@@ -37,14 +37,14 @@ class Angles(NamedTuple):
 class JointLimits(Prior):
     """Squared excess of each joint's two angles over their ranges, summed over the joints, in degrees^2 per estimate.
 
-    A joint is a point of a finger with its two neighbours; at its root the neighbour is the middle of the wrist. The
-    axis of flexion is the line from the little finger's root to the index finger's. A mirrored hand bends its fingers
-    backwards, and so it isn't free.
+    A joint is a point of a finger with its two neighbours; the root's neighbour is the middle of the wrist. The axis of
+    flexion is the line from the little finger's root to the index finger's. A mirrored hand bends its fingers
+    backwards, so the prior isn't invariant to mirroring.
 
     Args:
-        hand: the hand model, whose fingers are chains of links between points of one part.
-        samples: hands that are drawn.
-        margin_deg: what the ranges are widened by, degrees.
+        hand: the hand model; its fingers are chains of links between points of one part.
+        samples: number of sampled hands.
+        margin_deg: margin on each side of the ranges, degrees.
 
     Raises:
         PluginError: the hand model has no little or index finger, or no chain of points on any finger.
@@ -68,7 +68,7 @@ class JointLimits(Prior):
                 f"joint_limits needs the fingers `little` and `index` as chains of at least 3 linked points, but the "
                 f"hand model has no {' and no '.join(sorted(missing))}; its parts: {', '.join(sorted(set(hand.parts)))}"
             )
-        wrist = len(hand.names)  # the wrist's middle is put after the points
+        wrist = len(hand.names)  # index of the wrist's middle, appended to the points
         rows = [row for chain in chains.values() for row in zip([wrist, *chain], chain, chain[1:], strict=False)]
         self.register_buffer("triples", torch.tensor(rows).T.contiguous(), persistent=False)
         self.register_buffer("wrist", torch.tensor(hand.wrist), persistent=False)
@@ -81,7 +81,7 @@ class JointLimits(Prior):
         self.register_buffer("highest", angles.amax(1) + margin, persistent=False)
 
     def angles(self, points: Tensor) -> Angles:
-        """(N, K) radians of points (N, J, 3) mm; 0 where a segment has no length."""
+        """(N, K) radians of points (N, J, 3) mm; 0 for a segment without length."""
         middle = points[:, self.wrist].mean(1, keepdim=True)
         before, here, after = (torch.cat([points, middle], dim=1)[:, row] for row in self.triples)
         axis = _unit(points[:, self.across[1:]] - points[:, self.across[:1]])  # (N, 1, 3)
@@ -93,7 +93,7 @@ class JointLimits(Prior):
         cosine = (flat_first * flat_second).sum(-1)
         there = sine.square() + cosine.square() > _SHORT_MM2
         flexion = torch.atan2(torch.where(there, sine, 0), torch.where(there, cosine, 1))
-        # The arcsine's slope has no bound at 1: a segment along the axis counts as one that is 2.6 degrees off.
+        # The arcsine's derivative is unbounded at 1: a segment along the axis counts as 2.6 degrees off the axis.
         sideways = along_second.clamp(-0.999, 0.999).asin() - along_first.clamp(-0.999, 0.999).asin()
         return Angles(flexion, sideways)
 
@@ -106,7 +106,7 @@ class JointLimits(Prior):
 
 
 def chain_of(hand: HandModel, part: str) -> list[int]:
-    """The points of a finger from its root to its tip; empty where the part has no fingertip."""
+    """The points of a finger from its root to its tip; empty for a part without a fingertip."""
     mine = {k for k, name in enumerate(hand.parts) if name == part}
     tips = [k for k in hand.fingertips if k in mine]
     if len(tips) != 1:
@@ -118,14 +118,14 @@ def chain_of(hand: HandModel, part: str) -> list[int]:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Vectors (..., 3) of length 1; 0 where they are none."""
+    """Vectors (..., 3), scaled to length 1; zero vectors stay 0."""
     squared = vectors.square().sum(-1, keepdim=True)
     there = squared > _SHORT_MM2
     return torch.where(there, vectors / torch.where(there, squared, 1).sqrt(), 0)
 
 
 def build(config: JointLimitsConfig, build: Build) -> JointLimits:
-    """What a recipe's options come to."""
+    """Build the prior from a recipe's options."""
     return JointLimits(build.need_hand(), config.samples, config.margin_deg)
 
 
@@ -143,5 +143,5 @@ SPEC = PluginSpec(
 
 @hookimpl
 def hpf_priors():
-    """What this package offers."""
+    """The plugins of this package."""
     return (SPEC,)

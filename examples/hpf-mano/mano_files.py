@@ -1,8 +1,8 @@
-"""Small files of MANO's format for the tests: a hand of tubes that no one ever scanned, pickled as Python 2 did it; and
-MANO's skinning in plain loops.
+"""Small files in MANO's format for the tests, and MANO's skinning in plain loops.
 
-The hand is right, in metres and in the frame of MANO's right hand: fingers along -x, the palm's surface towards -y, the
-thumb's side towards +z. It has MANO's joints and keys, and fewer vertices.
+The hand is made of tubes, not of scans, and is pickled as in Python 2. It is a right hand, in metres and in the frame
+of MANO's right hand: fingers along -x, the palm's surface towards -y, the thumb's side towards +z. It has MANO's joints
+and keys, and fewer vertices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 AROUND = 8
-# Where each finger begins (x, y, z), its segments' lengths and its radius, mm: index, middle, little, ring, thumb.
+# Root of each finger (x, y, z), the lengths of its segments and its radius, mm: index, middle, little, ring, thumb.
 FINGERS = (
     ((0.0, 0.0, 22.0), (38.0, 23.0, 24.0), 8.5),
     ((-3.0, 0.0, 2.0), (42.0, 26.0, 25.0), 8.8),
@@ -32,7 +32,7 @@ WRIST_X = 86.0
 
 
 class Ch:
-    """Stands for chumpy's class of this name: an array in its attribute x."""
+    """Replaces chumpy's class of this name: an array in its attribute x."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.x = x
@@ -41,14 +41,14 @@ class Ch:
 
 
 class Select:
-    """Stands for chumpy's class of this name, an expression."""
+    """Replaces chumpy's class of this name, an expression."""
 
     def __init__(self, a: Any, idxs: np.ndarray, preferred_shape: tuple[int, ...]) -> None:
         self.a, self.idxs, self.preferred_shape = a, idxs, preferred_shape
 
 
 class csc_matrix:
-    """Stands for SciPy's class of this name."""
+    """Replaces SciPy's class of this name."""
 
     def __init__(self, dense: np.ndarray) -> None:
         column, row = np.nonzero(dense.T)
@@ -69,7 +69,7 @@ _NAMES = {
 
 
 class Python2(pickle._Pickler):
-    """Writes protocol 2 as Python 2 did: strings are bytes, and modules have the names that they had then."""
+    """Writes protocol 2 as Python 2 did: strings are bytes, and modules have their names of that time."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -92,7 +92,7 @@ class Python2(pickle._Pickler):
 
 
 def as_python2(content: Any) -> bytes:
-    """A pickle as Python 2 wrote it."""
+    """A pickle as Python 2 writes it."""
     buffer = io.BytesIO()
     Python2(buffer).dump(content)
     return buffer.getvalue()
@@ -104,7 +104,7 @@ def write_pickle(path: Path, content: Any) -> Path:
 
 
 def little_hand(*, published: bool = True) -> dict[str, Any]:
-    """What a MANO pickle holds: `published` with its chumpy and SciPy objects, else with arrays alone."""
+    """Content of a MANO pickle: `published` with its chumpy and SciPy objects, else only with arrays."""
     skin = _Skin()
     vertices = np.array(skin.vertices) / 1000
     count = len(vertices)
@@ -112,7 +112,7 @@ def little_hand(*, published: bool = True) -> dict[str, Any]:
     regressor = np.zeros((16, count))
     for joint, ring in skin.rings.items():
         regressor[joint, ring] = 1 / len(ring)
-    shapes = 4e-4 * draw.standard_normal((count, 3, 20))  # what a person is noise, but for the first: size
+    shapes = 4e-4 * draw.standard_normal((count, 3, 20))  # the shapes of people are noise, except for the first: size
     shapes[:, :, 0] = 0.05 * (vertices - vertices.mean(axis=0))
     mean = np.zeros((15, 3))
     mean[:12, 2] = np.tile([0.3, 0.4, 0.2], 4)  # about +z, fingers bend towards -y
@@ -136,7 +136,7 @@ def little_hand(*, published: bool = True) -> dict[str, Any]:
 
 
 class _Skin:
-    """A palm that is open at the wrist, and five closed fingers that begin inside of it."""
+    """A palm with an open wrist, and five closed fingers that begin inside of it."""
 
     def __init__(self) -> None:
         self.vertices: list[np.ndarray] = []
@@ -221,12 +221,13 @@ def rodrigues(vector: np.ndarray) -> np.ndarray:
 
 
 def reference(file: Path, angles: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and joints (16, 3) m in MANO's frame, the wrist not turned: Eqs. 2-4 and 6-10 of SMPL, one number
-    after the other.
+    """Vertices (V, 3) and joints (16, 3) m in MANO's frame, without rotation of the wrist.
+
+    Eqs. 2-4 and 6-10 of SMPL, computed number by number.
 
     Args:
         file: the converted model.
-        angles: (15, 3) rad, whole rotation vectors.
+        angles: (15, 3) rad, full rotation vectors.
         shape: (10,).
     """
     model = {name: values.astype(np.float64) for name, values in load_file(file).items()}

@@ -1,10 +1,10 @@
 """The backbone `regression` for HPF: residual blocks and a fully connected head that regresses the points.
 
-The other of the two kinds of network that depth-based methods use: no map says where a point is, and how sure the
-network is, is not known. Its estimates have points alone, and what needs more (`multiview` by least variance, the
-supervised loss on maps) can't be used with it: a recipe says so before any work starts. Blocks are those of He, Zhang,
-Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, Fig. 2, with group in place of batch
-normalisation, so that an image's estimate doesn't hang on the rest of its batch.
+This is the other of the two kinds of network for depth-based methods. It has no maps of the points and no measure of
+uncertainty. Its estimates have only points. So recipes can't combine it with inputs beyond points (`multiview` by least
+variance, the supervised loss on maps); HPF reports this before any work. Blocks are those of He, Zhang, Ren and Sun,
+"Deep residual learning for image recognition", CVPR 2016, Fig. 2. Group normalisation replaces batch normalisation: an
+image's estimate then doesn't depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ class RegressionConfig(Config):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside the identity, or where sizes change beside the mean of four pixels and a 1 x 1
-    convolution: one with stride 2 alone would leave out three of four pixels.
+    """Two 3 x 3 convolutions with a skip connection.
+
+    The skip is the identity. If sizes change, it is the mean of four pixels and a 1 x 1 convolution: a 1 x 1
+    convolution with stride 2 would ignore three of four pixels.
 
     Args:
         inputs, outputs: features.
@@ -48,7 +50,7 @@ class Block(nn.Module):
         if stride > 1 or inputs != outputs:
             mean = nn.AvgPool2d(stride, ceil_mode=True)
             self.beside = nn.Sequential(mean, nn.Conv2d(inputs, outputs, 1, bias=False))
-        nn.init.zeros_(self.second_norm.weight)  # a block begins as the identity
+        nn.init.zeros_(self.second_norm.weight)  # initially a block is the identity
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, outputs, h, w) of features (N, inputs, H, W)."""
@@ -85,12 +87,12 @@ class Regression(Backbone):
         return (Estimate(self.half_cube_mm * found.float().unflatten(-1, (self.points, 3))),)
 
     def labels(self, points: Tensor) -> Estimate:
-        """The points themselves: there are no maps to compare."""
+        """The points themselves, because the network has no maps to compare."""
         return Estimate(points)
 
 
 def build(config: RegressionConfig, build: Build) -> Regression:
-    """What a recipe's options come to. The weights follow from the seed, whatever was drawn before."""
+    """Build the network from a recipe's options. The weights depend only on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(build.seed)
         return Regression(config, len(build.need_hand().names), build.grid.far_mm, build.grid.size)
@@ -109,5 +111,5 @@ SPEC = PluginSpec(
 
 @hookimpl
 def hpf_backbones():
-    """What this package offers."""
+    """The plugins of this package."""
     return (SPEC,)

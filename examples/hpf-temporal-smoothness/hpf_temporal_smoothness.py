@@ -1,7 +1,7 @@
-"""The data term `temporal_smoothness` for HPF: hands move little from one frame of a recording to the next.
+"""The data term `temporal_smoothness` for HPF: penalises motion between successive frames of a recording.
 
-It compares frames of one batch: each with the next later one of its recording, if that is near enough in time. Frames
-that a batch holds alone count for nothing, and so it wants a stage that draws clips (`draw: {real: 8, clip: 4}`).
+It compares frames of one batch: each with the next later frame of its recording, if that is near enough in time. Frames
+without a successor in the batch have weight 0. So use a stage that draws clips (`draw: {real: 8, clip: 4}`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hpf.plugin import Build, Config, DataTerm, PluginSpec, StepData, TermValue,
 
 
 class TemporalSmoothnessConfig(Config):
-    """Options of `temporal_smoothness`. Times are seconds, or numbers of frames where a dataset knows no seconds."""
+    """Options of `temporal_smoothness`. Times are in seconds, or in frames for datasets without seconds."""
 
     longest_gap: float = Field(
         1.5, gt=0, description="Frames further apart in time than this aren't compared, s or numbers of frames."
@@ -23,13 +23,13 @@ class TemporalSmoothnessConfig(Config):
 
 
 class TemporalSmoothness(DataTerm):
-    """Squared way of each point to the next frame, beyond what is free, mean over the points, in mm^2 per frame.
+    """Squared distance of each point to the next frame, beyond a free distance, mean over points, mm^2 per frame.
 
-    Points are compared in the rig's frame, as the mean over a frame's views.
+    The term compares points in the rig's frame, as the mean over a frame's views.
 
     Args:
-        longest_gap: in the unit of `RealFrames.time`.
-        free_mm: the free way, mm.
+        longest_gap: largest difference in time, in the unit of `RealFrames.time`.
+        free_mm: the free distance, mm.
     """
 
     unit = "mm^2"
@@ -41,10 +41,10 @@ class TemporalSmoothness(DataTerm):
         self.longest_gap, self.free_mm = longest_gap, free_mm
 
     def forward(self, step: StepData) -> TermValue:
-        """(B,) mm^2, one for each frame; weight 0 where no later frame of its recording is near enough."""
+        """(B,) mm^2, one per frame; weight 0 without a later frame of the recording within the largest gap."""
         frames = step.need_frames()
         following, near = successor(frames.sequence, frames.time, self.longest_gap)
-        points = step.rig_points()  # (B, V, J, 3), 0 where a view is absent
+        points = step.rig_points()  # (B, V, J, 3), 0 for absent views
         views = frames.present.to(points.dtype).sum(1).clamp_min(1)
         middle = points.sum(1) / views[:, None, None]
         squared = (middle[following] - middle).square().sum(-1)
@@ -62,10 +62,10 @@ def successor(sequence: Tensor, time: Tensor, longest_gap: float) -> tuple[Tenso
     Args:
         sequence: (B,) int64.
         time: (B,) float64.
-        longest_gap: above which frames aren't compared.
+        longest_gap: largest difference in time of compared frames.
 
     Returns:
-        Its row (B,) int64, and whether there is one, (B,) bool.
+        Its row (B,) int64, and whether it exists, (B,) bool.
     """
     later = time[None] - time[:, None]
     fits = (sequence[None] == sequence[:, None]) & (later > 0) & (later <= longest_gap)
@@ -74,7 +74,7 @@ def successor(sequence: Tensor, time: Tensor, longest_gap: float) -> tuple[Tenso
 
 
 def build(config: TemporalSmoothnessConfig, build: Build) -> TemporalSmoothness:
-    """What a recipe's options come to."""
+    """Build the term from a recipe's options."""
     return TemporalSmoothness(config.longest_gap, config.free_mm)
 
 
@@ -93,5 +93,5 @@ SPEC = PluginSpec(
 
 @hookimpl
 def hpf_data_terms():
-    """What this package offers."""
+    """The plugins of this package."""
     return (SPEC,)

@@ -32,8 +32,8 @@ class EnergyValue:
         total: scalar, the sum of weight x raw over the terms.
         raw: (T,) unweighted value of each term, in the order of `Energy.names`; mean over the stacks. 0 for terms that
             don't count.
-        values: the last stack's items of each term, for the gradient measurement and the worst frames; None for terms
-            that don't count.
+        values: the last stack's items of each term, for the gradient measurement and the worst frames; no items for
+            terms that don't count.
     """
 
     total: Tensor

@@ -1,4 +1,4 @@
-"""Weights and checkpoints: safetensors files, written whole or not at all, nothing unpickled."""
+"""Weights and checkpoints: safetensors files with atomic writes and without pickle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
 class CheckpointAbout(BaseModel):
-    """What a training checkpoint says of itself."""
+    """Metadata of a training checkpoint."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
@@ -40,7 +40,7 @@ class CheckpointAbout(BaseModel):
 
 
 class WeightsAbout(BaseModel):
-    """What a file of weights says of itself; every field may be missing."""
+    """Metadata of a file of weights; every field may be missing."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
@@ -52,12 +52,12 @@ class WeightsAbout(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
         tensors: by name.
-        about: what was written beside them.
-        has_checksum: whether the file has a checksum, which then fits. Files of an older HPF have none.
+        about: the metadata beside the tensors.
+        has_checksum: whether the file has a checksum (then verified). Files of an older HPF have none.
     """
 
     tensors: dict[str, Tensor]
@@ -69,13 +69,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object])
     """Write tensors, a JSON description and a checksum over both to one safetensors file.
 
     Raises:
-        RunError: it can't be written: the disk is full, or the folder can't be.
+        RunError: the file isn't writable, or the disk is full.
     """
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    # One entry alone: safetensors writes several in any order, and the same content is to be the same file.
+    # A single entry: safetensors writes several in any order, and equal content must give equal files.
     metadata = {"hpf": json.dumps({**about, _CHECKSUM: _checksum(plain, about)})}
     content = to_bytes(plain, metadata=metadata)
-    # Written by Python, not by safetensors: its error for a full disk is no OSError, and it leaves files of its own.
+    # Python writes the file, not safetensors: its error for a full disk isn't an OSError, and it leaves temporary
+    # files.
     write_atomic(path, lambda temporary: _write(temporary, content))
 
 
@@ -94,10 +95,10 @@ def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> str
 
 
 def read(path: Path) -> Checkpoint:
-    """Read such a file, and compare it with its checksum if it has one.
+    """Read such a file, and verify its checksum if it has one.
 
     Raises:
-        DataError: where it is missing, damaged, or not a safetensors file.
+        DataError: if it is missing, damaged, or not a safetensors file.
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder, not a weights file")
@@ -130,7 +131,7 @@ def _pickle(path: Path) -> str:
 
 
 def options_of(name: str, config: BaseModel) -> dict[str, Any]:
-    """A backbone's name and options, as weights keep them."""
+    """A backbone's name and options, in the form of the weights' metadata."""
     return {"use": name, **config.model_dump(mode="json")}
 
 
@@ -143,7 +144,7 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Put a file's weights into the model.
 
     Raises:
-        DataError: where names, shapes or types differ, with the first few of them, or a weight isn't finite.
+        DataError: if names, shapes or types differ (with the first few of them), or a weight isn't finite.
     """
     check_model(model, checkpoint, path)
     found = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
@@ -151,7 +152,7 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
 
 
 def check_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Raises DataError where a file's weights don't fit the model; the model stays as it is."""
+    """Raise DataError if a file's weights don't match the model; the model stays unchanged."""
     found = {k.removeprefix(_MODEL): v for k, v in checkpoint.tensors.items() if k.startswith(_MODEL)}
     wanted = model.state_dict()
     wrong = [f"{k} is missing" for k in wanted if k not in found]
@@ -188,21 +189,21 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def optimised(optimiser: torch.optim.Optimizer) -> list[int]:
-    """Numbers of the parameters that the optimiser has a state of: those that had a gradient."""
+    """Indices of the parameters for which the optimiser has a state: those that had a gradient."""
     return sorted(optimiser.state_dict()["state"])
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, checkpoint: Checkpoint, path: Path, wanted: list[int]) -> None:
-    """Put a checkpoint's state of Adam back.
+    """Load a checkpoint's Adam state.
 
     Args:
-        optimiser: it is changed in place.
-        checkpoint: what `path` holds.
+        optimiser: changed in place.
+        checkpoint: the content of `path`.
         path: for the message.
-        wanted: numbers of the parameters that have a state (`optimised`).
+        wanted: indices of the parameters that have a state (`optimised`).
 
     Raises:
-        DataError: the state is not of these parameters; the optimiser stays as it is.
+        DataError: the state belongs to other parameters; the optimiser stays unchanged.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     found = {k: v for k, v in checkpoint.tensors.items() if k.startswith(_OPTIMISER)}
@@ -229,5 +230,6 @@ def load_optimiser(optimiser: torch.optim.Optimizer, checkpoint: Checkpoint, pat
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """The tensor in its parameter's memory format: files know none, and fused optimisers go by the memory's order."""
+    """The tensor in its parameter's memory format: files don't store it, and fused optimisers follow the memory's
+    order."""
     return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

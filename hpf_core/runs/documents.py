@@ -1,7 +1,7 @@
-"""The documents of a run's folder, read in one place: whatever is in a file, it is valid or a message names the file.
+"""Reads and validates the documents of a run's folder; an error message names the file.
 
-`summary.json`, `run.json`, `evaluation/*.json`, `metrics.jsonl` and the saved `recipe.yaml` are checked against the
-models below. What they hold beyond these fields stays as written.
+The models below validate `summary.json`, `run.json`, `evaluation/*.json`, `metrics.jsonl` and the saved `recipe.yaml`.
+Other fields stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hpf_core.documents.yaml import decode, parse
 from hpf_core.errors import DataError, HPFError
 
 INIT = "init"
-"""What the weights before the first stage are called, among the stages."""
+"""Name of the weights before the first stage, among the stages' names."""
 
 _MOST_BYTES = 64_000_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -181,7 +181,7 @@ class SavedEvaluate(_Document):
 
 
 class SavedRecipe(_Document):
-    """`recipe.yaml`: what is read of it without the plugins that it names."""
+    """`recipe.yaml`: the fields that HPF reads without the plugins."""
 
     name: str | None = None
     stages: dict[str, SavedStage] = {}
@@ -190,10 +190,10 @@ class SavedRecipe(_Document):
 
 
 def read_json(path: Path, model: type[BaseModel]) -> dict[str, Any]:
-    """A JSON document as written, once it is known to fit the model.
+    """A JSON document as written, validated with the model.
 
     Raises:
-        DataError: it is missing, not JSON, or doesn't fit; the message names the file and the field.
+        DataError: it is missing, not JSON, or doesn't match; the message names the file and the field.
     """
     try:
         return parse_json(_bytes(path), model)
@@ -202,7 +202,7 @@ def read_json(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, model: type[BaseModel]) -> dict[str, Any]:
-    """As `read_json`, of a text. Raises ValueError, with the reason for people."""
+    """As `read_json`, for a text. Raises ValueError with the reason."""
     return _checked(from_json(text, allow_inf_nan=False, cache_strings="none"), model)
 
 
@@ -219,7 +219,7 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A saved recipe as plain values, without a look at its plugins.
+    """A saved recipe as plain values, without its plugins.
 
     Raises:
         DataError: it is missing or damaged.
@@ -232,7 +232,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def recipe_values(text: str, name: str) -> dict[str, Any]:
-    """A recipe's text as plain values. Raises InputError or ValueError where it isn't one."""
+    """A recipe's text as plain values. Raises InputError or ValueError for other texts."""
     return _checked(parse(text, Source(name)).plain(), SavedRecipe)
 
 
@@ -259,7 +259,7 @@ def _checked(document: Any, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _check_plain(value: Any) -> None:
-    """Raises ValueError where a number can't be shown or a text would steer a terminal."""
+    """Raise ValueError for a number that can't be shown, or a text with terminal control characters."""
     if isinstance(value, dict):
         for key, item in value.items():
             _check_plain(str(key))

@@ -1,4 +1,4 @@
-"""A run's folder: what lies where, and how it is written."""
+"""A run's folder: its layout and its writes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class RunFolder:
     """Paths in a run's folder, and atomic writes to them.
 
     recipe.yaml (resolved, can be run again), run.json (versions, machine, command-line changes), metrics.jsonl,
-    checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (where a stage's crops are centred, if its
-    network says it), evaluation/STAGE.json, frames/STAGE.safetensors (some evaluated frames from all views), figures/,
-    weights.safetensors, summary.json, left_out.json (evaluated frames that are unusable), report.html.
+    checkpoints/STAGE/, stages/STAGE.safetensors, centres/STAGE.safetensors (centres of a stage's crops, if the network
+    estimates them), evaluation/STAGE.json, frames/STAGE.safetensors (some evaluated frames from all views), figures/,
+    weights.safetensors, summary.json, left_out.json (unusable evaluation frames), report.html.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,7 +48,7 @@ class RunFolder:
         self._lock = root / ".lock"
 
     def stage_weights(self, stage: str) -> Path:
-        """Weights at the end of a stage; the stage is done when this file stands."""
+        """Weights at the end of a stage; a stage with this file is complete."""
         return self.root / "stages" / f"{stage}.safetensors"
 
     def initial_weights(self) -> Path:
@@ -56,7 +56,7 @@ class RunFolder:
         return self.stage_weights(INIT)
 
     def centres(self, stage: str) -> Path:
-        """Where the crops that a stage draws are centred, as the weights that it starts from have it."""
+        """Centres of a stage's crops, from the stage's initial weights."""
         return self.root / "centres" / f"{stage}.safetensors"
 
     def evaluation(self, stage: str) -> Path:
@@ -64,16 +64,16 @@ class RunFolder:
         return self.root / "evaluation" / f"{stage}.json"
 
     def predictions(self, stage: str) -> Path:
-        """Joints that were predicted after a stage."""
+        """Predicted joints after a stage."""
         return self.root / "evaluation" / f"{stage}.safetensors"
 
     def frames(self, stage: str) -> Path:
-        """Some of the frames that were evaluated after a stage, from all views: what the report shows."""
+        """Some of the evaluated frames after a stage, from all views, for the report."""
         return self.root / "frames" / f"{stage}.safetensors"
 
     def checkpoints(self, stage: str) -> list[Path]:
         """A stage's checkpoints, oldest first."""
-        # Digits alone: a kill can leave the half of a file that was being written, under a name of its own.
+        # Only digits: a killed process can leave a partial file under a temporary name.
         return sorted((self.root / "checkpoints" / stage).glob("[0-9]*.safetensors"))
 
     def clear_checkpoints(self, stage: str) -> None:
@@ -85,10 +85,10 @@ class RunFolder:
         return self.root / "checkpoints" / stage / f"{step:08d}.safetensors"
 
     def lock(self) -> FileLock:
-        """Make the folder if there is none, and lock it for this process: release the lock that it returns.
+        """Create the folder if missing, and lock it for this process; the caller releases the returned lock.
 
         Raises:
-            InputError: another process runs in the folder, or it can't be made.
+            InputError: another process uses the folder, or it can't be created.
         """
         lock = FileLock(self._lock)
         try:
@@ -103,20 +103,20 @@ class RunFolder:
         )
 
     def check_free(self) -> None:
-        """Raises InputError where another process runs in the folder; nothing is made."""
+        """Raise InputError if another process uses the folder; creates nothing."""
         if self._lock.is_file():
             self.lock().release()
 
     def remove_temporary_files(self) -> None:
-        """Remove what a killed process was writing. Only for the process that has locked the folder."""
+        """Remove partial files of a killed process. Only for the process that has locked the folder."""
         for path in temporary_files(self.root):
             path.unlink(missing_ok=True)
 
     def check(self, resolved: Resolved, resume: bool) -> None:
-        """Whether a run of this recipe can begin or resume here; nothing is written.
+        """Check that a run of this recipe can begin or resume here; writes nothing.
 
         Raises:
-            InputError: the folder isn't empty and `resume` is off, can't be read, or holds no run of this recipe.
+            InputError: the folder isn't empty and `resume` is off, is unreadable, or contains no run of this recipe.
         """
         try:
             if resume:
@@ -142,7 +142,7 @@ class RunFolder:
             )
 
     def check_shared(self, rank: int) -> None:
-        """Raises InputError where a process doesn't see the folder that rank 0 has begun."""
+        """Raise InputError if a process doesn't see the folder that rank 0 created."""
         if not self.recipe.is_file():
             raise InputError(
                 f"rank {rank} doesn't see the run's folder {self.root.absolute()} that rank 0 made: give an --out that "
@@ -150,12 +150,12 @@ class RunFolder:
             )
 
     def begin(self, resolved: Resolved, starts: bool = True) -> None:
-        """Write down what is run in the folder and, where the run starts or resumes now, what this start changes.
+        """Record the recipe in the folder and, if the run starts or resumes now, the changes of this start.
 
-        `check` comes first, with the threads set that the run will use.
+        Call `check` first, with the threads of the run already set.
 
         Raises:
-            InputError: the folder can't be written.
+            InputError: the folder isn't writable.
         """
         text = resolved.to_yaml()
         try:
@@ -168,7 +168,7 @@ class RunFolder:
             raise InputError(str(error)) from error
 
     def _with_start(self, about: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
-        """run.json with one start more."""
+        """run.json with one more start."""
         earlier, threads = about.get("starts", []), torch.get_num_threads()
         changes = resume_changes(_saved(self.recipe), _as_saved(resolved))
         if earlier and earlier[-1]["threads"] != threads and not any("runtime.threads" in c for c in changes):
@@ -186,26 +186,26 @@ class RunFolder:
         return about | {"changes": known, "starts": [*earlier, start]}
 
     def forget(self) -> None:
-        """Undo `begin`, where it turned out that nothing can be run: what else is in the folder stays."""
+        """Undo `begin` if nothing can run; other files in the folder stay."""
         for path in (self.recipe, self.about, self._lock):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.root.rmdir()
 
     def changes(self) -> list[str]:
-        """What the command lines that started and resumed the run changed, in words."""
+        """The changes of the command lines that started and resumed the run, in words."""
         return list(self.read_about().get("changes", []))
 
     def read_about(self) -> dict[str, Any]:
-        """run.json; empty where it is missing or damaged."""
+        """run.json; empty if missing or damaged."""
         return self._read(self.about, documents.About)
 
     def ended(self) -> dict[str, Any] | None:
-        """The summary of a finished run, else None. A damaged summary counts as none: resuming makes it again."""
+        """The summary of a finished run, else None. A damaged summary counts as missing: a resume writes it again."""
         return self._read(self.summary, documents.Summary) or None
 
     def evaluated(self, stage: str) -> dict[str, Any] | None:
-        """What was measured after a stage, else None; without its predictions, it has to be measured again."""
+        """The measurements after a stage, else None. Without its predictions, the stage needs a new evaluation."""
         if not self.predictions(stage).is_file():
             return None
         document = self._read(self.evaluation(stage), documents.EvaluationDocument)
@@ -213,19 +213,19 @@ class RunFolder:
 
     @staticmethod
     def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
-        """A document; empty where it is missing or damaged."""
+        """A document; empty if missing or damaged."""
         try:
             return documents.read_json(path, model)
         except DataError:
             return {}
 
     def write_json(self, path: Path, document: Mapping[str, Any]) -> None:
-        """One JSON document, whole or not at all."""
+        """Write one JSON document atomically."""
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         write_atomic(path, lambda p: _write(p, text))
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """One line more in metrics.jsonl."""
+        """Append one line to metrics.jsonl."""
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -233,7 +233,7 @@ class RunFolder:
             raise RunError(f"Can't write {self.metrics}: {error.strerror or error}.") from error
 
     def cut_metrics(self, stage: str, step: int) -> None:
-        """Forget what was logged after a checkpoint that the run resumes from, and a line that a kill cut off."""
+        """Remove rows after the checkpoint of a resume, and an incomplete last line."""
         lines = self._metric_lines()
         order = list(dict.fromkeys(row["stage"] for _, row in lines))
         later = set(order[order.index(stage) + 1 :]) if stage in order else set()
@@ -246,7 +246,7 @@ class RunFolder:
             write_atomic(self.metrics, lambda p: _write(p, "".join(kept)))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All rows; a line that a kill cut off is left out."""
+        """All rows, without an incomplete last line."""
         return [row for _, row in self._metric_lines()]
 
     def _metric_lines(self) -> list[tuple[str, dict[str, Any]]]:
@@ -266,7 +266,7 @@ class RunFolder:
 
 
 def check_stages(resolved: Resolved) -> None:
-    """Raises InputError where a stage's name is taken."""
+    """Raise InputError if a stage's name is taken."""
     for plan in resolved.stages:
         if plan.name.lower() == INIT:
             raise InputError(
@@ -276,12 +276,12 @@ def check_stages(resolved: Resolved) -> None:
 
 
 def next_folder(name: str, root: Path = Path("runs")) -> Path:
-    """Make the folder of a new run where no --out is given: runs/NAME-1, runs/NAME-2, ...
+    """Create the folder of a new run without --out: runs/NAME-1, runs/NAME-2, ...
 
-    Made at once, so that runs that start at the same moment get one each.
+    It is created at once, so that simultaneous runs get different folders.
 
     Raises:
-        InputError: it can't be made.
+        InputError: it can't be created.
     """
     number = 1 + max((n for n, _ in _numbered(name, root)), default=0)
     while True:
@@ -311,7 +311,7 @@ def last_folder(name: str, root: Path = Path("runs")) -> Path:
 
 
 def _numbered(name: str, root: Path) -> list[tuple[int, Path]]:
-    """The folders NAME-1, NAME-2, ... with their numbers. Not by glob: a name may hold its special characters."""
+    """The folders NAME-1, NAME-2, ... with their numbers. Without glob: a name may contain its special characters."""
     try:
         paths = list(root.iterdir())
     except OSError:
@@ -325,11 +325,11 @@ def _write(path: Path, text: str) -> None:
 
 
 _MAY_CHANGE = frozenset({"log", "runtime", "observers", "versions"})
-"""What may differ when a run resumes: how often to log, the machine, the observers, the versions of packages."""
+"""Keys that may differ on a resume: frequency of logging, machine, observers, versions of packages."""
 
 
 def _saved(path: Path) -> dict[str, Any]:
-    """A saved recipe. Raises InputError where it is damaged."""
+    """A saved recipe. Raises InputError if damaged."""
     try:
         return documents.read_recipe(path)
     except DataError as error:
@@ -337,12 +337,12 @@ def _saved(path: Path) -> dict[str, Any]:
 
 
 def _as_saved(resolved: Resolved) -> dict[str, Any]:
-    """The recipe as it reads once it is saved."""
+    """The recipe in its saved form."""
     return documents.recipe_values(resolved.to_yaml(), "recipe.yaml")
 
 
 def resume_changes(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """In words, in what a resumed recipe differs from the saved one, such as "runtime.threads: 2 -> 1 (--resume)"."""
+    """The differences between a resumed recipe and the saved one, such as "runtime.threads: 2 -> 1 (--resume)"."""
     changes = []
     for section in ("runtime", "log", "observers", "versions"):
         before, after = saved.get(section), asked.get(section)

@@ -1,4 +1,4 @@
-"""The joints that a run predicted, as it left them beside what it measured: `evaluation/STAGE.safetensors`."""
+"""A run's predicted joints, in the files beside its evaluations: `evaluation/STAGE.safetensors`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hpf_core.evaluation.protocols import TextProtocol
 from hpf_core.runs import checkpoint
 from hpf_core.runs.documents import read_summary
 
-_SAME_MM = 5.0  # two readings of one annotation differ by rounding and by the camera's constants, not by this
+_SAME_MM = 5.0  # two readings of one annotation differ less: by rounding and by the camera's constants
 
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """What a run predicted after one stage.
+    """Predictions of a run after one stage.
 
     Attributes:
-        run: its folder.
-        document: the evaluation, as summary.json lists it.
+        run: folder of the run.
+        document: the evaluation, as in summary.json.
         joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
-        truth: (F, K, 3) float64 mm, what the run held them against.
+        truth: (F, K, 3) float64 mm, the annotated joints in the run's evaluation.
     """
 
     run: Path
@@ -40,10 +40,10 @@ class RunPredictions:
 
 
 def read_run(run: Path, after: str | None = None) -> RunPredictions:
-    """What a run predicted after a stage; by default after its last that is no control.
+    """Predictions of a run after a stage; by default after its last stage other than controls.
 
     Raises:
-        InputError: it wasn't evaluated after that stage, or at all.
+        InputError: the run has no evaluation after that stage, or none at all.
         DataError: the folder isn't a finished run, or is damaged.
     """
     summary = read_summary(run)
@@ -68,10 +68,10 @@ def read_run(run: Path, after: str | None = None) -> RunPredictions:
 
 
 def read_joints(path: Path) -> tuple[Tensor, Tensor]:
-    """The predicted and the annotated joints (F, K, 3) mm that a run kept in a file.
+    """The predicted and the annotated joints (F, K, 3) mm of a run's file.
 
     Raises:
-        DataError: the file is missing or damaged, or holds something else.
+        DataError: the file is missing or damaged, or has other content.
     """
     tensors = checkpoint.read(path).tensors
     joints, truth = tensors.get("joints"), tensors.get("truth")
@@ -89,10 +89,10 @@ def read_joints(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, labels_path: Path) -> np.ndarray:
-    """The run's joints (F, K, 3) mm, once it is known that these labels (F, K, 3) mm are of the same frames.
+    """The run's joints (F, K, 3) mm, after a check that these labels (F, K, 3) mm belong to the same frames.
 
     Raises:
-        DataError: other joints, another number of frames, or frames that are annotated otherwise.
+        DataError: other joints, another number of frames, or frames with other annotations.
     """
     check_joints(found, protocol)
     if len(found.joints) != len(labels):
@@ -112,7 +112,7 @@ def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, l
 
 
 def check_joints(found: RunPredictions, protocol: TextProtocol) -> None:
-    """Raises DataError where a run predicts other joints than a protocol's."""
+    """Raise DataError if a run's joints differ from a protocol's."""
     if found.joint_names != protocol.joints:
         raise DataError(
             f"{found.run} predicts {len(found.joint_names)} joints ({', '.join(found.joint_names[:3])}, ...), but the "

@@ -1,4 +1,4 @@
-"""The contract that every plugin must keep, run by HPF over its own plugins and by guests over theirs.
+"""The contract of every plugin: HPF runs it on its own plugins, and other packages on theirs.
 
     from hpf_core.testing import contract
     from my_package import SPEC

@@ -1,4 +1,4 @@
-"""A plugin and what it was built with."""
+"""A plugin and the parts that it uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpf_core.interfaces import HandModel, Kind, PluginSpec, Renderer
 
 @dataclass(frozen=True)
 class Built:
-    """A plugin and the parts that it was built with; of a hand or a renderer, `plugin` is one of them."""
+    """A plugin and the parts that it uses; for a hand or a renderer, `plugin` is one of them."""
 
     spec: PluginSpec
     hand: HandModel
@@ -26,12 +26,12 @@ class Built:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a term asks for: by its specification, and with the options that it was built with."""
+        """The required inputs of a term: by its specification, and with its present options."""
         needs: frozenset[str] = self.spec.needs | self.plugin.needs
         return needs
 
     def to(self, device: str) -> Built:
-        """All that holds tensors on another device."""
+        """Move all tensors to another device."""
         for part in (self.hand, self.renderer, self.plugin):
             if isinstance(part, nn.Module):
                 part.to(device)

@@ -1,4 +1,4 @@
-"""How a plugin of each kind is called."""
+"""Calls a plugin of each kind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hpf_core.testing.trees import changed
 
 
 def fit_of(built: Built, inputs: scene.Inputs) -> Fit:
-    """The fit that a data term is given."""
+    """The fit for a data term."""
     fields = {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}
     return Fit(hand=built.hand, renderer=built.renderer, grid=scene.GRID, **fields)
 
 
 def value_of(built: Built, inputs: Any) -> TermValue:
-    """What a data term or a prior says."""
+    """The value of a data term or a prior."""
     return built.plugin(fit_of(built, inputs) if built.kind == "data_term" else inputs["points"])
 
 
@@ -51,7 +51,7 @@ def _backbone(built: Built, inputs: Any) -> dict[str, Tensor]:
 
 def _term(built: Built, inputs: Any) -> dict[str, Tensor]:
     value = value_of(built, inputs)
-    # What a weight of 0 hides may be anything, so the values count through their sum.
+    # Values with weight 0 may be anything, so the sum represents the values.
     return {"value": reduce(value), "weights": value.weights}
 
 
@@ -89,9 +89,9 @@ RUNS: dict[str, Callable[[Built, Any], dict[str, Tensor]]] = {
     "refiner": _refiner,
     "observer": _observer,
 }
-"""How each kind is called: its floating-point outputs by name."""
+"""The call of each kind: its floating-point outputs by name."""
 
 
 def on(device: str, inputs: Any) -> Any:
-    """The inputs on another device."""
+    """The inputs, on another device."""
     return changed(inputs, lambda value: value.to(device))

@@ -1,4 +1,4 @@
-"""What a clause of the contract is, and what became of it."""
+"""A clause of the contract, and the result of its check."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hpf_core.testing.subject import Subject
 
 @dataclass(frozen=True)
 class Clause:
-    """One thing that every plugin of some kinds must do.
+    """One requirement on every plugin of some kinds.
 
     Attributes:
-        name: a few words, as reports show it.
-        says: what is asked for, one sentence.
-        kinds: the kinds of plugin that it binds.
-        check: raises `Broken` where it doesn't hold, `NotApplicable` where it asks nothing.
+        name: a few words for reports.
+        says: the requirement, one sentence.
+        kinds: the kinds of plugin that it applies to.
+        check: raises `Broken` if violated, `NotApplicable` if it requires nothing of the plugin.
     """
 
     name: str
@@ -34,7 +34,7 @@ def clause(name: str, says: str, *kinds: Kind) -> Callable[[Callable[[Subject], 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a clause: it holds, is broken (`why` says how), or doesn't apply (`why` says why)."""
+    """Result of a clause: it holds, is broken (`why` says how), or doesn't apply (`why` gives the reason)."""
 
     clause: Clause
     status: Literal["holds", "broken", "not applicable"]

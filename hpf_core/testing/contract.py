@@ -22,11 +22,11 @@ CLAUSES: tuple[Clause, ...] = (
     *onlookers.CLAUSES,
     *tensors.CLAUSES,
 )
-"""All clauses, what a plugin says of itself first."""
+"""All clauses, those on the specification first."""
 
 
 def clauses_of(kind: Kind) -> tuple[Clause, ...]:
-    """The clauses that bind plugins of a kind, in the order in which they are checked."""
+    """The clauses for plugins of a kind, in the order of the checks."""
     return tuple(clause for clause in CLAUSES if kind in clause.kinds)
 
 
@@ -49,13 +49,13 @@ def contract(
 
     Args:
         spec: the plugin.
-        options: its options, as in a recipe, or a function that makes them (and files that they name) when the first
-            test runs; the others are at their defaults.
-        hand, renderer: what it is built with (at default options), by default what a recipe has that names none.
-        waived: clauses that it can't keep, each with the reason, which the test's report shows.
+        options: its options, as in a recipe, or a function that returns them (and creates their files) at the first
+            test; other options have their defaults.
+        hand, renderer: the parts to build it with (at default options); by default those of a recipe without names.
+        waived: clauses that the plugin can't keep, each with the reason, which the test's report shows.
 
     Raises:
-        InputError: a clause is waived that its kind doesn't have.
+        InputError: a waived clause doesn't exist for the plugin's kind.
     """
     import pytest
 
@@ -64,7 +64,7 @@ def contract(
     for name in waived:
         if name not in (known := [clause.name for clause in clauses]):
             raise InputError(f"the contract of a {spec.kind} has no clause {name!r}. {nearest(name, known)}")
-    # Built when the first test runs: collecting tests must stay quick, and a plugin that can't be built is a failure.
+    # Built at the first test: test collection must stay fast, and a plugin that can't be built is a failure.
     subject = Subject(spec, options, hand, renderer)
 
     @pytest.mark.parametrize("clause", [pytest.param(clause, id=clause.name.replace(" ", "_")) for clause in clauses])
@@ -92,17 +92,17 @@ def check(
     hand: PluginSpec | None = None,
     renderer: PluginSpec | None = None,
 ) -> Iterator[Finding]:
-    """Check a plugin, clause by clause; the arguments are those of `contract`. What is found comes as it is found."""
+    """Check a plugin, clause by clause; the arguments are those of `contract`. Yields each finding at once."""
     subject = Subject(spec, options, hand, renderer)
     for clause in clauses_of(spec.kind):
         yield judged(clause, subject)
 
 
 def judged(clause: Clause, subject: Subject) -> Finding:
-    """What becomes of one clause. An exception of the plugin's own breaks it, and is its reason."""
+    """The result of one clause. An exception of the plugin breaks the clause and becomes the reason."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # plugins warn of data, and the contract's are odd on purpose
+            warnings.simplefilter("ignore")  # plugins warn about data, and the contract's data are unusual on purpose
             clause.check(subject)
     except Broken as error:
         return Finding(clause, "broken", str(error))

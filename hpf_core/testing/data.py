@@ -1,4 +1,4 @@
-"""Clauses for datasets, real and synthetic: what the engine and the evaluation take for granted of them."""
+"""Clauses for datasets, real and synthetic: assumptions of the engine and the evaluation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def frames(subject: Subject) -> None:
     need(
         len(splits) > 0 and all(count > 0 for count in splits.values()), f"splits() gives {dict(splits)}: none to draw"
     )
-    data.prepare()  # again: it must cost nothing and change nothing
+    data.prepare()  # again: it must be free and change nothing
     for split, count in splits.items():
         numbers = np.arange(min(3, count))
         found = data.frames(split, numbers)
@@ -160,7 +160,7 @@ def recentring(subject: Subject) -> None:
 
 
 def _centres(data: RealDataset, split: str) -> np.ndarray:
-    """(F, 3) mm in the rig's frame, the crops' present centres."""
+    """(F, 3) mm in the rig's frame, current centres of the crops."""
     found = data.frames(split, np.arange(data.splits()[split]))
     first = found.present.int().argmax(dim=1)
     return found.to_rig[torch.arange(len(first)), first, :3, 3].double().numpy()

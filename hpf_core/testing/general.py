@@ -1,4 +1,4 @@
-"""Clauses for every kind: what a plugin says of itself, its options, and that nothing hangs on hidden state."""
+"""Clauses for every kind: specification, options, and independence of hidden state."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def determinism(subject: Subject) -> None:
 
 
 def _drawn(subject: Subject, built: Built) -> dict[str, Tensor]:
-    """What is drawn with an explicit generator, which must be followed."""
+    """Draws with an explicit generator; the generator must determine them."""
     plugin: Any = built.plugin
     draw: Callable[[int], Tensor]
     if subject.spec.kind == "hand":
@@ -139,7 +139,7 @@ def _drawn(subject: Subject, built: Built) -> dict[str, Tensor]:
 
 
 def _global_state() -> dict[str, Any]:
-    """For each source of random numbers, whether a state is the one that it is in."""
+    """For each source of random numbers, a test whether its state equals the current one."""
     torch_state, numpy_state, python_state = torch.get_rng_state(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
 
     class Held:

@@ -1,4 +1,4 @@
-"""What plugins of each kind are tried on, made of the scenes: ordinary inputs, and degenerate ones."""
+"""Test inputs for plugins of each kind, made of the scenes: ordinary and degenerate ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpf_core.testing.built import Built
 
 
 def ordinary(built: Built) -> Any:
-    """What a plugin of its kind is given, in a tree of tensors on the host."""
+    """Ordinary inputs for a plugin of its kind, in a tree of tensors on the host."""
     hand, renderer = built.hand, built.renderer
     kind = built.kind
     if kind == "hand":
@@ -31,13 +31,13 @@ def ordinary(built: Built) -> Any:
     if kind in ("backbone", "transform"):
         samples, _, _ = scene.synthetic_inputs(hand, renderer)
         return {"depth": samples.depth, "points": scene.hands(hand, len(samples.depth))}
-    if kind == "prior":  # of hands as they are a prior may have nothing to say
+    if kind == "prior":  # a prior may be constant on valid hands
         points = points * torch.tensor([1.0, 0.3, 1.0, 2.5, 0.7])[:, None, None]
     return {"points": points}
 
 
 def term_inputs(built: Built, needs: frozenset[str], present: np.ndarray | None = None) -> scene.Inputs:
-    """A data term's inputs: the images that it asks for, both where it asks for none."""
+    """A data term's inputs: the images that it needs, or both kinds if it needs none."""
     hand, renderer = built.hand, built.renderer
     images = needs & {"real", "synthetic"} or {"real", "synthetic"}
     frames, real = scene.real_inputs(hand, renderer, present) if "real" in images else (None, None)
@@ -46,7 +46,7 @@ def term_inputs(built: Built, needs: frozenset[str], present: np.ndarray | None 
 
 
 def degenerate(built: Built, inputs: Any) -> dict[str, Any]:
-    """The same with poses, points and maps that no hand makes, each by its name."""
+    """The inputs with degenerate poses, points and maps, each by its name."""
     hand, kind = built.hand, built.kind
     points = scene.degenerate_points(hand)
     if kind == "hand":

@@ -1,4 +1,4 @@
-"""Clauses for hands, renderers, backbones and refiners: what the rest of HPF takes for granted of them."""
+"""Clauses for hands, renderers, backbones and refiners: assumptions of the rest of HPF."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rigid_motion(subject: Subject) -> None:
     moved = pose.clone()
     moved[:, :6] = subject.inputs["pose"][:, :6] * torch.tensor([1.0, 1, 1, 30, 30, 30])
     turn = rotation_matrix(moved[:, None, :3])
-    # A mesh of balls may be cut otherwise when it is turned, so that its middle alone is held to it.
+    # The triangulation of balls may change with rotation, so the clause compares only the centre.
     with torch.no_grad():
         for what, rest, found in (
             ("points", hand.points(pose, shape), hand.points(moved, shape)),
@@ -103,10 +103,10 @@ def closed_mesh(subject: Subject) -> None:
 
 
 def _pieces(faces: Tensor, count: int) -> Tensor:
-    """(count,) the lowest of the vertices that each one hangs together with."""
+    """(count,) index of the lowest vertex in each vertex's connected component."""
     lowest = torch.arange(count)
     while True:
-        # The lowest around each face, then what that one has found itself: paths halve in each round.
+        # The lowest vertex around each face, then the lowest one of that vertex: paths halve in each round.
         around = lowest[faces].amin(dim=1, keepdim=True).expand(-1, 3)
         lower = lowest.scatter_reduce(0, faces.flatten(), around.flatten(), "amin")
         lower = lower[lower]
@@ -147,7 +147,7 @@ def one_surface(subject: Subject) -> None:
         found = renderer.distance(points, seen).distance
     need((found >= 0).all(), "a distance is below 0")
     typical = float(found[rendered.hit.flatten(1)].quantile(0.9))
-    # Floors under a root, and inner surfaces where primitives overlap, leave some.
+    # Floors under a root, and inner surfaces in overlaps of primitives, cause some difference.
     need(
         typical < _OFF_SURFACE_MM,
         f"a tenth of what `depth` shows is {typical:.1f} mm or more off the surface of `distance`",
@@ -179,7 +179,7 @@ def slopes(subject: Subject) -> None:
         ("depth().anchor", 0, rendered.anchor[..., 0]),
         ("depth().anchor", 1, rendered.anchor[..., 1]),
     ):
-        # Where all points move along, so does each pixel's surface.
+        # If all points move together, each pixel's surface moves with them.
         slope = _gradient(what, torch.where(rendered.hit, value, 0).sum(), followed)[..., axis].sum(1) / hits
         need(
             ((slope - 1).abs() < 1e-3).all(),
@@ -189,7 +189,7 @@ def slopes(subject: Subject) -> None:
     slope = _gradient("distance().distance", renderer.distance(followed, queries).distance.sum(), followed)
     aside = torch.randn(points.shape, generator=scene.generator(2), dtype=points.dtype)
     for axis in range(3):
-        # Along the gradient, to see its length, and aside, to see whether something of it is missing.
+        # One direction along the gradient checks its length; another direction checks for missing parts.
         step = _STEP_MM * (slope / slope.abs().max() + 0.5 * aside) * (torch.arange(3) == axis)
         with torch.no_grad():
             ahead, behind = (renderer.distance(points + sign * step, queries).distance.sum() for sign in (1, -1))
@@ -298,7 +298,7 @@ def _filled(estimate: Estimate) -> frozenset[str]:
 
 
 def _agree(how: str, depth: Tensor, hit: Tensor, wanted: Tensor, wanted_hit: Tensor) -> None:
-    """But for a pixel in a hundred, which rounding may take at a rim."""
+    """Compare both, except for 1% of the pixels, which rounding may change at a rim."""
     hits = float((hit != wanted_hit).float().sum() / wanted_hit.float().sum())
     need(hits < 0.02, f"{how}, {hits:.0%} of the pixels of a hand are lost or won")
     both = hit & wanted_hit

@@ -19,7 +19,7 @@ from hpf_core.testing.outcome import Broken, need
 from hpf_core.testing.subject import Subject
 
 EVENTS = tuple(name for name, value in vars(Observer).items() if inspect.isfunction(value) and not name.startswith("_"))
-"""What an observer is told of."""
+"""The events that an observer receives."""
 
 
 @clause("events", "it watches at least one event, by its right name, and takes what a run tells it", "observer")
@@ -70,7 +70,7 @@ def whole_run(subject: Subject) -> None:
 
 
 def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
-    """What an observer is told of a small run, in order; files that it hears of are there to be read."""
+    """The events of a small run, in order, with arguments; the files that they name exist."""
     stage = {"draw": {"real": 2, "synthetic": 1}, "steps": 2, "terms": ["labels", "surface"], "control_of": None}
     recipe = {"name": "small", "seed": 0, "stages": {"fit": stage}, "log": {"every": 1}}
     picture = folder / "figures" / "steps" / "fit-0000002.png"
@@ -81,7 +81,7 @@ def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
         _row(2) | {"unseen_mm": 14.0},
     )
     rows = [first] if fails else [first, second]
-    _write(folder / "recipe.yaml", json.dumps(recipe))  # which is YAML
+    _write(folder / "recipe.yaml", json.dumps(recipe))  # JSON is valid YAML
     _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     begun: list[tuple[str, tuple[Any, ...]]] = [
         ("run_started", (folder, recipe)),
@@ -123,7 +123,7 @@ def story(folder: Path, fails: bool) -> list[tuple[str, tuple[Any, ...]]]:
 
 
 def _row(step: int) -> dict[str, Any]:
-    """A step's metrics; the term `surface` counts in the first step alone."""
+    """A step's metrics; the term `surface` counts only in the first step."""
     raw = {"labels": 2.0, "surface": 15.0} if step == 1 else {"labels": 1.5}
     weighted = {name: value * {"labels": 1.0, "surface": 0.1}[name] for name, value in raw.items()}
     rates = {"gradient_norm": 40.0, "lr": 1e-4, "images_per_second": 100.0, "images": 3 * step}

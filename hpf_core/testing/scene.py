@@ -1,6 +1,6 @@
-"""Small scenes that plugins are tried on: random hands before the cameras of a rig, and what goes wrong with data.
+"""Small scenes for tests of plugins: random hands in the cameras of a rig, with typical faults of data.
 
-The depth maps are the renderer's own, with holes: simulated data, and small ones.
+The depth maps are the renderer's own, with holes: small simulated data.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hpf_core.interfaces import HandModel, Renderer
 GRID = Grid(size=32, cube_mm=300.0)
 FRAMES, VIEWS, SAMPLES = 3, 3, 3
 MAPS = 16
-"""Side of the maps of invented estimates, pixels."""
+"""Side of the maps of random estimates, pixels."""
 SYNTHETIC_SEED = 3
-"""Of the hands that synthetic samples show."""
+"""Number of hands of the synthetic samples."""
 
 
 class _OnMeta(torch.Generator):
-    """A generator whose device is `meta`, which torch doesn't have: what it draws has a shape and no values."""
+    """A generator with the device `meta`, which torch doesn't have: its draws have a shape and no values."""
 
     device = torch.device("meta")
 
@@ -41,7 +41,7 @@ def generator(seed: int = 0, device: torch.device | str = "cpu") -> torch.Genera
 
 
 def hands(hand: HandModel, count: int, seed: int = 0) -> Tensor:
-    """(count, J, 3) float32 mm: hands in random poses, turned by up to a radian about each axis, near the origin."""
+    """(count, J, 3) float32 mm: hands in random poses, rotated by up to a radian about each axis, near the origin."""
     draw = generator(seed)
     pose, shape = hand.sample(count, draw)
     pose = pose.clone()
@@ -54,7 +54,7 @@ def hands(hand: HandModel, count: int, seed: int = 0) -> Tensor:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a data term's `Fit` is made from; see `hpf_core.objective.fit.Fit`."""
+    """Inputs of a data term's `Fit`; see `hpf_core.objective.fit.Fit`."""
 
     frames: RealFrames | None
     samples: SyntheticSamples | None
@@ -64,7 +64,7 @@ class Inputs:
 
 
 def real_inputs(hand: HandModel, renderer: Renderer, present: np.ndarray | None = None) -> tuple[RealFrames, Estimate]:
-    """Frames of `FRAMES` moments, and estimates of their present views that are some mm off."""
+    """Frames of `FRAMES` moments, and estimates of their present views with errors of some mm."""
     present = np.ones((FRAMES, VIEWS), dtype=bool) if present is None else present
     frames, views = present.shape
     draw = generator(1)
@@ -92,7 +92,7 @@ def real_inputs(hand: HandModel, renderer: Renderer, present: np.ndarray | None 
 
 
 def synthetic_inputs(hand: HandModel, renderer: Renderer) -> tuple[SyntheticSamples, Estimate, Estimate]:
-    """Samples, estimates of them that are some mm off, and an ideal output."""
+    """Samples, their estimates with errors of some mm, and an ideal output."""
     points = hands(hand, SAMPLES, seed=SYNTHETIC_SEED)
     pose, shape = hand.sample(SAMPLES, generator(3))
     depth, state = _maps(renderer, points)
@@ -102,7 +102,7 @@ def synthetic_inputs(hand: HandModel, renderer: Renderer) -> tuple[SyntheticSamp
 
 
 def estimate(points: Tensor, hand: HandModel, seed: int = 5) -> Estimate:
-    """An estimate with every field filled, the maps at random."""
+    """An estimate with all fields and random maps."""
     count, joints = points.shape[:2]
     draw = generator(seed)
     pose, shape = hand.sample(count, draw)
@@ -156,9 +156,9 @@ def taken(found: Estimate, rows: Tensor) -> Estimate:
 
 
 def degenerate_points(hand: HandModel) -> dict[str, Tensor]:
-    """(2, J, 3) mm each: hands that no hand takes."""
+    """(2, J, 3) mm each: degenerate poses."""
     ordinary = hands(hand, 2, seed=7)
-    # Whole numbers of mm, so that links are exactly parallel to each other: the arc cosine's slope is endless there.
+    # Integers in mm make links exactly parallel: the arc cosine has an infinite gradient there.
     line = torch.zeros_like(ordinary)
     line[..., 0] = 4.0 * (torch.arange(ordinary.shape[1], dtype=ordinary.dtype) - ordinary.shape[1] // 2)
     return {

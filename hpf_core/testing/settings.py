@@ -1,4 +1,4 @@
-"""What all code of a process shares, and a plugin leaves alone."""
+"""Global settings of the process, which a plugin must not change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WRITE: tuple[Callable[[Any], Any], ...] = (
 
 class Settings:
     """Attributes:
-    changed: what was another one after a `kept` than before, in words.
+    changed: differences between before and after each `kept`, in words.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Settings:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """While in use, changes are noted; at the end, they are undone, so that what comes after doesn't see them."""
+        """Record changes in this context and undo them at its end, so that later code doesn't see them."""
         before = [read() for read in _READ.values()]
         try:
             yield

@@ -1,4 +1,4 @@
-"""The clause on shapes and types of tensor code, in words of each kind's interface."""
+"""The clause on shapes and types of tensor code, in the terms of each kind's interface."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shapes(subject: Subject) -> None:
 
 
 def shaped(name: str, value: Any, shape: tuple[int, ...], *types: torch.dtype) -> None:
-    """Raise `Broken` unless it is a tensor of this shape and one of these types."""
+    """Raise `Broken` unless the value is a tensor of this shape and one of these types."""
     need(isinstance(value, Tensor), f"{name} is a {type(value).__name__}, not a tensor")
     need(tuple(value.shape) == shape, f"{name} is {tuple(value.shape)}, not {shape}")
     known = " or ".join(str(t).removeprefix("torch.") for t in types)
@@ -88,7 +88,7 @@ def _backbone(subject: Subject, inputs: dict[str, Tensor]) -> None:
 
 
 def estimate_shaped(whose: str, estimate: Any, subject: Subject, count: int) -> None:
-    """Raise `Broken` unless it is an estimate of so many images."""
+    """Raise `Broken` unless the value is an estimate of `count` images."""
     need(isinstance(estimate, Estimate), f"{whose} estimate is a {type(estimate).__name__}, not an Estimate")
     joints = len(subject.built.hand.names)
     shaped(f"{whose} points", estimate.points, (count, joints, 3), *_FLOATS)

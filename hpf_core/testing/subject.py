@@ -1,4 +1,4 @@
-"""The plugin that is tried, and what it is built with."""
+"""The plugin under test, and the parts that it uses."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ INTERFACES: dict[str, type | tuple[type, ...]] = {
     "refiner": Refiner,
     "observer": Observer,
 }
-"""What each kind's factory must return."""
+"""Return type of each kind's factory."""
 
 Options = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
-"""A plugin's options as in a recipe, or a function that makes them (and files that they name) when a test runs."""
+"""A plugin's options as in a recipe, or a function that returns them (and creates their files) at test time."""
 
 
 class Subject:
-    """One plugin with some options, and scenes of the size that its contract is checked on.
+    """One plugin with some options, and scenes of the size for its contract.
 
     Args:
         spec: the plugin.
-        options: its options, as a recipe has them, or what makes them when they are first asked for.
-        hand, renderer: what it is built with, at default options; by default what recipes have.
+        options: its options, as in a recipe, or a function that returns them on first use.
+        hand, renderer: the parts to build it with, at default options; by default those of recipes.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Subject:
 
     @functools.cached_property
     def options(self) -> dict[str, Any]:
-        """The options that are given; the others are at their defaults."""
+        """The given options; the others have their defaults."""
         return dict(self._options() if callable(self._options) else self._options or {})
 
     @functools.cached_property
     def config(self) -> Any:
-        """Its checked options. Raises `Broken` where they are wrong."""
+        """The validated options. Raises `Broken` if invalid."""
         try:
             return self.spec.config(**self.options)
         except ValidationError as error:
@@ -94,18 +94,18 @@ class Subject:
 
     @functools.cached_property
     def settings(self) -> Settings:
-        """What the plugin changed in the process while it was built, or else was looked at."""
+        """Changes that the plugin made to the process while it was built or tested."""
         return Settings()
 
     @functools.cached_property
     def folder(self) -> Path:
-        """A folder that vanishes with the subject; plugins' caches are in it."""
+        """A temporary folder, deleted with the subject; it holds the plugins' caches."""
         path = tempfile.mkdtemp(prefix="hpf-contract-")
         weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         return Path(path)
 
     def fresh(self, cache: Path | None = None, seed: int = 0) -> Built:
-        """The plugin, built and prepared anew, with a hand and a renderer of its own; the cache is the subject's."""
+        """A new plugin, built and prepared, with its own hand and renderer; the cache is the subject's."""
         with self.settings.kept():
             return self._build(Build(grid=scene.GRID, seed=seed, cache=cache or self.folder))
 
@@ -123,15 +123,15 @@ class Subject:
 
     @functools.cached_property
     def built(self) -> Built:
-        """One that clauses share; who changes it takes a `fresh` one."""
+        """The plugin that clauses share; a clause that changes it must use a `fresh` one."""
         return self.fresh()
 
     def run(self, built: Built, inputs: Any) -> dict[str, Tensor]:
-        """What the plugin says of inputs: its floating-point outputs by name."""
+        """The plugin's outputs on inputs: floating-point tensors by name."""
         return calls.RUNS[self.spec.kind](built, inputs)
 
     def run_in_step(self, built: Built, inputs: Any) -> dict[str, Tensor]:
-        """What of it a training step runs: a hand's mesh belongs to synthesis, which is outside of it."""
+        """The outputs within a training step: a hand's mesh belongs to synthesis, outside of the step."""
         if self.spec.kind == "hand":
             return {"points": built.plugin.points(inputs["pose"], inputs["shape"])}
         return self.run(built, inputs)
@@ -143,11 +143,11 @@ class Subject:
 
     @functools.cached_property
     def degenerate(self) -> dict[str, Any]:
-        """Inputs that real data and wrong estimates come to, each by its name."""
+        """Degenerate inputs, as from real data and wrong estimates, each by its name."""
         return degenerate(self.built, self.inputs)
 
     def followed(self, built: Built, inputs: Any) -> tuple[Any, dict[str, Tensor]]:
-        """The inputs again, those that a gradient must reach as leaves of the graph, and these by name."""
+        """The inputs again, with those that need a gradient as leaves of the graph, and these leaves by name."""
         found: dict[str, Tensor] = {}
         if self.spec.kind == "backbone":
             return inputs, {name: p for name, p in built.plugin.named_parameters() if p.requires_grad}
@@ -176,5 +176,5 @@ class Subject:
 
 @functools.cache
 def _default(kind: Any) -> PluginSpec:
-    """What a recipe has that names none; found without importing anyone else's plugins."""
+    """The default of a recipe; found without importing third-party plugins."""
     return PluginHost.load(only=[]).default(kind).spec

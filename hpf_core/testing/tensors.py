@@ -22,15 +22,15 @@ from hpf_core.testing.subject import Subject
 from hpf_core.testing.trees import changed, leaves, same
 
 COMPILED: tuple[Kind, ...] = ("hand", "renderer", "backbone", "data_term", "prior")
-"""What a training step may compile, to one graph, and run under autocast."""
+"""Kinds of plugin that a training step may compile, to one graph, and run under autocast."""
 IN_THE_STEP: tuple[Kind, ...] = (*COMPILED, "transform")
-"""What a training step runs: no value may be read back, and gradients flow through it."""
+"""Kinds of plugin that a training step runs: no host reads, and gradients flow through them."""
 PER_ITEM: tuple[Kind, ...] = (*COMPILED, "refiner")
 TENSORS: tuple[Kind, ...] = (*IN_THE_STEP, "refiner")
 
 
 class _NoDrawOnTheHost(TorchDispatchMode):
-    """Refuses random numbers that a generator draws on the CPU, where one of a GPU can't."""
+    """Refuses random numbers that a CPU generator draws, where a GPU generator couldn't."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         given = (*args, *(kwargs or {}).values())
@@ -51,13 +51,13 @@ def meta_device(subject: Subject) -> None:
         wanted |= _of_hand(subject.built.plugin, "cpu")
     built = subject.fresh()
     if isinstance(built.plugin, HandModel):
-        # What a first draw solves needs values: a GPU's hand has them, and one on `meta` hasn't.
+        # The first draw may solve for values: a hand on a GPU has them, one on `meta` doesn't.
         with contextlib.suppress(Exception):
             built.plugin.sample(3, scene.generator(0, "meta"))
     built.to("meta")
     for where, module in built.plugin.named_modules():
         for name, value in vars(module).items():
-            # As an index it would work, and be copied to the device in every step.
+            # As an index it would work, but every step would copy it to the device.
             need(
                 not isinstance(value, Tensor) or value.device.type == "meta",
                 f"the tensor {'.'.join(filter(None, (where, name)))} stays behind on the CPU: make it a buffer with "
@@ -81,7 +81,7 @@ def meta_device(subject: Subject) -> None:
 
 
 def _of_hand(hand: HandModel, device: str) -> dict[str, Tensor]:
-    """What is asked of a hand beyond its points: samples on the generator's device, pairs on its own."""
+    """Results of a hand beyond its points: samples on the generator's device, pairs on its own."""
     pose, shape = hand.sample(3, scene.generator(0, device))
     found = {"sampled pose": pose, "sampled shape": shape}
     found |= {f"bones().{name}": value for name, value in hand.bones()._asdict().items()}
@@ -168,7 +168,7 @@ def save_and_load(subject: Subject) -> None:
     if not isinstance(built.plugin, nn.Module):
         raise NotApplicable("it isn't a module")
     with torch.no_grad():
-        for inputs in subject.degenerate.values():  # whatever it remembers of them must be saved
+        for inputs in subject.degenerate.values():  # state from these inputs must be part of the saved state
             subject.run(built, inputs)
         for value in built.plugin.parameters():
             value.add_(0.01 * torch.randn(value.shape, generator=scene.generator(5)))
@@ -223,7 +223,7 @@ def autocast(subject: Subject) -> None:
             value.dtype in (torch.float32, torch.float64),
             f"its {name} is {value.dtype} under autocast: millimetres need float32",
         )
-        # Geometry is exact; a network within a term may lose what 8 bits lose.
+        # Geometry must be exact; a network within a term may lose the precision of bfloat16.
         size = float(exact[name].double().abs().amax())
         allowed = {"hand": 0.01, "renderer": 0.01, "backbone": 0.2}.get(subject.spec.kind, 0.1) * max(size, 1.0)
         gap = float((value.double() - exact[name].double()).abs().amax())
@@ -231,13 +231,13 @@ def autocast(subject: Subject) -> None:
 
 
 def _frame_order(subject: Subject) -> None:
-    """Frames in another order: the loss is the same, and each frame keeps its own."""
+    """Frames in another order: the loss is the same, and each frame keeps its own value."""
     inputs = subject.inputs
     if inputs.frames is None:
         order = torch.arange(scene.SAMPLES).flip(0)
         moved = changed(inputs, lambda value: value[order])
     else:
-        order = torch.arange(scene.FRAMES).roll(1)  # turned round, motion would look alike
+        order = torch.arange(scene.FRAMES).roll(1)  # reversed order would leave motion similar
         frames, real = scene.permuted(inputs.frames, inputs.real, order.tolist())
         moved = type(inputs)(frames, inputs.samples, real, inputs.synthetic, inputs.target)
     with torch.no_grad():
@@ -261,19 +261,19 @@ def _frame_order(subject: Subject) -> None:
 
 
 def _totals(value: Any) -> dict[str, Tensor]:
-    """What the loss is made of, summed over all items: so are the shares of processes."""
+    """The loss summed over all items, as over the shares of processes."""
     kept = torch.where(value.weights > 0, value.values, 0).double() * value.weights
     return {"the sum of values x weights": kept.sum(), "the sum of weights": value.weights.double().sum()}
 
 
 def _sums(value: Any) -> Tensor:
-    """(B,) the weighted sum of each frame's values."""
+    """(B,) weighted sum of each frame's values."""
     kept = torch.where(value.weights > 0, value.values, 0) * value.weights
     return kept.new_zeros(scene.FRAMES).index_add(0, value.frame, kept)
 
 
 def _by_item(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
-    """Outputs whose first axis is the item's."""
+    """Outputs with the item as first axis."""
     if subject.spec.kind == "prior":
         value = value_of(built, inputs)
         return {"values": value.values, "weights": value.weights}
@@ -281,8 +281,8 @@ def _by_item(subject: Subject, built: Built, inputs: Any) -> dict[str, Tensor]:
 
 
 def _slopes(found: dict[str, Tensor], followed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient of all outputs on each tensor that is followed, 0 where there is none."""
-    # Each number counts by another factor: the sum of a softmax, say, has no gradient.
+    """The gradient of all outputs on each leaf, 0 without one."""
+    # Each number has another factor: the plain sum of a softmax, for example, has no gradient.
     moving = [
         (value.double().flatten() * torch.linspace(0.5, 1.5, value.numel(), dtype=torch.float64)).sum()
         for value in found.values()

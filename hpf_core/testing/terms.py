@@ -1,4 +1,4 @@
-"""Clauses for data terms and priors: what they declare, and that they can be switched off."""
+"""Clauses for data terms and priors: their declarations, and switching them off."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS = frozenset(field.name for field in dataclasses.fields(Estimate)) - {"po
 
 
 class _Witness(DataTerm):
-    """Another term of the same loss: reads what terms share, so that it sees when another one changes it."""
+    """Another term of the same loss: it reads the shared results and so detects changes to them."""
 
     def forward(self, step: StepData) -> TermValue:
         read: list[Tensor] = []
@@ -42,7 +42,7 @@ class _Witness(DataTerm):
 def needs(subject: Subject) -> None:
     declared = subject.built.needs
     images = declared & {"real", "synthetic"}
-    # A stage may draw real images alone or synthetic ones alone.
+    # A stage may draw only real or only synthetic images.
     for drawn in [images] if images else [frozenset({"real"}), frozenset({"synthetic"})]:
         inputs = _restricted(term_inputs(subject.built, drawn), declared)
         words = (
@@ -76,7 +76,7 @@ def weight_zero(subject: Subject) -> None:
         f"the loss is {float(beside):.9g} with it at weight 0, and {float(without):.9g} without",
     )
     for name, gradient in gradients.items():
-        # Sums may be made in another order, which rounds otherwise; nothing else may differ.
+        # The order of sums may change, which changes rounding; nothing else may differ.
         differs = same({name: others[name]}, {name: gradient}, 0, 1e-6 * float(gradient.abs().max()))
         need(not differs, f"the gradient of the other terms is another one beside it, even at weight 0: on {differs}")
 
@@ -108,7 +108,7 @@ def invariances(subject: Subject) -> None:
 
 
 def _restricted(inputs: scene.Inputs, declared: frozenset[str]) -> scene.Inputs:
-    """Estimates that hold what is declared alone."""
+    """Estimates with only the declared fields."""
     none: Any = dict.fromkeys(_FIELDS - declared)
     kept = {
         what: None if (found := getattr(inputs, what)) is None else dataclasses.replace(found, **none)
@@ -118,7 +118,7 @@ def _restricted(inputs: scene.Inputs, declared: frozenset[str]) -> scene.Inputs:
 
 
 def _leaves(inputs: scene.Inputs) -> tuple[scene.Inputs, dict[str, Tensor]]:
-    """The inputs anew, and by name what of the estimates a gradient may reach."""
+    """Copies of the inputs, and by name the parts of the estimates that gradients may reach."""
     copied = changed(inputs, torch.clone)
     found = {
         f"{what}.{name}": value.requires_grad_()
@@ -129,7 +129,7 @@ def _leaves(inputs: scene.Inputs) -> tuple[scene.Inputs, dict[str, Tensor]]:
 
 
 def _moved(inputs: Any, turn: Tensor, shift: Tensor) -> Any:
-    """A prior's points, or a data term's rig, through a rigid map or a mirror."""
+    """A prior's points, or a data term's rig, moved by a rigid map or a mirror."""
     if isinstance(inputs, dict):
         return {"points": (turn * inputs["points"][..., None, :]).sum(-1) + shift}
     motion = torch.eye(4)

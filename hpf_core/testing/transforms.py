@@ -1,4 +1,4 @@
-"""Clauses for transforms: what the step takes for granted of them when it spreads a batch over processes."""
+"""Clauses for transforms: assumptions of the step when processes share a batch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hpf_core.testing.subject import Subject
 from hpf_core.testing.trees import same
 
 _WAY_BACK_MM = 2.0
-"""Median distance from the surface that noise may leave; pixels of other sizes leave more, of greater changes."""
+"""Median distance from the surface that noise may cause. Other sizes of pixels, or larger changes, cause more."""
 _SEEDS = range(16)
-"""Enough for a transform that leaves most batches as they are."""
+"""Enough for a transform that leaves most batches unchanged."""
 
 
 @clause("applies to", "it says which images it changes, and leaves labelled points where they are", "transform")
@@ -42,7 +42,7 @@ def draws(subject: Subject) -> None:
     need(not differs, f"the same generator gives other images or ways back: {differs}")
     if any(same(_outcome(subject, depth, points, seed), first, 0, 0) for seed in _SEEDS[1:]):
         return
-    # One that draws nothing treats images alike wherever they stand; numbers of its own differ from place to place.
+    # A transform without draws treats images alike in any position; random numbers differ between positions.
     alike = _outcome(subject, depth[:1].repeat(len(depth), 1, 1), points[:1].repeat(len(points), 1, 1), _SEEDS[0])
     differs = same({name: value.roll(1, 0) for name, value in alike.items()}, alike, 1e-5, 1e-3)
     need(not differs, f"all generators give the same, and yet of equal images {differs}: the generator isn't used")
@@ -71,7 +71,7 @@ def images_apart(subject: Subject) -> None:
 
 @clause("way back", "points of what its images show are taken back to where the images given show them", "transform")
 def way_back(subject: Subject) -> None:
-    """Places on the surface of changed images are points; taken back, they lie on the surface of the hand drawn."""
+    """Surface places of changed images, mapped back as points, must lie on the surface of the rendered hand."""
     built, depth = subject.built, subject.inputs["depth"]
     if "synthetic" in built.plugin.applies_to:
         raise NotApplicable("it leaves points where they are")
@@ -92,7 +92,7 @@ def way_back(subject: Subject) -> None:
 
 
 def _shown(depth: Tensor, count: int) -> Tensor:
-    """(N, count, 3) mm, places on the surface that maps (N, H, W) show; NaN of a map that shows none."""
+    """(N, count, 3) mm, places on the visible surface of maps (N, H, W); NaN for a map without one."""
     axis = scene.GRID.axis().to(depth)
     found = depth.new_full((len(depth), count, 3), torch.nan)
     for image, places in zip(depth, found, strict=True):
@@ -105,7 +105,7 @@ def _shown(depth: Tensor, count: int) -> Tensor:
 
 
 def _outcome(subject: Subject, depth: Tensor, points: Tensor, seed: int) -> dict[str, Tensor]:
-    """The depth maps (N, H, W) changed, and the points (N, J, 3) taken back."""
+    """The changed depth maps (N, H, W), and the points (N, J, 3) mapped back."""
     with torch.no_grad():
         seen, back = subject.built.plugin(depth, scene.generator(seed))
         return {"depth": seen, "points": back(points)}

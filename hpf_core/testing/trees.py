@@ -1,4 +1,4 @@
-"""Trees of tensors, in records and mappings: their leaves, changed ones, and how two sets of outputs differ."""
+"""Trees of tensors, in records and mappings: their leaves, changes, and differences of two sets of outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def changed(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same tree with every tensor changed."""
+    """The same tree with a function applied to every tensor."""
     if isinstance(tree, Tensor):
         return change(tree)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
@@ -32,7 +32,7 @@ def changed(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], rtol: float, atol: float) -> str:
-    """How two sets of outputs differ, in words; empty where they agree. NaN equals NaN."""
+    """The difference of two sets of outputs, in words; empty if equal. NaN equals NaN."""
     for name, one in wanted.items():
         other = found.get(name)
         if other is None or other.shape != one.shape:

@@ -1,4 +1,4 @@
 """MANO as a hand model for HPF, from the user's own file.
 
-`plugin` is the hand model, `convert` the command that turns the user's pickle into the file that it reads.
+`plugin` has the hand model. `convert` has the command that converts the user's pickle to the hand model's file.
 """

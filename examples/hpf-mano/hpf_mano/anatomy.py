@@ -1,8 +1,8 @@
-"""MANO's joints, and the 41 points of HPF's paper on them: names, parts, links, and where on the skeleton each lies.
+"""MANO's joints, and the 41 points of HPF's paper on them: names, parts, links and positions on the skeleton.
 
 MANO's 16 joints are the wrist, then three for each of index, middle, little and ring finger and thumb, from the palm
-outwards (Romero, Tzionas and Black 2017). The points have the names of NYU's annotation and of `spheres41`, so that
-renderers and terms that know points by name take this hand too; what lies where is told in the README.
+outwards (Romero, Tzionas and Black 2017). The points have the names of NYU's annotation and of `spheres41`. So
+renderers and terms that use these names work with this hand too. The README describes the positions.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FINGERS = {"little": LITTLE, "ring": RING, "middle": MIDDLE, "index": INDEX, "th
 """Each finger's first joint, in the order of NYU's points: a finger's MCP, the thumb's CMC."""
 LAST_JOINTS = (3, 6, 9, 12, 15)
 
-# Anchors: what the points lie between. After the joints come the middles of the fingertips, of the finger that each of
-# `LAST_JOINTS` moves, and the wrist's two sides, towards the little finger and towards the index finger.
+# Anchors define the points by interpolation. After the joints come the middles of the fingertips, for the fingers of
+# `LAST_JOINTS`, and the wrist's two sides, towards the little finger and towards the index finger.
 ANCHORS = JOINTS + len(LAST_JOINTS) + 2
 SIDES = (ANCHORS - 2, ANCHORS - 1)
 BONES = (*range(JOINTS), *LAST_JOINTS, WRIST, WRIST)
-"""The joint with which each anchor turns."""
+"""The joint that moves each anchor."""
 
 _PREFIX = ("F1", "F2", "F3", "F4", "TH")
 _ON_FINGER = ("KNU3_A", "KNU3_B", "KNU2_A", "KNU2_B", "KNU1_A", "KNU1_B")
@@ -35,8 +35,8 @@ PARTS = tuple(finger for finger in FINGERS for _ in _ON_FINGER) + ("palm",) * 11
 NYU36 = NAMES[:36]
 NYU14 = tuple(NAMES[k] for k in (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32))
 
-# Where the palm's points lie: how far across, from the little finger's side (0) to the index finger's (1), and how far
-# from the wrist (0) to the knuckles (1).
+# Positions of the palm's points: the share across, from the little finger's side (0) to the index finger's (1), and the
+# share from the wrist (0) to the knuckles (1).
 _PALM = (
     (0.00, 0.00),
     (1.00, 0.00),
@@ -75,7 +75,7 @@ _TRIANGLES = (
 
 
 def index_of(name: str) -> int:
-    """A point's number."""
+    """Index of a point."""
     return NAMES.index(name)
 
 
@@ -89,14 +89,14 @@ def placement() -> np.ndarray:
                 rows[PARTS.index(part) + point, chain[end]] += 0.5
     for point, (across, along) in enumerate(_PALM, start=PARTS.index("palm")):
         rows[point, SIDES] += np.array([1 - across, across]) * (1 - along)
-        # The knuckles stand for thirds of the palm's breadth.
+        # The knuckles mark thirds of the palm's breadth.
         at = across * (len(_KNUCKLES) - 1)
         rows[point, _KNUCKLES] += np.clip(1 - np.abs(np.arange(len(_KNUCKLES)) - at), 0, None) * along
     return rows
 
 
 def links() -> tuple[tuple[int, int], ...]:
-    """Along each finger from the tip on, then the edges of the palm's triangles."""
+    """Links along each finger from the tip, then the edges of the palm's triangles."""
     fingers = tuple((k, k + 1) for k in range(30) if k % len(_ON_FINGER) != 5)
     corners = [[index_of(name) for name in triangle] for triangle in _TRIANGLES]
     edges = {(min(pair), max(pair)) for triangle in corners for pair in combinations(triangle, 2)}
@@ -104,7 +104,8 @@ def links() -> tuple[tuple[int, int], ...]:
 
 
 def rigid_pairs() -> tuple[tuple[int, int], ...]:
-    """Pairs of points whose distance no pose changes: the links, and two braces that keep the palm from folding."""
+    """Pairs of points with constant distance in all poses: the links, and two braces that keep the palm from
+    folding."""
     centre = index_of("PALM_3")
     return (*links(), (index_of("PALM_1"), centre), (index_of("PALM_2"), centre))
 

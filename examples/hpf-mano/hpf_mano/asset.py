@@ -1,6 +1,6 @@
-"""The converted model: which arrays it has, what must hold of them, and how it stands on disk.
+"""The converted model: its arrays, their validity, and its file.
 
-Units and names are MANO's own: metres, radians. It is always a right hand: the converter mirrors a left one.
+Units and names are MANO's own: metres, radians. It is always a right hand: the converter mirrors left hands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpf_mano import anatomy
 SHAPES, POSES = 10, 45
 FORMAT = "hpf-mano 1"
 CONVERT = "hpf-mano-convert MANO_RIGHT.pkl mano_right.safetensors"
-_LONGEST_M = (0.08, 0.40)  # from end to end of any hand's template
+_LONGEST_M = (0.08, 0.40)  # range of the extent of valid templates
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Asset:
 
     Attributes:
         v_template: (V, 3) m, the mean hand, all joints straight.
-        shapedirs: (V, 3, 10) m, what one unit of each shape parameter (a standard deviation) moves.
-        posedirs: (V, 3, 135) m, what each entry of the 15 joints' rotation matrices less the identity moves, row by
-            row and joint after joint.
+        shapedirs: (V, 3, 10) m, displacement by one unit of each shape parameter (a standard deviation).
+        posedirs: (V, 3, 135) m, displacement by each entry of the 15 joints' rotation matrices minus the identity, in
+            the order of joints, rows, columns.
         regressor: (16, V), the joints as means of vertices; rows sum to 1.
-        weights: (V, 16), how much each vertex turns with each joint; rows sum to 1.
+        weights: (V, 16), weight of each joint on each vertex; rows sum to 1.
         faces: (F, 3) int64.
         components: (45, 45), rows are the principal axes of 15 rotation vectors.
         mean: (45,) rad, the mean pose.
@@ -56,8 +56,9 @@ class Asset:
 def palm_axes(joints: np.ndarray) -> np.ndarray:
     """(3, 3), rows are the axes of the hand's own frame (`docs/geometry.md` of HPF), of joints (16, 3).
 
-    x runs across the palm from the little finger's side to the index finger's, y from the middle finger's knuckle to
-    the wrist, z = x cross y: of a right hand from the palm's surface to its back, of a left one the other way.
+    x is the direction across the palm from the little finger's side to the index finger's. y goes from the middle
+    finger's knuckle to the wrist. z = x cross y: for a right hand it goes from the palm's surface to its back, for a
+    left hand the other way.
     """
     y = joints[anatomy.WRIST] - joints[anatomy.MIDDLE]
     y = y / np.linalg.norm(y)
@@ -68,7 +69,7 @@ def palm_axes(joints: np.ndarray) -> np.ndarray:
 
 
 def problem_of(asset: Asset) -> str:
-    """What is wrong with the numbers, in words; empty where nothing is."""
+    """The error of invalid numbers, in words; empty for valid ones."""
     count, faces = (shape[0] if shape else 0 for shape in (asset.v_template.shape, asset.faces.shape))
     wanted = {
         "v_template": (count, 3),
@@ -100,7 +101,7 @@ def problem_of(asset: Asset) -> str:
 
 
 def _misplaced(asset: Asset) -> str:
-    """What is wrong with the hand that they make."""
+    """The error of an implausible hand, in words."""
     longest = float(np.ptp(asset.v_template, axis=0).max())
     if not _LONGEST_M[0] < longest < _LONGEST_M[1]:
         return f"the hand is {longest:g} m long: MANO's is in metres"
@@ -118,10 +119,10 @@ def _misplaced(asset: Asset) -> str:
 
 
 def write(path: Path, asset: Asset, about: dict[str, str]) -> None:
-    """Put it on disk whole, or leave what is there.
+    """Write the file atomically.
 
     Raises:
-        RunError: it can't be written.
+        RunError: the file isn't writable.
     """
     tensors = {
         field.name: np.ascontiguousarray(value, dtype=np.int64 if field.name == "faces" else np.float32)
@@ -140,7 +141,7 @@ def read(path: str) -> Asset:
     """The converted model.
 
     Raises:
-        PluginError: no file is named, it isn't there, or it is none of the converter's.
+        PluginError: no file is named, the file is missing, or the converter didn't write it.
     """
     if not path.strip():
         raise PluginError(_help("no file is given: its option `path` is empty"))

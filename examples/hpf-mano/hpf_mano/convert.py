@@ -1,6 +1,6 @@
-"""`hpf-mano-convert`: MANO's pickle to the safetensors file that the hand model reads.
+"""`hpf-mano-convert`: converts MANO's pickle to the safetensors file of the hand model.
 
-The hand is checked, and a left one mirrored, for HPF's hands are right ones.
+The command checks the hand and mirrors left hands, because HPF's hands are right ones.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ KEYS = (
     *("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f"),
     *("hands_components", "hands_mean", "hands_coeffs"),
 )
-_UNDECIDED = 0.05  # rad: a mean pose that is bent by less in all joints together says nothing of the side
+_UNDECIDED = 0.05  # rad: a mean pose with less bending in all joints together doesn't show the side
 
 
 def convert(source: Path, target: Path, side: str = "auto") -> str:
-    """Convert a pickle; returns what was done, in words.
+    """Convert a pickle; returns a summary in words.
 
     Args:
         source: MANO_RIGHT.pkl or MANO_LEFT.pkl.
-        target: the safetensors file to write; what is there is replaced.
-        side: "right", "left", or "auto": told by the direction in which the mean pose bends the fingers.
+        target: the safetensors file to write; an existing file is replaced.
+        side: "right", "left", or "auto": from the direction in which the mean pose bends the fingers.
 
     Raises:
-        InputError: a file can't be read, or isn't MANO's; nothing was written.
-        RunError: the result can't be written.
+        InputError: a file is unreadable, or isn't MANO's; nothing was written.
+        RunError: the result isn't writable.
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the file to convert: name another one for the result.")
@@ -52,9 +52,9 @@ def convert(source: Path, target: Path, side: str = "auto") -> str:
 
 
 def mirrored(asset: Asset) -> Asset:
-    """The hand of the other side: what it is in a mirror across x.
+    """The hand of the other side: its mirror image across x.
 
-    A rotation R becomes S R S with S = diag(-1, 1, 1), and so a rotation vector (a, b, c) becomes (a, -b, -c).
+    With S = diag(-1, 1, 1), a rotation R becomes S R S, so a rotation vector (a, b, c) becomes (a, -b, -c).
     """
     sign = np.array([-1.0, 1.0, 1.0])
     entries = np.tile(np.outer(sign, sign).ravel(), POSES // 3)
@@ -73,14 +73,14 @@ def mirrored(asset: Asset) -> Asset:
 
 
 def _asset(found: dict[str, np.ndarray], source: Path) -> Asset:
-    """What the hand model needs of the arrays; their values aren't checked yet, the skeleton is."""
+    """The hand model's inputs from the arrays; checks the skeleton but not yet the values."""
     tree = found["kintree_table"]
     for name in ("kintree_table", "f"):
         if found[name].dtype.kind not in "iu":
             raise DataError(f"{source}: {name} has entries of type {found[name].dtype}, not whole numbers.")
     if tree.shape != (2, anatomy.JOINTS):
         raise DataError(f"{source}: kintree_table is {tree.shape}, not (2, 16): is it MANO itself, not SMPL or SMPL+H?")
-    # The root's parent is written as 2^32 - 1.
+    # MANO stores 2^32 - 1 as the root's parent.
     column = {int(joint): k for k, joint in enumerate(tree[1])}
     parents = (-1, *(column.get(int(parent), -1) for parent in tree[0, 1:]))
     if parents != anatomy.PARENTS:
@@ -107,8 +107,8 @@ def _asset(found: dict[str, np.ndarray], source: Path) -> Asset:
 def _side(asset: Asset) -> str:
     """ "right", "left", or nothing where the mean pose doesn't say.
 
-    Fingers bend towards the palm's surface. About the axis from the little finger's knuckle to the index finger's, that
-    is a positive turn in a right hand and a negative one in a left hand.
+    Fingers bend towards the palm's surface. About the axis from the little finger's knuckle to the index finger's, this
+    is a positive rotation in a right hand and a negative one in a left hand.
     """
     fingers = asset.mean.reshape(-1, 3)[: anatomy.THUMB - 1]
     bent = float((fingers @ palm_axes(asset.joints())[0]).sum())
@@ -116,7 +116,7 @@ def _side(asset: Asset) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 2 where the input is wrong, 1 where the result can't be written."""
+    """The command; returns its exit code: 2 for wrong input, 1 if the result isn't writable."""
     parser = argparse.ArgumentParser(
         prog="hpf-mano-convert",
         description="Convert MANO's pickle to the safetensors file that HPF's hand model `mano` reads. Nothing in the "

@@ -17,8 +17,8 @@ from hpf_mano.asset import POSES, SHAPES, Asset, read
 from hpf_mano.skinning import Skinning
 
 _MM = 1000.0
-_MEASURED = 8192  # shapes whose bones are measured
-_ROOM = 0.1  # of what these span, on each side: no later shape goes beyond
+_MEASURED = 8192  # shapes for the measurement of the bones
+_ROOM = 0.1  # margin on each side, as a share of the measured range: no later shape exceeds it
 
 
 class ManoConfig(Config):
@@ -86,7 +86,8 @@ class Mano(HandModel):
             self.register_buffer(name, torch.tensor(np.ascontiguousarray(numbers)), persistent=False)
 
     def bones(self) -> BoneRanges:
-        """Five rigid links of each finger, the palm's edges and two braces, each with what sampled shapes span, mm."""
+        """Five rigid links of each finger, the palm's edges and two braces, each with its range over sampled shapes,
+        mm."""
         first, second = self.get_buffer("_bones")
         return BoneRanges(first, second, self.get_buffer("_shortest"), self.get_buffer("_longest"))
 
@@ -97,8 +98,8 @@ class Mano(HandModel):
     def sample(self, count: int, generator: torch.Generator) -> PoseSample:
         """`count` poses and shapes, float32: independent standard normal numbers, clipped to the options' limits.
 
-        So poses have the covariance of those that MANO was made of, but for what is cut off, and none of their limits:
-        some hands run through themselves.
+        So poses have the covariance of MANO's training poses, apart from the clipping, but no limits of angles: some
+        hands intersect themselves.
         """
         draw = torch.randn(count, self.config.components + SHAPES, generator=generator, device=generator.device)
         pose, shape = draw.split([self.config.components, SHAPES], dim=1)
@@ -108,7 +109,7 @@ class Mano(HandModel):
     def points(self, pose: Tensor, shape: Tensor) -> Tensor:
         """(N, 41, 3) mm of poses (N, 6 + components) and shapes (N, 10).
 
-        They follow the skeleton: the skin's blend shapes of the pose move none of them.
+        They follow the skeleton: the skin's pose blend shapes don't move them.
         """
         anchors = self.skinning.shaped(shape)
         posed = self.skinning.skeleton(pose[:, :3], pose[:, 3:6], self._angles(pose), anchors)
@@ -116,12 +117,12 @@ class Mano(HandModel):
         return (self._placement.to(pose)[:, :, None] * placed[:, None]).sum(2)
 
     def mesh(self, pose: Tensor, shape: Tensor) -> Mesh:
-        """MANO's skin, closed at the wrist by a fan around its border's middle; vertices (N, V + 1, 3) mm."""
+        """MANO's skin, closed at the wrist by a fan around the centre of its border; vertices (N, V + 1, 3) mm."""
         posed = self.skinning.skeleton(pose[:, :3], pose[:, 3:6], self._angles(pose), self.skinning.shaped(shape))
         return Mesh(self.skinning.skin(posed, shape), self.skinning.faces)
 
     def _angles(self, pose: Tensor) -> Tensor:
-        """Rotation vectors (N, 15, 3) rad of the joints but the wrist's."""
+        """Rotation vectors (N, 15, 3) rad of all joints except the wrist."""
         angles = self._mean.to(pose) + (pose[:, 6:, None] * self._axes.to(pose)).sum(1)
         return angles.unflatten(-1, (-1, 3))
 
@@ -129,13 +130,13 @@ class Mano(HandModel):
 def _spanned(
     points: np.ndarray, by_shape: np.ndarray, pairs: np.ndarray, config: ManoConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The shortest and longest that each pair's distance is among sampled shapes, with some room: (K,) each.
+    """The shortest and longest distance of each pair over sampled shapes, with a margin: (K,) each.
 
     Args:
-        points: (41, 3), the mean hand's, straight.
+        points: (41, 3), points of the mean hand with straight joints.
         by_shape: (41, 3, 10).
-        pairs: (K, 2), of which no pose changes the distance.
-        config: says how far shapes go.
+        pairs: (K, 2), pairs with constant distance in all poses.
+        config: has the limits of the shapes.
     """
     limit = config.shape_limit
     shapes = np.random.default_rng(0).standard_normal((_MEASURED, SHAPES)).clip(-limit, limit)
@@ -146,7 +147,7 @@ def _spanned(
 
 
 def build(config: ManoConfig, build: Build) -> Mano:
-    """What a recipe's options come to."""
+    """Build the hand from a recipe's options."""
     return Mano(config, read(config.path))
 
 
@@ -163,5 +164,5 @@ SPEC = PluginSpec(
 
 @hookimpl
 def hpf_hands():
-    """What this package offers."""
+    """The plugins of this package."""
     return (SPEC,)

@@ -1,11 +1,11 @@
 """MANO's skinning: blend shapes, then linear blend skinning along the chain of joints.
 
-Romero, Tzionas and Black, "Embodied Hands: Modeling and Capturing Hands and Bodies Together", SIGGRAPH Asia 2017; the
-formulation is SMPL's: Loper, Mahmood, Romero, Pons-Moll and Black, "SMPL: A Skinned Multi-Person Linear Model",
+Sources: Romero, Tzionas and Black, "Embodied Hands: Modeling and Capturing Hands and Bodies Together", SIGGRAPH Asia
+2017; for SMPL's formulation, Loper, Mahmood, Romero, Pons-Moll and Black, "SMPL: A Skinned Multi-Person Linear Model",
 SIGGRAPH Asia 2015. Written from the papers; lengths in mm.
 
-What a step computes (the joints) is made of sums of products, never of matrix products, which mixed precision would
-round by millimetres.
+Code for training steps (the joints) uses sums of products and no matrix products: mixed precision would round matrix
+products by millimetres.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Skeleton(NamedTuple):
         rotations: (N, 16, 3, 3), from the template's frame to the camera's, of each joint's bone.
         joints: (N, 16, 3) mm in the camera's frame.
         straight: (N, 16, 3) mm, the shaped joints in the template's frame.
-        local: (N, 15, 3, 3), each joint's own rotation but the wrist's.
+        local: (N, 15, 3, 3), own rotation of each joint except the wrist.
     """
 
     rotations: Tensor
@@ -40,7 +40,7 @@ class Skeleton(NamedTuple):
 
 
 class Skinning(nn.Module):
-    """MANO's numbers as buffers. None of them goes into a saved state: the licence forbids to pass them on.
+    """MANO's numbers as buffers. Saved states exclude them: the licence forbids redistribution.
 
     Args:
         asset: the converted model, in metres.
@@ -78,8 +78,8 @@ class Skinning(nn.Module):
 
         Args:
             rotation: (N, 3) rad, rotation vector from the hand's own frame to the camera's.
-            translation: (N, 3) mm, where the palm's centre goes.
-            angles: (N, 15, 3) rad, rotation vectors of the joints but the wrist's, each in the template's frame.
+            translation: (N, 3) mm, position of the palm's centre.
+            angles: (N, 15, 3) rad, rotation vectors of all joints except the wrist, each in the template's frame.
             anchors: (N, 23, 3) mm, `shaped`.
         """
         straight = anchors[:, : anatomy.JOINTS]
@@ -87,7 +87,7 @@ class Skinning(nn.Module):
         centre = (self.palm.to(anchors)[:, None] * anchors).sum(1)
         whole = product(rotation_matrix(rotation), self.axes.to(rotation))
         wrist = turn(whole, straight[:, anatomy.WRIST] - centre) + translation
-        # The five chains of three joints at once, from the wrist outwards.
+        # All five chains of three joints together, from the wrist outwards.
         chains, own = straight[:, 1:].unflatten(1, (5, 3)), local.unflatten(1, (5, 3))
         turned, place, before = whole[:, None], wrist[:, None], straight[:, :1]
         rotations, joints = [], []
@@ -127,5 +127,5 @@ def product(first: Tensor, second: Tensor) -> Tensor:
 
 
 def turn(rotation: Tensor, vector: Tensor) -> Tensor:
-    """Vectors (..., 3), turned by matrices (..., 3, 3)."""
+    """Vectors (..., 3), rotated by matrices (..., 3, 3)."""
     return (rotation * vector[..., None, :]).sum(-1)

@@ -1,4 +1,4 @@
-"""The skin made ready: closed at the wrist, and measured for the spheres inside of it."""
+"""Prepares the skin: closes it at the wrist, and fits spheres inside of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hpf.plugin import DataError
 from hpf_mano import anatomy
 from hpf_mano.asset import Asset, palm_axes
 
-_CUFF_MM = 10.0  # the skin's last stretch before the arm, whose extremes are the wrist's two sides
+_CUFF_MM = 10.0  # the skin's last part before the arm; its extremes are the wrist's two sides
 
 
 def fans(faces: np.ndarray, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Faces that close every hole of a surface, and the loops of vertices around the holes.
 
-    Each hole gets a vertex of its own, numbered from `count` on in the order of the loops, and a fan of triangles
-    around it that go along the border against the faces there, so that all look to the same side.
+    Each hole gets its own vertex, numbered from `count` in the order of the loops, and a fan of triangles around it.
+    The triangles run along the border opposite to the existing faces, so that all faces have the same orientation.
 
     Args:
         faces: (F, 3), each edge at most once in each direction.
@@ -32,7 +32,7 @@ def fans(faces: np.ndarray, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
     loops: list[np.ndarray] = []
     added: list[tuple[int, int, int]] = []
     while onwards:
-        loop = [min(onwards)]  # whatever the order of a set
+        loop = [min(onwards)]  # independent of the order of a set
         while (following := onwards.pop(loop[-1])) != loop[0]:
             loop.append(following)
         middle = count + len(loops)
@@ -42,7 +42,7 @@ def fans(faces: np.ndarray, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def closed(asset: Asset) -> Asset:
-    """The same hand without holes, its faces outwards. A hole's new vertex is the mean of its border in all things."""
+    """The same hand without holes, with faces outwards. A hole's new vertex averages all quantities over the border."""
     added, loops = fans(asset.faces, len(asset.v_template))
 
     def with_middles(values: np.ndarray) -> np.ndarray:
@@ -67,11 +67,11 @@ def closed(asset: Asset) -> Asset:
 
 
 def anchors(asset: Asset) -> tuple[np.ndarray, np.ndarray]:
-    """What the 41 points lie between (`anatomy.BONES`): (23, 3) m of the mean hand, and (23, 3, 10) m by its shape.
+    """Anchors of the 41 points (`anatomy.BONES`): (23, 3) m of the mean hand, and (23, 3, 10) m by its shape.
 
-    A tip's anchor is the middle of the sphere that ends the finger: on the line from the last joint to the vertex that
-    is farthest from it, as far from that vertex as the skin around the line's outer half lies from it (the median). A
-    side of the wrist is half way from the wrist's joint to the skin's outermost vertex on that side.
+    A tip's anchor is the centre of the sphere at the end of the finger. It lies on the line from the last joint to the
+    farthest vertex. Its distance from that vertex is the median distance of the skin around the line's outer half from
+    the line. A side of the wrist is the midpoint of the wrist's joint and the skin's outermost vertex on that side.
     """
     joints = asset.joints()
     by_shape = np.einsum("jv,vcs->jcs", asset.regressor, asset.shapedirs)
@@ -97,14 +97,14 @@ def anchors(asset: Asset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def radii(points: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """(J,) the median distance of each point from the vertices that are nearer to it than to any other point.
+    """(J,) median distance of each point from the vertices that are nearer to it than to any other point.
 
     Args:
         points: (J, 3).
         vertices: (V, 3), in the same unit.
 
     Returns:
-        Where a point is the nearest of no vertex, its distance from the vertex that is nearest to it.
+        The result for a point without such a vertex is its distance from its nearest vertex.
     """
     apart = np.linalg.norm(points[:, None] - vertices, axis=2)  # (J, V)
     nearest = apart.argmin(axis=0)

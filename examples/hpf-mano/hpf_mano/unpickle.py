@@ -1,13 +1,13 @@
-"""Reads the arrays out of a MANO pickle and runs nothing of it.
+"""Reads the arrays of a MANO pickle without running any of its code.
 
-A pickle is a program: whatever it names is imported and called. Here every name that a MANO file has stands for an
-inert class of this module, which keeps what it is given and does nothing; any other name ends the reading. Not even
-NumPy's own unpickling is run: arrays are made afterwards, of types, shapes and bytes that were checked. Neither SciPy
-nor chumpy is needed.
+A pickle is a program that imports and calls arbitrary names. Here every name in a MANO file maps to an inert class of
+this module, which stores its arguments and does nothing. Any other name ends the reading. Not even NumPy's own
+unpickling runs: the module makes arrays afterwards, from types, shapes and bytes that it has checked. It needs neither
+SciPy nor chumpy.
 
-The published files are of Python 2 (protocol 2, byte strings that must be read as latin-1). `shapedirs` is a chumpy
-expression in them, `chumpy.reordering.Select` of a `chumpy.ch.Ch`, and `J_regressor` a `scipy.sparse.csc.csc_matrix`.
-Files that were saved again by Python 3, with plain arrays in their place, are read too.
+The published files come from Python 2 (protocol 2, byte strings that must be read as latin-1). In them `shapedirs` is a
+chumpy expression, `chumpy.reordering.Select` of a `chumpy.ch.Ch`, and `J_regressor` is a `scipy.sparse.csc.csc_matrix`.
+The module also reads files saved again by Python 3, with plain arrays instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from hpf.plugin import DataError, InputError
 
 _NUMBERS = re.compile(r"[<>=|]?[fiu][1248]")
-# What the unpickler raises, beside its own error, on files that are cut off, damaged, or made to confuse it.
+# Other exceptions of the unpickler, on truncated, damaged or malicious files.
 _DAMAGED = (
     *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, TypeError),
     *(ValueError, OverflowError, MemoryError, RecursionError),
@@ -32,14 +32,14 @@ _DAMAGED = (
 
 
 class _Closed(type):
-    """A class on which a pickle can set nothing."""
+    """A class without attributes that a pickle can set."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise TypeError(f"nothing is set on {cls.__name__}")
 
 
 class _Inert(metaclass=_Closed):
-    """Keeps the arguments and the state that a pickle gives it."""
+    """Stores the arguments and the state from a pickle."""
 
     given: tuple[Any, ...]
     state: Any
@@ -54,19 +54,19 @@ class _Inert(metaclass=_Closed):
 
 
 class _Array(_Inert):
-    """For `numpy.ndarray`, and for the function that begins one; its state is (version, shape, type, order, bytes)."""
+    """For `numpy.ndarray`, and for the function that creates one; its state is (version, shape, type, order, bytes)."""
 
 
 class _FromBuffer(_Inert):
-    """For the function by which protocol 5 makes an array, of (bytes, type, shape, order)."""
+    """For the function with which protocol 5 creates an array, from (bytes, type, shape, order)."""
 
 
 class _Type(_Inert):
-    """For `numpy.dtype`: made of a code such as "f8"; its state begins with (version, byte order)."""
+    """For `numpy.dtype`: created from a code such as "f8"; its state begins with (version, byte order)."""
 
 
 class _Scalar(_Inert):
-    """For the function that makes a NumPy scalar, of (type, bytes)."""
+    """For the function that creates a NumPy scalar, from (type, bytes)."""
 
 
 class _Expression(_Inert):
@@ -82,11 +82,11 @@ class _Columns(_Inert):
 
 
 class _Other(_Inert):
-    """For what files have besides: `set`, `object`. Nothing asks for them."""
+    """For other names in the files: `set`, `object`. No code uses them."""
 
 
 class _Bytes(_Inert):
-    """For `_codecs.encode`, by which Python 3 writes bytes into protocol 2."""
+    """For `_codecs.encode`, with which Python 3 writes bytes into protocol 2."""
 
     def __new__(cls, *given: Any) -> Any:
         text, encoding = given
@@ -96,7 +96,7 @@ class _Bytes(_Inert):
 
 
 class _Rebuilt(_Inert):
-    """For `copy_reg._reconstructor`, by which protocols 0 and 1 begin an object."""
+    """For `copy_reg._reconstructor`, with which protocols 0 and 1 create an object."""
 
     def __new__(cls, *given: Any) -> Any:
         if not given or not isinstance(given[0], _Closed):
@@ -124,7 +124,7 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 class _Refused(Exception):
-    """A pickle names what no MANO file has."""
+    """A pickle contains a name that no MANO file has."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -136,16 +136,16 @@ class _Unpickler(pickle.Unpickler):
 
 
 def arrays_of(path: Path, wanted: Collection[str], optional: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The arrays of a pickled dictionary, dense, with the types that they have in it.
+    """The arrays of a pickled dictionary, dense, with their original types.
 
     Args:
         path: the pickle.
-        wanted: keys that must be there.
-        optional: keys that may be there.
+        wanted: required keys.
+        optional: optional keys.
 
     Raises:
-        InputError: the file can't be read.
-        DataError: it isn't a pickle, names something other than arrays, or lacks a key; nothing of it was run.
+        InputError: the file is unreadable.
+        DataError: it isn't a pickle, contains names other than arrays, or lacks a key; none of its code was run.
     """
     content = _unpickled(path)
     if not isinstance(content, dict):
@@ -182,11 +182,11 @@ def _unpickled(path: Path) -> Any:
 
 
 class _NotAnArray(Exception):
-    """What stands in an array's place is none."""
+    """The object in the place of an array isn't an array."""
 
 
 def _dense(value: Any) -> np.ndarray:
-    """The array that a value stands for."""
+    """The array of a value."""
     if isinstance(value, _Selection):
         source, numbers = _plain(value.state["a"]), _plain(value.state["idxs"])
         return source.ravel()[numbers].reshape(_lengths(value.state["preferred_shape"]))
@@ -222,8 +222,8 @@ def _made(shape: Any, kind: Any, order: Any, data: Any) -> np.ndarray:
 
 
 def _filled(state: Any) -> np.ndarray:
-    """The dense matrix of a compressed one: column c holds `data[a:b]` in rows `indices[a:b]`, from a = indptr[c] to
-    b = indptr[c + 1]; entries that are given twice are summed, as SciPy does."""
+    """The dense matrix of a compressed one. Column c has `data[a:b]` in rows `indices[a:b]`, from a = indptr[c] to b =
+    indptr[c + 1]. Duplicate entries are summed, as SciPy does."""
     rows, columns = _lengths(state["_shape"] if "_shape" in state else state["shape"])
     data, row, starts = (_plain(state[name]) for name in ("data", "indices", "indptr"))
     ends = starts.astype(np.int64)
