@@ -1,1 +1,1 @@
-"""Networks at work: parts are built, weights loaded, frames predicted and evaluated."""
+"""Networks in use: builds parts, loads weights, predicts and evaluates frames."""

@@ -1,4 +1,4 @@
-"""From a resolved recipe to its built parts, in the order in which they depend on each other."""
+"""Builds the parts of a resolved recipe in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hpf_core.runs import checkpoint as files
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that a recipe names, built.
+    """The built parts of a recipe.
 
     `terms` holds the terms of all chosen stages by their names in the recipe; a term that no stage uses is not built.
     """
@@ -52,19 +52,19 @@ class Parts:
     observers: tuple[Observer, ...]
     refiner_names: tuple[str, ...] = ()
     owners: tuple[tuple[str, Any], ...] = ()
-    """Each plugin with its name for people, for `guests.blamed`."""
+    """Each plugin with its name for error messages, for `guests.blamed`."""
 
     def energy(self, stage: StagePlan, over_all: Callable[[Tensor], Tensor] | None = None) -> Energy:
         """The weighted terms of a stage; `over_all` as in `Energy`."""
         return Energy([WeightedTerm(t.name, t.weight, self.terms[t.name]) for t in stage.terms], over_all)
 
     def to(self, device: torch.device | str) -> None:
-        """Move all that holds tensors."""
+        """Move all parts with tensors."""
         for module in (self.hand, self.renderer, self.backbone, *self.terms.values(), *self.transforms, *self.refiners):
             module.to(device)
 
     def prepare(self, progress: Progress = no_progress) -> None:
-        """Train or fetch what must be there before the first step: caches of datasets, frozen priors."""
+        """Make the caches of datasets and the frozen priors before the first step."""
         self.prepare_data(progress)
         self.prepare_terms(progress)
 
@@ -76,7 +76,7 @@ class Parts:
                 prepare(progress)
 
     def prepare_terms(self, progress: Progress = no_progress) -> None:
-        """Train or fetch what the terms, and the refiners of the evaluation, need."""
+        """Train or fetch the data of the terms, and of the refiners of the evaluation."""
         needing: list[Term | Refiner] = [*self.terms.values(), *self.refiners]
         for part in needing:
             part.prepare(progress)
@@ -116,15 +116,15 @@ def _check_needs(part: TermPart, term: Term, backbone: Part) -> None:
 
 
 def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.device | str = "cpu") -> Parts:
-    """Build all that the recipe names; nothing is trained, downloaded or cached yet (see `Parts.prepare`).
+    """Build all parts of the recipe. Training, downloads and caches follow later (see `Parts.prepare`).
 
     Args:
         resolved: from `hpf_core.recipe.load`.
-        cache: folder for what is made once; default `cache_folder()`.
-        device: where the parts go.
+        cache: folder of the cache; default `cache_folder()`.
+        device: device of the parts.
 
     Raises:
-        PluginError, DataError: where a plugin refuses its options or its data are missing.
+        PluginError, DataError: a plugin refuses its options, or its data are missing.
     """
     recipe = resolved.recipe
     grid = Grid(recipe.grid.size, recipe.grid.cube_mm)
@@ -159,7 +159,7 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
 
 
 def _owners(resolved: Resolved, parts: Parts) -> Iterator[tuple[str, Any]]:
-    """Each plugin that was built, with its name for people."""
+    """Each built plugin, with its name for error messages."""
     one = ("hand", "renderer", "backbone", "real", "synthetic")
     pairs = [(getattr(resolved, what), getattr(parts, what)) for what in one]
     for several in ("transforms", "refiners", "observers"):
@@ -169,10 +169,10 @@ def _owners(resolved: Resolved, parts: Parts) -> Iterator[tuple[str, Any]]:
 
 
 def load_init(resolved: Resolved, parts: Parts) -> None:
-    """Put the weights that the recipe's `init` names into the network, if it names any.
+    """Load the weights of the recipe's `init` into the network, if given.
 
     Raises:
-        InputError: there are none, or they are another network's.
+        InputError: there are none, or they belong to another network.
     """
     init = resolved.recipe.init
     if init is not None:
@@ -181,10 +181,10 @@ def load_init(resolved: Resolved, parts: Parts) -> None:
 
 
 def shipped_weights(resolved: Resolved) -> Path:
-    """The weights that the backbone's package ships for a network with the recipe's options on the recipe's grid.
+    """The weights that the backbone's package ships for the recipe's options and grid.
 
     Raises:
-        InputError: there are none, with what those that there are were trained with.
+        InputError: there are none; the message lists the options of the existing weights.
     """
     part, grid = resolved.backbone, resolved.recipe.grid
     reasons = []
@@ -208,7 +208,7 @@ def shipped_weights(resolved: Resolved) -> Path:
 
 
 def _filled(trained: dict[str, Any], part: Part) -> dict[str, Any]:
-    """What weights were trained with, options that are younger than they are at their defaults."""
+    """Options of the weights' training, with defaults for options introduced later."""
     try:
         options = {k: v for k, v in dict(trained["backbone"]).items() if k != "use"}
         return trained | {"backbone": files.options_of(part.spec.name, part.spec.config.model_validate(options))}
@@ -217,7 +217,7 @@ def _filled(trained: dict[str, Any], part: Part) -> dict[str, Any]:
 
 
 def _differences(trained: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """In words, the options in which weights differ from what is wanted."""
+    """In words, the differences between the weights' options and the requested ones."""
     found = []
     for section, options in wanted.items():
         theirs = trained.get(section)
@@ -233,10 +233,10 @@ def _differences(trained: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that a recipe or `--device` names; `auto` is a GPU where there is one.
+    """The device for a recipe's name or `--device`; `auto` is a GPU if present.
 
     Raises:
-        InputError: where it doesn't exist on this machine.
+        InputError: this machine doesn't have the device.
     """
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

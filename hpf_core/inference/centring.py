@@ -1,8 +1,8 @@
-"""Crops that follow the network: re-centring on its own estimate of the palm's centre. No label is read here.
+"""Crops that follow the network: re-centring on its own estimate of the palm's centre, without labels.
 
-Crops start where the dataset found the hand without a label. Then, a few times over, the network says in each view
-where the palm's centre is, what the views say is fused into one place in the rig's frame, and the crops are cut around
-it. What results depends on the frames and the weights alone, and is kept with the hash of those weights.
+Crops start at the dataset's own centres, found without labels. The following steps repeat a few times. The network
+estimates the palm's centre in each view. The fusion of the views gives one place in the rig's frame. The crops are cut
+around this place. The result depends only on the frames and the weights, and its file has the hash of those weights.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from hpf_core.progress import Progress, no_progress
 from hpf_core.runs import checkpoint as files
 
 ROUNDS = 3
-_STILL_MM = 2.0  # crops whose centres move by less are the same to the network: half a pixel of 64 is 2.3 mm
-_FRAMES = 32  # in one batch; fixed, so that the same weights give the same centres in training and in evaluation
+_STILL_MM = 2.0  # smaller moves make no difference to the network: half a pixel of 64 is 2.3 mm
+_FRAMES = 32  # per batch; fixed, so that the same weights give the same centres in training and in evaluation
 
 
 @dataclass(frozen=True)
 class Centres:
-    """Where a split's crops are centred.
+    """Centres of a split's crops.
 
     Attributes:
-        places: (F, 3) float64 mm in the rig's frame; NaN for frames that weren't asked for.
-        weights: hash of the weights that found them.
+        places: (F, 3) float64 mm in the rig's frame; NaN for frames outside of the request.
+        weights: hash of the network's weights.
     """
 
     places: np.ndarray
     weights: str
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """What a file of centres holds."""
+        """Content of a file of centres."""
         return {"centres": torch.from_numpy(self.places)}
 
 
 def is_asked_for(parts: Parts) -> bool:
-    """Whether the recipe's dataset wants its crops refined."""
+    """Whether the recipe's dataset requests refined crops."""
     return parts.real is not None and parts.real.recentres
 
 
 def weights_key(parts: Parts) -> str:
-    """A hash of the network's weights as they are."""
+    """A hash of the network's current weights."""
     state = parts.backbone.state_dict()
     return bytes_key(b"".join(name.encode() + state[name].cpu().numpy().tobytes() for name in sorted(state)))
 
@@ -63,15 +63,15 @@ def refine(
     rounds: int = ROUNDS,
     progress: Progress = no_progress,
 ) -> Centres:
-    """Move a split's crops to the network's estimates, from where the dataset has them at first; they stay moved.
+    """Move a split's crops to the network's estimates, starting at the dataset's initial centres.
 
     Args:
         parts: the built recipe; the network is left in evaluation mode.
         split: the dataset's split.
-        device: where the network is.
-        limit: only the first so many frames; None for all.
+        device: device of the network.
+        limit: only the first `limit` frames; None for all.
         rounds: upper bound of the rounds; they end when half of the centres move by less than 2 mm.
-        progress: told of frames.
+        progress: receives the number of frames.
     """
     assert parts.real is not None
     total = parts.real.splits()[split]
@@ -89,7 +89,7 @@ def refine(
 
 
 def _palms(parts: Parts, split: str, frames: int, device: torch.device, progress: Progress, what: str) -> np.ndarray:
-    """(F, 3) float64 mm, the palm's centre in the rig's frame as the views of each frame have it together."""
+    """(F, 3) float64 mm, the palm's centre in the rig's frame, fused over the views of each frame."""
     assert parts.real is not None
     parts.backbone.eval()
     found = []
@@ -110,19 +110,19 @@ def _palms(parts: Parts, split: str, frames: int, device: torch.device, progress
 
 
 def keep(path: Path, centres: Centres, stage: str, split: str) -> None:
-    """Write centres down, for a run that resumes.
+    """Write centres to a file, for a resumed run.
 
     Raises:
-        RunError: they can't be written.
+        RunError: the file isn't writable.
     """
     about = {"kind": "centres", "stage": stage, "split": split, "weights": centres.weights}
     files.save(path, centres.tensors(), about)
 
 
 def put_back(parts: Parts, split: str, path: Path) -> bool:
-    """Move a split's crops where a file says; False, and nothing moves, if it isn't of this split and these weights.
+    """Move a split's crops to a file's centres. False, and no move, for another split or other weights.
 
-    What is missing or damaged is found anew, and is the same.
+    A missing or damaged file means that the centres are computed again, with the same result.
     """
     assert parts.real is not None
     try:

@@ -1,4 +1,4 @@
-"""Depth images as users have them, checked before anything is searched in them."""
+"""Validates users' depth images before any search."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hpf_core.data.cameras import Camera
 from hpf_core.errors import DataError
 from hpf_core.inference.search import Image
 
-_METRES = 20.0  # a depth image whose farthest surface is nearer than that isn't in mm
-_NEAREST_MM, _FARTHEST_MM = 50.0, 20_000.0  # the median of what depth cameras for hands see lies between
+_METRES = 20.0  # a depth image with a nearer farthest surface isn't in mm
+_NEAREST_MM, _FARTHEST_MM = 50.0, 20_000.0  # range of the median depth of hand cameras' images
 
 
 def as_image(depth: np.ndarray, camera: Camera) -> Image:
-    """A depth image (H, W) mm of any real type; 0, negative numbers, NaN and infinity are no return.
+    """A depth image (H, W) mm of any real type; 0, negative numbers, NaN and infinity mean no return.
 
     Raises:
-        DataError: it is no depth image, of another size than the camera, or can't be in mm.
+        DataError: the array isn't a depth image, differs in size from the camera, or can't be in mm.
     """
     if depth.ndim != 2:
         channels = depth.ndim == 3 and depth.shape[2] in (3, 4)

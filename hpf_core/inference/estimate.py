@@ -1,4 +1,4 @@
-"""What a network says of depth maps: its last stack's estimate. All that predicts asks here."""
+"""A network's estimate of depth maps: that of its last stack. All prediction code uses this function."""
 
 from __future__ import annotations
 

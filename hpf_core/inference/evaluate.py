@@ -1,4 +1,4 @@
-"""Evaluation of a network on a dataset's split: the one place of a run where labels are read."""
+"""Evaluation of a network on a dataset's split: a run reads labels only here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpf_core.inference.estimate import last_estimate
 from hpf_core.progress import Progress, no_progress
 
 NETWORK = "network"
-"""What the points before the first refiner are called, among the refiners."""
+"""Name of the points before the first refiner, among the refiners' names."""
 
 _UNLABELLED = (
     "Without labels there are no errors in mm to measure: leave out `evaluate`, or set `evaluate.data: synthetic`"
@@ -30,13 +30,13 @@ _UNLABELLED = (
 
 @dataclass(frozen=True)
 class Refined:
-    """What one refiner did.
+    """Effect of one refiner.
 
     Attributes:
-        name: the refiner's in the recipe, or `NETWORK` for the points that it was given.
+        name: the refiner's name in the recipe, or `NETWORK` for the network's own points.
         measured: the errors after it.
-        moved_mm: mean distance by which it moved the hand model's points (of inverse kinematics, what the hand that
-            was found leaves of them unexplained); 0 for the network's own.
+        moved_mm: mean displacement of the hand model's points by the refiner; 0 for the network's own. For inverse
+            kinematics it is the residual of the fitted hand.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Refined:
     moved_mm: float
 
     def document(self) -> dict[str, Any]:
-        """As `summary.json` lists it, as plain JSON values."""
+        """An entry of `summary.json`, as plain JSON values."""
         figures = self.measured.document()
         left_out = ("joints", "frames", "subjects")
         own = {name: value for name, value in figures.items() if name not in left_out}
@@ -53,12 +53,12 @@ class Refined:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A split's predictions and what they measured.
+    """A split's predictions and their errors.
 
     Attributes:
         points: (F, J, 3) float32 mm in the crops' frames of the evaluated view.
-        to_rig: (F, 4, 4) float32, from these crops' frames to the rig's, or None where there is no rig.
-        centres: where the crops were centred, if that was found by the network.
+        to_rig: (F, 4, 4) float32, from these crops' frames to the rig's, or None without a rig.
+        centres: centres of the crops, if the network estimated them.
         joints: (F, K, 3) float64 mm, predicted, in the camera's frame.
         truth: (F, K, 3) float64 mm, annotated.
         measured: the errors.
@@ -74,19 +74,19 @@ class Evaluated:
     refined: tuple[Refined, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """The measured figures; where there are refiners, `refiners` with those before and after each of them."""
+        """The measured figures; with refiners also `refiners`, the errors before and after each of them."""
         own = self.measured.document()
         return own | {"refiners": [each.document() for each in self.refined]} if self.refined else own
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is kept of it beside the measured figures."""
+        """Tensors to keep beside the measured figures."""
         arrays = {"points": self.points, "joints": self.joints, "truth": self.truth, "to_rig": self.to_rig}
         kept = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
         return kept | (self.centres.tensors() if self.centres is not None else {})
 
 
 def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
-    """Number of frames of a split that are evaluated.
+    """Number of evaluated frames of a split.
 
     Raises:
         DataError: the dataset has no such split, or it is empty.
@@ -101,12 +101,12 @@ def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
 
 
 def check(parts: Parts, split: str) -> None:
-    """Whether a split can be evaluated, before hours of training: its frames, its labels, and the hand's joints.
+    """Check that a split can be evaluated, before hours of training: its frames, its labels, and the hand's joints.
 
-    The labels are read and let go of; nothing of them is kept.
+    It reads the labels and keeps nothing of them.
 
     Raises:
-        DataError: it can't.
+        DataError: the split can't be evaluated.
     """
     assert parts.real is not None
     split_size(parts, split)
@@ -125,7 +125,7 @@ def check(parts: Parts, split: str) -> None:
 
 
 def annotation_of(parts: Parts) -> str:
-    """The annotation whose joints the dataset's protocol scores.
+    """The annotation with the scored joints of the dataset's protocol.
 
     Raises:
         DataError: the protocol names none.
@@ -151,7 +151,7 @@ def labels_of(parts: Parts, split: str) -> Labels:
 
 
 def refine(parts: Parts, points: Tensor) -> list[Tensor]:
-    """The network's points (N, J, 3) mm, and what each refiner makes of them, in order."""
+    """The network's points (N, J, 3) mm, and the result of each refiner, in order."""
     found = [points]
     for refiner in parts.refiners:
         found.append(refiner(found[-1]))
@@ -161,8 +161,10 @@ def refine(parts: Parts, points: Tensor) -> list[Tensor]:
 def predict(
     parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Points (F, J, 3) float32 mm of the first `frames` frames in the crops of the evaluated view, as the network gives
-    them and after each refiner; and the maps (F, 4, 4) float32 from these crops to the rig."""
+    """Points of the first `frames` frames in the crops of the evaluated view, from the network and after each refiner.
+
+    Points are (F, J, 3) float32 mm. The second result has the maps (F, 4, 4) float32 from these crops to the rig.
+    """
     assert parts.real is not None
     view = parts.real.protocol.view
     parts.backbone.eval()
@@ -180,19 +182,19 @@ def predict(
 
 
 def joined(batches: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """One array for each refiner, of batches of them."""
+    """One array per refiner, from batches of them."""
     return [np.concatenate(each) for each in zip(*batches, strict=True)]
 
 
 def refined(
     parts: Parts, points: Sequence[np.ndarray], measured: Measured, measure_one: Callable[[np.ndarray], Measured]
 ) -> tuple[Refined, ...]:
-    """What each refiner did; nothing where there is none.
+    """Effect of each refiner; empty without refiners.
 
     Args:
-        points: (F, J, 3) mm as the network gave them, and after each refiner.
+        points: (F, J, 3) mm from the network, and after each refiner.
         measured: the errors after the last of them.
-        measure_one: the errors of such points.
+        measure_one: returns the errors of such points.
     """
     if len(points) == 1:
         return ()
@@ -219,7 +221,7 @@ def evaluate(
     batch: int = 64,
     progress: Progress = no_progress,
 ) -> Evaluated:
-    """Predict a split and compare it with its labels, centred by the network itself where that is asked for."""
+    """Predict a split and compare the result with its labels; the network centres the crops itself if requested."""
     assert parts.real is not None
     frames = split_size(parts, split, limit)
     centres = None
@@ -245,5 +247,5 @@ def evaluate(
 
 
 def some_frames(frames: int, count: int) -> Iterator[int]:
-    """Numbers of `count` frames spread over a split."""
+    """Indices of `count` frames spread over a split."""
     yield from sorted({round(k) for k in np.linspace(0, frames - 1, min(count, frames))})

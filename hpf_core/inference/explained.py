@@ -1,8 +1,8 @@
 """How well an estimate's spheres explain a crop: the confidence of a prediction, which needs no label.
 
-We render the estimate and compare it with the crop, pixel by pixel. A wrong place, a wrong side or another object leave
-surface unexplained and spheres in free space. Surface beyond the estimated wrist is the arm; surface far behind or
-before the hand is something else. Neither counts.
+We render the estimate and compare it with the crop, pixel by pixel. A wrong position, a wrong side or another object
+leaves unexplained surface, or spheres in free space. Surface beyond the estimated wrist is the arm. Surface far behind
+or in front of the hand is another object. Neither counts.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from hpf_core.frames import State
 from hpf_core.grid import Grid
 from hpf_core.interfaces import HandModel, Renderer
 
-_BEHIND_MM = 25.0  # surface so far behind the farthest sphere, or before the nearest one, isn't the hand's
-_NEAR_MM = 20.0  # spheres and surface within so much of each other agree
-_MOST_MM = 40.0  # no pixel differs by more
-_WRIST_MM = 10.0  # so far beyond the wrist's points the arm begins
+_BEHIND_MM = 25.0  # surface farther behind the farthest sphere, or before the nearest one, isn't the hand's
+_NEAR_MM = 20.0  # tolerance between spheres and surface
+_MOST_MM = 40.0  # cap on a pixel's difference
+_WRIST_MM = 10.0  # distance of the arm's start beyond the wrist's points
 # Logistic regression of hands against everything else, on the validation splits of simulated captures with tables,
-# other people, held objects and no hand at all (`tools/fit_confidence.py`, rounded). Difference in depth and spread
-# add nothing to these.
+# other people, held objects and images without hands (`tools/fit_confidence.py`, rounded). Difference in depth and
+# spread add nothing to these features.
 _CONSTANT, _AGREE, _IOU, _BONES = -6.8, 9.5, 4.8, -0.7
-# The same of right against wrong sides of the same crops, on one capture's validation split and on another capture.
+# The same regression for right against wrong sides of the same crops, on two captures: one's validation split, and
+# another.
 _SIDE_FIT, _SIDE_IOU, _SIDE_AGREE, _SIDE_SPREAD = -0.8, 34.0, 14.0, -0.45
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What N estimates explain of their crops; each (N,) float32.
+    """Agreement of N estimates with their crops; each (N,) float32.
 
     Attributes:
-        fit_mm: mean difference in depth where spheres and surface meet, each pixel 40 mm at most.
-        iou: pixels of both the spheres and the hand's surface, by the pixels of either.
-        agree: pixels where both are within 20 mm, by the pixels of either.
-        free: share of the spheres' pixels at which the sensor looks past them, farther than 20 mm.
-        spread_mm: root of the mean variance of the network's maps; 0 where it gives none.
-        bones_mm: how far bones are outside of the hand model's ranges, mean.
-        surface_cm2: how much surface the hand has in the crop.
+        fit_mm: mean difference in depth over pixels with both sphere and surface, capped at 40 mm per pixel.
+        iou: number of pixels with both sphere and hand surface, divided by those with either.
+        agree: number of pixels where both agree within 20 mm, divided by those with either.
+        free: share of the spheres' pixels where the sensor sees a surface over 20 mm behind them.
+        spread_mm: root of the mean variance of the network's maps; 0 without variance.
+        bones_mm: mean excess of bone lengths over the hand model's ranges.
+        surface_cm2: area of the hand's surface in the crop.
     """
 
     fit_mm: Tensor
@@ -51,11 +52,11 @@ class Explained:
     surface_cm2: Tensor
 
     def log_odds(self) -> Tensor:
-        """(N,) how much likelier each is a hand than none: above 0 it is taken for one."""
+        """(N,) log-odds that each is a hand; a value above 0 means hand."""
         return _CONSTANT + _AGREE * self.agree + _IOU * self.iou + _BONES * self.bones_mm.clamp(max=10)
 
     def side_score(self) -> Tensor:
-        """(N,) how well each explains a crop, as sides are compared: the difference of two sides is their log-odds."""
+        """(N,) score to compare sides of a crop: the difference between two sides is their log-odds."""
         return (
             _SIDE_FIT * self.fit_mm
             + _SIDE_IOU * self.iou
@@ -74,12 +75,12 @@ def explain(
     points: Tensor,
     variance: Tensor | None = None,
 ) -> Explained:
-    """Compare estimates with the crops that they were made from.
+    """Compare estimates with their crops.
 
     Args:
         hand: the hand model.
-        renderer: of its surface.
-        grid: of the crops.
+        renderer: renderer of the hand's surface.
+        grid: grid of the crops.
         depth: (N, H, W) mm in the crop's frame.
         state: (N, H, W) uint8, `State`.
         points: (N, J, 3) mm in the crop's frame.
@@ -114,7 +115,7 @@ def explain(
 
 
 def _beyond_wrist(hand: HandModel, points: Tensor, grid: Grid, depth: Tensor) -> Tensor:
-    """(N, H, W) bool, which pixels' surface lies beyond the plane through the estimated wrist."""
+    """(N, H, W) bool, mask of pixels with surface beyond the plane through the estimated wrist."""
     wrist = points[:, list(hand.wrist)].mean(dim=1)
     outwards = torch.nn.functional.normalize(wrist - points[:, hand.palm_centre], dim=-1)
     axis = grid.axis(points.device, points.dtype)

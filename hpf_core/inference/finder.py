@@ -1,9 +1,9 @@
-"""Where in a depth image a hand may be: several places, the likeliest first. No label and no network is used here.
+"""Candidate places of hands in a depth image, the most likely first; without labels and without a network.
 
-A hand is an end: much surface in a box of a hand's size, and little in the frame of a box around it that is twice as
-wide. A chest, a table or a wall fills that frame, an arm crosses it on two sides, and a hand leaves it on one. The
-boxes are as thick as a hand, so that a hand in front of a body stands alone. A summed-area table with depth as its
-third axis gives the surface in any box at once.
+A hand is an end. A box of a hand's size contains much surface, and the frame of a box of twice the width around it
+little. A chest, a table or a wall fills that frame. An arm crosses it on two sides, and a hand leaves it on one side.
+The boxes have the thickness of a hand, which separates a hand from the body behind it. A summed-area table with depth
+as its third axis gives the surface in any box at constant cost.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import numpy as np
 from hpf_core.data.cameras import Camera
 
 MOST = 6
-"""Candidates of an image."""
+"""Largest number of candidates per image."""
 
-_PIXEL_MM = 7.0  # a coarse pixel's width at `_NEAR_MM`: a hand covers about 200 of them there
+_PIXEL_MM = 7.0  # width of a coarse pixel at `_NEAR_MM`: a hand covers about 200 of them there
 _NEAR_MM = 500.0
-_FROM_MM, _TO_MM = 150.0, 2200.0  # the depths that are searched: farther away a hand has too few pixels
-_BIN_MM = 60.0  # of depth; the boxes are three bins thick, the outer one reaches one bin farther back
+_FROM_MM, _TO_MM = 150.0, 2200.0  # range of searched depths: a hand farther away has too few pixels
+_BIN_MM = 60.0  # bin of depth; the boxes are three bins thick, the outer box extends one bin farther back
 _INNER_MM, _OUTER_MM = 150.0, 300.0  # sides of the two boxes
-_LEAST_MM2 = 2500.0  # of surface in the inner box: a fist seen edge-on shows more
-_HAND_MM2 = 9000.0  # with that much surface, or more, a box is full enough
-_OUTSIDE = 0.3  # how full of surface the part of a box is taken for that lies outside of the image
-APART_MM = 90.0  # candidates lie at least so far from each other
-_NEAR_SHARE = 0.6  # by so much of its score a candidate loses for each metre: hands reach towards the camera
+_LEAST_MM2 = 2500.0  # least surface in the inner box: a fist seen edge-on shows more
+_HAND_MM2 = 9000.0  # a box with this much surface counts as full
+_OUTSIDE = 0.3  # assumed share of surface in the part of a box outside of the image
+APART_MM = 90.0  # least distance between candidates
+_NEAR_SHARE = 0.6  # relative loss of score per metre: hands reach towards the camera
 _ROUNDS = 3
-_BALL_MM = 95.0  # around a candidate, whose surface gives its centre
-_WIDER = 1.6  # times as wide is the ball whose mean tells where the arm is
-_ARM_SHARE = 0.5  # how far the centre moves away from the arm (`hpf_core.data.hand_centre`)
-_ARM_MM = 8.0  # by so much the arm draws the mean of the wider ball where one is seen
-_BEHIND_MM = 25.0  # the palm's centre behind the middle of its visible surface
+_BALL_MM = 95.0  # radius around a candidate for the estimate of its centre
+_WIDER = 1.6  # factor on the radius of the ball whose mean shows the direction of the arm
+_ARM_SHARE = 0.5  # share of the move of the centre away from the arm (`hpf_core.data.hand_centre`)
+_ARM_MM = 8.0  # shift of the wider ball's mean by a visible arm
+_BEHIND_MM = 25.0  # distance of the palm's centre behind the middle of its visible surface
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place that may be a hand's.
+    """A candidate place of a hand.
 
     Attributes:
-        centre: (3,) float64 mm in the camera's frame, where the palm's centre is expected.
-        score: 0 to 1, how much the surface there looks like an end of a hand's size.
-        arm_from_above: whether more surface goes on upwards in the image than to the other sides, as an arm would.
+        centre: (3,) float64 mm in the camera's frame, expected position of the palm's centre.
+        score: 0 to 1, similarity of the surface there to an end of a hand's size.
+        arm_from_above: whether more surface continues upwards in the image than to the other sides, as for an arm.
     """
 
     centre: np.ndarray
@@ -51,13 +51,13 @@ class Candidate:
 
 
 def find(depth: np.ndarray, returned: np.ndarray, camera: Camera, most: int = MOST) -> list[Candidate]:
-    """The places of an image at which a hand may be, the likeliest first; none where nothing has a hand's size.
+    """The candidate places of an image, the most likely first; empty if no surface has a hand's size.
 
     Args:
         depth: (H, W) mm.
-        returned: (H, W) bool, where the sensor returned something.
+        returned: (H, W) bool, pixels with a return.
         camera: of the image.
-        most: at most so many.
+        most: largest number of candidates.
     """
     surface = _Surface.of(depth, returned, camera)
     found: list[Candidate] = []
@@ -71,7 +71,7 @@ def find(depth: np.ndarray, returned: np.ndarray, camera: Camera, most: int = MO
 
 @dataclass(frozen=True)
 class _Surface:
-    """The K surface points of an image that is thinned to pixels of some millimetres.
+    """The K surface points of an image, thinned to pixels of some millimetres.
 
     Attributes:
         points: (3, K) float32 mm.
@@ -94,13 +94,13 @@ class _Surface:
         row, column = np.nonzero(returned[first::step, first::step] & (z > _FROM_MM) & (z < _TO_MM))
         along = z[row, column].astype(np.float32)
         x, y = (axis[first::step, first::step][row, column].astype(np.float32) for axis in camera.rays())
-        inside = np.isfinite(x) & np.isfinite(y)  # a distorted image has corners that no ray of the model reaches
+        inside = np.isfinite(x) & np.isfinite(y)  # a distorted image has corners outside of the model's range
         row, column = row[inside], column[inside]
         points = np.stack([x * along, y * along, along])[:, inside]
         return _Surface(points, row, column, z.shape, (camera.fx / step, camera.fy / step))
 
     def ends(self, most: int) -> list[tuple[np.ndarray, float]]:
-        """Points (3,) mm whose scores are the largest of their neighbourhoods, and these scores."""
+        """Points (3,) mm whose scores are local maxima, and these scores."""
         if not self.points.shape[1]:
             return []
         score = self._scores()
@@ -116,7 +116,7 @@ class _Surface:
         return found
 
     def _scores(self) -> np.ndarray:
-        """(K,) of each point, 0 where too little surface is around it."""
+        """(K,) score of each point; 0 with too little surface around it."""
         z = self.points[2]
         bins = (z / _BIN_MM).astype(np.int64)
         bins -= bins.min()
@@ -138,11 +138,11 @@ class _Surface:
     def _boxes(
         self, table: np.ndarray, area: np.ndarray, near: np.ndarray, far: np.ndarray, side: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(K,) mm^2, the surface in the box around each point; and (K,) mm^2, how much of its face the image lacks.
+        """(K,) mm^2, surface in the box around each point; and (K,) mm^2, area of its face outside of the image.
 
         Args:
             table: (D + 1, h + 1, w + 1), summed areas.
-            area: (K,) mm^2 that a coarse pixel covers at each point.
+            area: (K,) mm^2, area of a coarse pixel at each point.
             near, far: (K,) the first bin of a box, and the one after its last.
             side: mm.
         """
@@ -162,10 +162,11 @@ class _Surface:
         return upto(far) - upto(near), (whole - (right - left) * (bottom - top)) * area
 
     def settled(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """From a place on a hand's surface to where its palm's centre is expected (3,) float64 mm, and how far the arm
-        draws the mean of a wider ball (3,) mm.
+        """Expected palm centre (3,) float64 mm for a place on a hand's surface, and the arm's shift (3,) mm.
 
-        The mean of a ball is moved to itself; then away from the arm.
+        The shift is that of a wider ball's mean.
+
+        Iterate the mean of a ball, then move it away from the arm.
         """
         away = np.square(self.points - place[:, None]).sum(axis=0)
         around = self.points[:, away < (_ROUNDS * _BALL_MM) ** 2]
@@ -180,6 +181,6 @@ class _Surface:
 
 
 def _mean(points: np.ndarray) -> np.ndarray:
-    """(3,) float32 mean of points (3, K), each with the surface z^2 that its pixel covers."""
+    """(3,) float32 mean of points (3, K), weighted with the surface z^2 of each pixel."""
     weight = np.square(points[2])
     return (points * weight).sum(axis=1) / weight.sum()

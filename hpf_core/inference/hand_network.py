@@ -1,4 +1,4 @@
-"""What predicts: a trained network with its hand model, its renderer, and the grid of its crops."""
+"""A trained network with its hand model, its renderer, and the grid of its crops, for prediction."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class HandNetwork:
 
     Attributes:
         hand: the hand model, on the host.
-        renderer: of its surface, on the host.
-        grid: of the crops.
+        renderer: renderer of its surface, on the host.
+        grid: grid of the crops.
         network: depth maps (N, H, W) mm on the host to an `Estimate` there, float32.
-        refiners: what improves points after the network.
+        refiners: applied to the points after the network.
         ray_aligned: whether the crops' z runs along the ray through their centres.
-        source: where the weights come from, for people.
-        about: what was written beside the weights.
-        backbone: the network as a module; None where it is another program's.
+        source: origin of the weights, for users.
+        about: metadata of the weights.
+        backbone: the network as a module; None for an ONNX file.
     """
 
     hand: HandModel
@@ -63,9 +63,9 @@ class HandNetwork:
         about: Mapping[str, Any] | None = None,
         refiners: Sequence[Refiner] = (),
     ) -> HandNetwork:
-        """What predicts with the parts of a recipe: their weights as they are, their refiners and these after them.
+        """A network from the parts of a recipe, with their current weights, their refiners and then the given ones.
 
-        The backbone moves to the device, the hand and the renderer stay on the host.
+        The backbone moves to the device; the hand and the renderer stay on the host.
         """
         backbone = parts.backbone.to(device).eval()
 
@@ -81,7 +81,7 @@ class HandNetwork:
 
     @torch.inference_mode()
     def estimate(self, depth: Tensor) -> Estimate:
-        """The estimate of depth maps (N, H, W) mm, refined: points (N, J, 3) mm and, if there is any, variance."""
+        """The refined estimate of depth maps (N, H, W) mm: points (N, J, 3) mm and, if available, variance."""
         found = self.network(depth)
         points = found.points
         for refiner in self.refiners:
@@ -96,16 +96,16 @@ def load_network(
     device: str = "cpu",
     host: PluginHost | None = None,
 ) -> HandNetwork:
-    """Load what predicts.
+    """Load a network for prediction.
 
     Args:
         source: "shipped", the folder of a run, a folder of weights, a file of weights, or an ONNX file.
-        refiners: names of refiner plugins, in the order in which they are applied; beside those of a run's recipe.
-        device: where the network runs.
-        host: where plugins are found; by default all that are installed.
+        refiners: names of refiner plugins, in the order of application, after those of a run's recipe.
+        device: device of the network.
+        host: the plugin host; by default with all installed plugins.
 
     Raises:
-        InputError: there are no such weights, they are damaged, or of another network.
+        InputError: the weights are missing, damaged, or belong to another network.
     """
     host = host or PluginHost.load()
     where = choose_device(device)
@@ -192,7 +192,7 @@ def _of_onnx(path: Path, refiners: Sequence[str], host: PluginHost) -> HandNetwo
 
 
 def _hand_and_renderer(name: str, grid: Grid, host: PluginHost) -> tuple[HandModel, Renderer, Build]:
-    """A hand model by its name, with the usual renderer; and what other parts are built from."""
+    """A hand model by its name, with the default renderer; and the build state for other parts."""
     build = Build(grid=grid, seed=0, cache=cache_folder())
     hand: HandModel = _made(host, "hand", name or host.default("hand").spec.name, {}, build)
     build = replace(build, hand=hand)

@@ -1,4 +1,4 @@
-"""What a prediction is: a hand in the camera's frame, with what tells how far it can be trusted."""
+"""A predicted hand in the camera's frame, with measures of its reliability."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ Annotations = Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Hand:
-    """A hand that was found in a depth image.
+    """A hand in a depth image.
 
     Attributes:
         side: "left" or "right".
         names: the J points' names.
-        points: (J, 3) float64 mm in the camera's frame (x right, y down, z away); of a rig, in the rig's frame.
-        pixels: (J, 2) float64, columns and rows of the points in the image; of a rig, in the first camera's image.
-        spread_mm: (J,) float64, how far the network's map of each point spreads, as a standard deviation; 0 where the
-            network gives none.
-        fit_mm: mean difference in depth between the hand's spheres and the surface where both are seen.
-        iou: pixels of both the spheres and the hand's surface, by the pixels of either.
-        confidence: 0 to 1, made of fit, overlap, spread and bone lengths. No label is needed for it.
+        points: (J, 3) float64 mm in the camera's frame (x right, y down, z away); for a rig, in the rig's frame.
+        pixels: (J, 2) float64, columns and rows of the points in the image; for a rig, in the first camera's image.
+        spread_mm: (J,) float64, standard deviation of the network's map of each point; 0 for a network without
+            variance.
+        fit_mm: mean difference in depth between the hand's spheres and the surface, over pixels with both.
+        iou: number of pixels with both sphere and hand surface, divided by those with either.
+        confidence: 0 to 1, computed from fit, overlap, spread and bone lengths, without labels.
         centre: (3,) float64 mm, the palm's centre.
-        crop: what the network was shown: depth (H, W) mm from the crop's centre, the state of its pixels, and the map
-            to the camera's frame.
-        upside_down: whether its arm comes from above, so that the network was shown the crop turned by 180 degrees.
-        annotations: for each annotation its joints' names and the (K, J) matrix that makes them of points.
+        crop: the network's input: depth (H, W) mm from the crop's centre, the state of its pixels, and the map to the
+            camera's frame.
+        upside_down: whether its arm comes from above; the network's input was then rotated by 180 degrees.
+        annotations: for each annotation its joints' names and the (K, J) matrix from points to joints.
     """
 
     side: Side
@@ -70,10 +70,10 @@ class Hand:
         return tuple(self._annotation(annotation)[0])
 
     def document(self, annotation: str | None = None) -> dict[str, Any]:
-        """As JSON lists it, rounded to a thousandth: side, joints by name, pixels, spread, fit, overlap, confidence.
+        """For JSON, rounded to a thousandth: side, joints by name, pixels, spread, fit, overlap, confidence.
 
         Args:
-            annotation: joints of this annotation instead of all points; spread and pixels are then those of the points.
+            annotation: joints of this annotation instead of all points; spread and pixels remain those of the points.
         """
         joints = (
             self.joints

@@ -1,7 +1,7 @@
-"""Hands of a stream on a page: one thread predicts the newest frame, a server on the loopback alone sends it on.
+"""Hands of a stream on a web page: one thread predicts the newest frame, a server on the loopback interface sends it.
 
-Frames are dropped, never queued: whoever is slow, the network or the browser, sees the newest frame next. The page gets
-them by server-sent events, from the standard library's server.
+Frames are dropped, never queued: a slow network or browser gets the newest frame next. The page receives frames as
+server-sent events from the standard library's server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hpf_core.inference.tracking import HandTracker
 from hpf_core.inference.viewer import page, view_frame
 
 LOOPBACK = "127.0.0.1"
-_WAIT_S = 0.5  # how long a connection waits before it looks whether the stream has ended
+_WAIT_S = 0.5  # interval at which a connection checks for the end of the stream
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Arrived:
     """A frame of a stream.
 
     Attributes:
-        frame: what came.
-        due: when it was there, as `time.monotonic` counts.
-        dropped: frames so far that came and weren't taken.
+        frame: the frame.
+        due: time of arrival, by `time.monotonic`.
+        dropped: number of frames dropped so far.
     """
 
     frame: DepthFrame
@@ -43,7 +43,7 @@ class Arrived:
 
 def replayed(source: Source, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
              ) -> Iterator[Arrived]:  # fmt: skip
-    """The frames of a source at the pace of their times; frames that are over before they are asked for are dropped."""
+    """The frames of a source at their own rate; frames that end before they are requested are dropped."""
     times, began, first, place, dropped = source.times, clock(), None, 0, 0
     while place < len(source):
         first = times[place] if first is None else first
@@ -60,13 +60,13 @@ def replayed(source: Source, clock: Callable[[], float] = time.monotonic, sleep:
 
 
 class LiveServer:
-    """Serves the page and the newest prediction on the loopback.
+    """Serves the page and the newest prediction on the loopback interface.
 
     Args:
-        predictor: what finds hands.
+        predictor: finds the hands.
         frames: the stream.
-        title: of the page.
-        port: to listen on; 0 for any that is free.
+        title: title of the page.
+        port: port to listen on; 0 for any free port.
     """
 
     def __init__(self, predictor: HandPredictor, frames: Iterator[Arrived], title: str, port: int = 0) -> None:
@@ -83,11 +83,11 @@ class LiveServer:
 
     @property
     def url(self) -> str:
-        """Of the page."""
+        """URL of the page."""
         return f"http://{LOOPBACK}:{self._server.server_address[1]}/"
 
     def run(self) -> None:
-        """Predict to the stream's end, and serve meanwhile."""
+        """Predict until the end of the stream, and serve meanwhile."""
         serving = threading.Thread(target=self._server.serve_forever, daemon=True)
         serving.start()
         try:
@@ -96,7 +96,7 @@ class LiveServer:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
-            time.sleep(_WAIT_S)  # connections are told of the end
+            time.sleep(_WAIT_S)  # connections receive the end
             self._server.shutdown()
             self._server.server_close()
 
@@ -123,7 +123,7 @@ class LiveServer:
         return PredictedFrame(frame.name, frame.time, hands, depth, camera, error)
 
     def events(self) -> Iterator[str | None]:
-        """The newest prediction whenever there is another one; None where nothing new came for a while."""
+        """The newest prediction whenever there is a new one; None after a time without one."""
         seen = 0
         while True:
             with self._changed:
@@ -168,9 +168,9 @@ def _handler(live: LiveServer, text: bytes) -> type[BaseHTTPRequestHandler]:
                     self.wfile.flush()
                 self.wfile.write(b"event: end\ndata: {}\n\n")
             except (BrokenPipeError, ConnectionResetError):
-                return  # the page was closed
+                return  # the user closed the page
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the terminal is for the stream's figures."""
+            """Do nothing: the terminal is for the stream's figures."""
 
     return Handler

@@ -1,7 +1,7 @@
-"""The one-euro filter on points in mm and seconds: it smooths what rests, and follows what moves.
+"""The one-euro filter on points in mm and seconds: it smooths points at rest and follows moving points.
 
 Casiez, Roussel and Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive Systems",
-CHI 2012. A first-order low-pass whose cut-off grows with the speed, here with one speed for each point.
+CHI 2012. A first-order low-pass filter whose cut-off grows with the speed; here each point has one speed.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SPEED_CUTOFF_HZ = 1.0  # of the filter on speeds, as the paper sets it
+_SPEED_CUTOFF_HZ = 1.0  # of the filter on speeds, as in the paper
 
 
 @dataclass(frozen=True)
 class OneEuroOptions:
-    """What the filter does. The defaults were chosen on simulated replays at 30 frames a second (`docs/predict.md`).
+    """Parameters of the filter, chosen on simulated replays at 30 frames per second (`docs/predict.md`).
 
     Attributes:
-        min_cutoff_hz: cut-off at rest: lower is smoother, and later.
-        beta: by how much the cut-off grows with the speed, Hz for each mm/s: higher lags less in motion.
+        min_cutoff_hz: cut-off at rest: a lower value smooths more and adds delay.
+        beta: increase of the cut-off with speed, Hz per mm/s: a higher value reduces lag in motion.
     """
 
     min_cutoff_hz: float = 0.5
@@ -28,7 +28,7 @@ class OneEuroOptions:
 
 
 class OneEuro:
-    """The filter of J points, with what it remembers of them."""
+    """The filter of J points, with its state."""
 
     def __init__(self, options: OneEuroOptions | None = None) -> None:
         self.options = options or OneEuroOptions()
@@ -37,13 +37,13 @@ class OneEuro:
         self._velocity: np.ndarray | None = None
 
     def reset(self) -> None:
-        """Forget the points: the next ones are another hand's."""
+        """Reset the state: the next points belong to another hand."""
         self._points = self._velocity = None
 
     def __call__(self, points: np.ndarray, time: float) -> np.ndarray:
-        """Points (J, 3) mm at a time in seconds, smoothed. Points of the first call stay as they are.
+        """Points (J, 3) mm at a time in seconds, smoothed. The first call returns its points unchanged.
 
-        A time that isn't later than the last one's begins anew.
+        A time that isn't later than the last one resets the filter.
         """
         points = np.asarray(points, dtype=np.float64)
         passed = time - self._time
@@ -59,6 +59,6 @@ class OneEuro:
 
 
 def _share(cutoff: float | np.ndarray, passed: float) -> float | np.ndarray:
-    """How much of a new value a low-pass of this cut-off, Hz, takes after so many seconds."""
+    """Weight of a new value in a low-pass filter with this cut-off, Hz, after `passed` seconds."""
     turn = 2 * math.pi * cutoff * passed
     return turn / (turn + 1)

@@ -1,9 +1,10 @@
-"""Networks as ONNX files: written from a trained network, read back, and compared with it.
+"""Networks as ONNX files: exports a trained network, reads it back, and compares both.
 
-One file, opset 18 (ONNX Runtime has no kernel for the GroupNormalization of later ones), any batch. The input `depth`
-(batch, S, S) is float32, mm from the crop's centre, half of the cube where nothing is hit. The outputs are `points`
-(batch, J, 3), mm in the crop's frame, and `variance` (batch, J), mm^2, where the network has it. Metadata say the rest.
-`hand.json` beside the file has the same as text, with a crop and its points to try an implementation on.
+One file, opset 18 (ONNX Runtime has no kernel for the GroupNormalization of later opsets), any batch size. The input
+`depth` (batch, S, S) is float32, mm from the crop's centre, half of the cube in pixels without a surface. The outputs
+are `points` (batch, J, 3), mm in the crop's frame, and `variance` (batch, J), mm^2, if the network has it. Metadata
+hold the rest. `hand.json` beside the file has the same metadata as text, with a crop and its points as a test for other
+implementations.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from hpf_core.inference.hand_network import HandNetwork
 FORMAT = "hpf-hand/1"
 OPSET = 18
 TOLERANCE_MM = 0.01
-"""How far ONNX Runtime's points may lie from torch's."""
+"""Tolerance between ONNX Runtime's points and torch's."""
 
 _EXTRA = "pip install 'hand-pose-fitting[onnx]'"
 
 
 class _Deployed(nn.Module):
-    """What a file holds of a backbone: the last stack's points and variance."""
+    """The exported part of a backbone: the last stack's points and variance."""
 
     def __init__(self, network: HandNetwork, with_variance: bool) -> None:
         super().__init__()
@@ -54,16 +55,16 @@ def export_onnx(network: HandNetwork, path: Path, opset: int = OPSET) -> dict[st
     """Write a network to an ONNX file, and `hand.json` beside it.
 
     Args:
-        network: a trained network; refiners aren't part of the file.
+        network: a trained network; the file excludes refiners.
         path: the file, ending in `.onnx`.
         opset: of ONNX; 18 is the fastest in ONNX Runtime.
 
     Returns:
-        What the file's metadata say.
+        The file's metadata.
 
     Raises:
-        InputError: the extra `onnx` isn't installed, the network is an ONNX file itself, or can't be exported.
-        RunError: the file can't be written.
+        InputError: the extra `onnx` isn't installed, the network is an ONNX file itself, or its export fails.
+        RunError: the file isn't writable.
     """
     _need("onnx", "onnxscript")
     if network.backbone is None:
@@ -77,7 +78,7 @@ def export_onnx(network: HandNetwork, path: Path, opset: int = OPSET) -> dict[st
     about = _about(network)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns of its own insides
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals
             program = torch.onnx.export(
                 _Deployed(network, with_variance).eval(),
                 (example,),
@@ -105,7 +106,7 @@ def export_onnx(network: HandNetwork, path: Path, opset: int = OPSET) -> dict[st
 
 
 def check_onnx(network: HandNetwork, path: Path) -> float:
-    """The farthest, in mm, that a point of ONNX Runtime lies from torch's, on maps of all kinds, in batches of 1 and 7.
+    """The largest distance in mm of ONNX Runtime's points from torch's, on maps of all kinds, in batches of 1 and 7.
 
     Raises:
         InputError: ONNX Runtime isn't installed.
@@ -128,7 +129,7 @@ def check_onnx(network: HandNetwork, path: Path) -> float:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file that runs.
+    """An ONNX file, ready to run.
 
     Attributes:
         run: depth maps (N, S, S) mm to an `Estimate`.
@@ -140,10 +141,10 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Open a file that `export_onnx` wrote.
+    """Open a file from `export_onnx`.
 
     Raises:
-        InputError: ONNX Runtime isn't installed, or it is no such file.
+        InputError: ONNX Runtime isn't installed, or the file isn't from `export_onnx`.
     """
     run, metadata = _session(path)
     about = {name.removeprefix("hpf."): value for name, value in metadata.items() if name.startswith("hpf.")}
@@ -197,7 +198,7 @@ def _session(path: Path) -> tuple[Callable[[Tensor], Estimate], dict[str, str]]:
 
 
 def _about(network: HandNetwork) -> dict[str, Any]:
-    """What a file says of itself."""
+    """Metadata of a file."""
     hand, grid = network.hand, network.grid
     assert network.backbone is not None
     state = network.backbone.state_dict()
@@ -229,7 +230,7 @@ def _about(network: HandNetwork) -> dict[str, Any]:
 
 
 def _golden(network: HandNetwork) -> dict[str, Any]:
-    """A crop with the points that torch gives for it."""
+    """A crop with torch's points for it."""
     depth = _trial_maps(network)[2:3]
     points = network.network(depth).points[0]
     return {

@@ -1,4 +1,4 @@
-"""A picture of a predicted frame: the depth image with the hands' bones on it."""
+"""Draws a predicted frame: the depth image with the hands' bones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpf_core.files.cache import write_atomic
 from hpf_core.inference.streams import PredictedFrame
 
 _COLOURS = {"right": (240, 140, 40), "left": (70, 160, 240)}
-_RANGE_MM = 500.0  # from the nearest to the darkest surface
+_RANGE_MM = 500.0  # depth range from bright to dark
 
 
 def write_picture(path: Path, frame: PredictedFrame, links: Sequence[tuple[int, int]]) -> None:
@@ -21,8 +21,8 @@ def write_picture(path: Path, frame: PredictedFrame, links: Sequence[tuple[int, 
 
     Args:
         path: the file.
-        frame: what was predicted, with its depth image.
-        links: pairs of points that a bone connects.
+        frame: the prediction, with its depth image.
+        links: pairs of points that are the ends of a bone.
     """
     assert frame.depth is not None
     depth = frame.depth[0] if isinstance(frame.camera, Rig) else frame.depth
@@ -38,7 +38,7 @@ def write_picture(path: Path, frame: PredictedFrame, links: Sequence[tuple[int, 
 
 
 def _grey(depth: np.ndarray) -> np.ndarray:
-    """(H, W) uint8, bright for near surfaces, black where nothing returned."""
+    """(H, W) uint8, bright for near surfaces, black without a return."""
     seen = np.nan_to_num(depth.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     known = seen > 0
     near = float(np.percentile(seen[known][::16], 1)) if known.any() else 0.0

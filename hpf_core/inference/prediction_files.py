@@ -1,4 +1,4 @@
-"""Files of predictions: JSON lines, CSV, NPZ, and the community's text format. Each appears complete or not at all."""
+"""Files of predictions: JSON lines, CSV, NPZ, and the community's text format; all writes are atomic."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ WRITERS = (".json", ".jsonl", ".csv", ".npz", ".txt")
 
 
 def write_predictions(path: Path, frames: Sequence[PredictedFrame], annotation: str | None = None) -> None:
-    """Write frames to a file whose ending says its format.
+    """Write frames to a file; the file's extension selects the format.
 
     - `.json`, `.jsonl`: a JSON document on each line, one line a frame.
     - `.csv`: a row for each joint of each hand.
     - `.npz`: arrays over all N hands: `frame` (N), `time` (N), `side` (N), `joints` (N, K, 3) mm, `pixels`
       (N, K, 2), `confidence`, `fit_mm`, `iou` (N), and `names` (K), `files` (F) of the frames.
-    - `.txt`: a line for each frame, u v d of each joint of its surest hand, zeros where there is none.
+    - `.txt`: a line for each frame, u v d of each joint of its most confident hand, zeros without a hand.
 
     Args:
         path: the file.
-        frames: what was predicted.
-        annotation: whose joints are written, such as "nyu14"; None for all points of the hand model.
+        frames: the predictions.
+        annotation: annotation of the joints, such as "nyu14"; None for all points of the hand model.
 
     Raises:
-        InputError: another ending.
-        RunError: the file can't be written.
+        InputError: unknown extension.
+        RunError: the file isn't writable.
     """
     kind = path.suffix.lower()
     writers = {".json": _json, ".jsonl": _json, ".csv": _csv, ".npz": _npz, ".txt": _text}

@@ -1,4 +1,4 @@
-"""From depth images to hands: the one path that users, commands and benchmarks take."""
+"""From depth images to hands: users, commands and benchmarks share this code."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class HandPredictor:
             print(hand.side, hand.joints["F4_KNU3_A"], hand.fit_mm)
 
     Args:
-        network: what estimates hands in crops.
-        side: "right" or "left", where it is known; "auto", the surest hand of either side; "both", a right and a left
-            hand, where there are both.
+        network: estimates hands in crops.
+        side: "right" or "left" if known; "auto" for the most confident hand of either side; "both" for a right and a
+            left hand, if both are present.
     """
 
     def __init__(self, network: HandNetwork, side: Side = "auto") -> None:
@@ -60,16 +60,16 @@ class HandPredictor:
         refiners: Sequence[str] = (),
         device: str = "cpu",
     ) -> HandPredictor:
-        """A predictor with the weights that HPF ships, or others.
+        """A predictor with HPF's shipped weights, or others.
 
         Args:
             source: "shipped", the folder of a run, a folder of weights, a file of weights, or an ONNX file.
             side: as in `HandPredictor`.
             refiners: names of refiner plugins that improve the points, such as "inverse_kinematics".
-            device: where the network runs.
+            device: device of the network.
 
         Raises:
-            InputError: there are no such weights, or they are of another network.
+            InputError: the weights are missing, or belong to another network.
         """
         return cls(load_network(source, refiners=refiners, device=device), side)
 
@@ -81,21 +81,21 @@ class HandPredictor:
         starts: Sequence[Place] = (),
         only: str | None = None,
     ) -> list[Hand]:
-        """The hands of one depth image, or of one moment that several cameras see; the surest first.
+        """The hands of one depth image, or of one moment in several cameras; the most confident first.
 
         Args:
-            depth: (H, W) mm of any integer or float type; 0, negative numbers, NaN and infinity are no return. With a
+            depth: (H, W) mm of any integer or float type; 0, negative numbers, NaN and infinity mean no return. With a
                 rig, one such image for each of its cameras.
-            camera: of the image, or the rig of the images.
-            starts: places in the camera's frame that are tried before any other; not with a rig.
-            only: "right" or "left", where it is known.
+            camera: camera of the image, or rig of the images.
+            starts: places in the camera's frame to try first; not with a rig.
+            only: "right" or "left", if known.
 
         Returns:
-            At most one hand, or two where `side` is "both"; none where nothing is taken for a hand. Points are in the
-            camera's frame, of a rig in the rig's.
+            At most one hand, or two if `side` is "both"; an empty list without a hand. Points are in the camera's
+            frame, or in the rig's frame for a rig.
 
         Raises:
-            InputError: the image is of another size than the camera, isn't a depth image, or can't be in mm.
+            InputError: the image differs in size from the camera, isn't a depth image, or can't be in mm.
         """
         if isinstance(camera, Rig):
             images = _of_rig(depth, camera)
@@ -106,10 +106,10 @@ class HandPredictor:
         return [self._hand(one, camera) for one in hands]
 
     def batch(self, depths: Iterable[np.ndarray], cameras: Camera | Sequence[Camera]) -> list[list[Hand]]:
-        """The hands of several images, (B, H, W) or a list; the network sees the crops of all of them together.
+        """The hands of several images, (B, H, W) or a list; the network processes the crops of all images together.
 
         Raises:
-            InputError: as when called with one; or there isn't one camera for each image.
+            InputError: as for one image; or the number of cameras differs from the number of images.
         """
         images = list(depths)
         each = [cameras] * len(images) if isinstance(cameras, Camera) else list(cameras)
@@ -132,13 +132,13 @@ class HandPredictor:
 
         Args:
             place: the folder, capture (its first view) or file.
-            camera: of the images; None where the capture's rig.yaml has it.
-            unit_mm: millimetres of one step of the stored depth; a capture's rig.yaml has its own.
-            rate_hz: frames a second, where the files' names hold no time.
-            track: whether hands are followed and smoothed; else each frame stands for itself.
+            camera: camera of the images; None if the capture's rig.yaml has it.
+            unit_mm: millimetres per step of the stored depth; a capture's rig.yaml has its own.
+            rate_hz: frames per second, if the files' names contain no time.
+            track: whether to track and smooth hands; else frames are independent.
 
         Raises:
-            InputError: there is nothing to read, or its camera isn't known.
+            InputError: nothing to read, or the camera is unknown.
         """
         from hpf_core.inference.sources import CameraOptions, open_source
         from hpf_core.inference.streams import predict_source
@@ -147,7 +147,7 @@ class HandPredictor:
         return predict_source(self, source, track and source.is_sequence)
 
     def _run(self, searches: Sequence[Search]) -> list[list[Found]]:
-        """Run searches to their ends; each round, the network sees what all of them ask for."""
+        """Run searches to their ends; in each round, the network processes the requests of all of them."""
         results: list[list[Found]] = [[] for _ in searches]
         waiting: dict[int, Request] = {}
 

@@ -1,4 +1,4 @@
-"""A factor on the hand's radii for each recording, measured on its depth maps with the weights a stage starts from.
+"""A factor on the hand's radii for each recording, measured on its depth maps with a stage's initial weights.
 
 The spheres' radii are those of one hand (paper, Sec. 3.2). For another hand they are too small or too large, and the
 data terms then pull the points towards the surface, or away from it. We compare what the renderer measures on the
@@ -19,16 +19,16 @@ from hpf_core.objective.fit import Fit
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
 
-_FRAMES = 32  # in one batch; fixed, so that the same weights give the same factors
+_FRAMES = 32  # per batch; fixed, so that the same weights give the same factors
 _SAMPLES = 512  # synthetic ones
 _MOST_FRAMES = 512  # of a split, spread evenly: enough for a median of each recording
 _STREAM = "thickness"  # the name of the random stream; another name would draw other samples
 
 
 def measure(parts: Parts, split: str, device: torch.device, progress: Progress = no_progress) -> Tensor:
-    """(S,) factors, of each recording's number in the split (`RealFrames.sequence`); 1 where nothing is known.
+    """(S,) factors by each recording's index in the split (`RealFrames.sequence`); 1 if unknown.
 
-    The network is left in evaluation mode.
+    The network ends in evaluation mode.
 
     Raises:
         InputError: the recipe has no synthetic samples to compare with.
@@ -61,7 +61,7 @@ def measure(parts: Parts, split: str, device: torch.device, progress: Progress =
 
 @torch.no_grad()
 def _measured(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
-    """(N,) what the renderer measures on each view, and its recording (N,)."""
+    """(N,) the renderer's measurement for each view, and its recording (N,)."""
     rows = frames.views.rows
     points = last_estimate(parts.backbone, frames.depth.flatten(0, 1)[rows]).points
     fit = Fit(hand=parts.hand, renderer=parts.renderer, grid=parts.grid, frames=frames, real=Estimate(points))
@@ -77,7 +77,7 @@ def _samples(parts: Parts, device: torch.device) -> list[SyntheticSamples]:
 
 
 def _as_frames(samples: SyntheticSamples) -> RealFrames:
-    """Each sample as a frame of one view."""
+    """Each sample as a frame with one view."""
     count, device = len(samples.depth), samples.depth.device
     number = torch.arange(count, device=device)
     return RealFrames(

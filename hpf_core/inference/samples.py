@@ -1,4 +1,4 @@
-"""Samples of a recipe's synthetic dataset, to look at: only what makes them is built, no network and no real data."""
+"""Samples of a recipe's synthetic dataset for inspection, built without a network and real data."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _KINDS: tuple[Kind, ...] = ("hand", "renderer", "dataset")
 
 @dataclass(frozen=True)
 class SampleSource:
-    """What makes samples.
+    """A source of samples.
 
     Attributes:
-        grid: of the depth maps.
+        grid: grid of the depth maps.
         hand: the hand model.
-        dataset: what draws.
+        dataset: draws the samples.
     """
 
     grid: Grid
@@ -39,7 +39,7 @@ class SampleSource:
     def draw(
         self, count: int, seed: int, device: torch.device | str = "cpu", progress: Progress = no_progress
     ) -> list[SyntheticSamples]:
-        """`count` samples in batches of 64 and a rest; the first ones are the same however many are asked for."""
+        """`count` samples in batches of 64 and a remainder; the first ones don't depend on `count`."""
         batches = []
         for first in range(0, count, _BATCH):
             batch = self.dataset.sample(_BATCH, generator(device, seed, "samples", first))
@@ -49,11 +49,11 @@ class SampleSource:
 
 
 def source(host: PluginHost, resolved: Resolved | None = None, device: torch.device | str = "cpu") -> SampleSource:
-    """The hand and the synthetic dataset of a recipe, or the default ones.
+    """The hand and the synthetic dataset of a recipe, or the defaults.
 
     Raises:
         InputError: the recipe has no synthetic dataset.
-        PluginError: a plugin is missing, or isn't what its place needs.
+        PluginError: a plugin is missing, or has the wrong kind.
     """
     if resolved is None:
         options, seed = GridOptions(), 0

@@ -1,11 +1,11 @@
-"""The search for the hand in one depth image: candidates are cropped, estimated, and judged by what they explain.
+"""The search for the hand in one depth image: crops candidates, estimates hands, and scores them by their agreement.
 
-A search is a generator. It yields crops, and is sent the estimates of them: whoever drives several searches gives the
-crops of all of them to the network in one batch (`hpf_core.inference.predictor`).
+A search is a generator. It yields crops and receives their estimates. The driver of several searches passes the crops
+of all of them to the network in one batch (`hpf_core.inference.predictor`).
 
-The network knows right hands whose fingers point up, give or take 90 degrees. A crop is therefore shown in up to four
-ways: as it is, mirrored (a left hand looks like a right one), and either of these turned by 180 degrees in the image
-(an arm that comes from above). None of them resamples anything.
+The network knows right hands with fingers up, within 90 degrees. So the search shows a crop in up to four ways:
+unchanged, mirrored (a left hand looks like a right one), and each of these rotated by 180 degrees in the image (for an
+arm from above). None of them resamples the crop.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from hpf_core.inference.explained import Explained, explain
 from hpf_core.inference.hand_network import HandNetwork
 
 SURE = 3.0
-"""Log-odds from which on no other candidate is tried."""
+"""Log-odds above which the search tries no other candidate."""
 
 ACCEPTED = 0.0
-"""Log-odds from which on something is taken for a hand."""
+"""Log-odds above which the result counts as a hand."""
 
-_HOPELESS = -3.0  # log-odds after the first look below which a candidate isn't looked at again
-_MOVED_MM = 25.0  # a crop is made again where the palm's centre lies farther from its middle
-_SIDE_MARGIN = 4.0  # log-odds by which a side must be the likelier one, else more crops are looked at
+_HOPELESS = -3.0  # log-odds of the first estimate below which a candidate is dropped
+_MOVED_MM = 25.0  # the search crops again if the palm's centre is farther from the crop's middle
+_SIDE_MARGIN = 4.0  # log-odds of one side over the other; below this the search tries more crops
 _HERE = np.zeros((1, 3))
 _AROUND_MM = np.array([[22.0, 0, 0], [-22.0, 0, 0], [0, 22.0, 0], [0, -22.0, 0]])
-_ONE_HAND_MM = 80.0  # two hands' palms are farther from each other
+_ONE_HAND_MM = 80.0  # least distance between the palms of two hands
 
 Sides = tuple[str, ...]
 
@@ -46,7 +46,7 @@ class Image:
     """A depth image.
 
     Attributes:
-        depth: (H, W) mm.
+        returned: (H, W) bool, pixels with a return.
         returned: (H, W) bool, where the sensor returned something.
         camera: of the image.
     """
@@ -58,7 +58,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look for a hand.
+    """A place to search for a hand.
 
     Attributes:
         centre: (3,) float64 mm in the camera's frame.
@@ -74,8 +74,8 @@ class Shown:
     """One way of showing a crop to the network.
 
     Attributes:
-        side: which hand it would then be.
-        upside_down: whether the crop is turned by 180 degrees.
+        side: side of the hand under this view.
+        upside_down: whether the crop is rotated by 180 degrees.
     """
 
     side: str
@@ -83,26 +83,26 @@ class Shown:
 
     @property
     def signs(self) -> tuple[int, int]:
-        """Of x and y."""
+        """Signs of x and y."""
         turn = -1 if self.upside_down else 1
         return (turn if self.side == "right" else -turn), turn
 
     def apply(self, image: Tensor) -> Tensor:
-        """A map (H, W), shown so."""
+        """A map (H, W), shown in this way."""
         axes = [axis for axis, sign in zip((-1, -2), self.signs, strict=True) if sign < 0]
         return image.flip(axes) if axes else image
 
 
 @dataclass(frozen=True)
 class Request:
-    """Maps (N, H, W) mm that the network is to look at."""
+    """Maps (N, H, W) mm for the network."""
 
     depth: Tensor
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Of the N maps of a request: points (N, J, 3) mm, and the variance (N, J) mm^2 of the network's maps or None."""
+    """For the N maps of a request: points (N, J, 3) mm, and the variance (N, J) mm^2 of the network's maps or None."""
 
     points: Tensor
     variance: Tensor | None
@@ -117,10 +117,10 @@ class Found:
         points: (J, 3) float64 mm in the camera's frame.
         spread_mm: (J,) float64.
         fit_mm, iou: as in `Explained`.
-        log_odds: how much likelier it is a hand than none.
-        side_score: how well it explains its crop, as sides are compared.
-        crop: what it was estimated from, as the camera sees it.
-        shown: how the crop was shown.
+        log_odds: log-odds that it is a hand.
+        side_score: score of the agreement with its crop, to compare sides.
+        crop: its crop as the camera sees it.
+        shown: the way of showing the crop.
     """
 
     side: str
@@ -146,9 +146,9 @@ class Searcher:
     """Searches depth images with a network.
 
     Args:
-        network: what estimates.
-        sides: the sides that are tried.
-        most: hands of an image at most.
+        network: makes the estimates.
+        sides: the sides to try.
+        most: largest number of hands per image.
     """
 
     def __init__(self, network: HandNetwork, sides: Sides, most: int = 1) -> None:
@@ -156,12 +156,12 @@ class Searcher:
         self._palm = network.hand.palm_centre
 
     def search(self, image: Image, starts: Sequence[Place] = (), only: str | None = None) -> Search:
-        """Find the hands of an image, the surest first.
+        """Find the hands of an image, the most confident first.
 
         Args:
-            image: what is searched.
-            starts: places that are tried before any other, such as the last frame's.
-            only: the side, where it is known from the frames before.
+            image: the image.
+            starts: places to try first, such as the last frame's.
+            only: the side, if known from earlier frames.
         """
         sides = self.sides if only is None else (only,)
         tried: list[Found] = []
@@ -179,11 +179,11 @@ class Searcher:
         return self._chosen(tried)
 
     def _look(self, image: Image, place: Place, sides: Sides) -> Generator[Request, Answer, Found | None]:
-        """The best estimate at a place; None where the place shows nothing.
+        """The best estimate at a place; None for a place without surface.
 
-        The crop is first shown as the arm seems to lie; if that doesn't look like a hand, it is turned. Where the palm
-        lies far from the crop's middle, or the side isn't sure, a crop around the palm is looked at; where the side
-        still isn't sure, four crops beside it.
+        The search first shows the crop in the apparent direction of the arm, and rotates it if the result doesn't look
+        like a hand. If the palm is far from the crop's middle, or the side is uncertain, it tries a crop around the
+        palm. If the side is still uncertain, it tries four crops beside it.
         """
         made = self._crop(image, place.centre)
         if made is None:
@@ -205,7 +205,7 @@ class Searcher:
         return best
 
     def _crops(self, image: Image, centre: np.ndarray, offsets: np.ndarray) -> list[Crop]:
-        """Crops around a centre (3,) mm moved by offsets (K, 3) mm, as far as they show anything."""
+        """Crops around a centre (3,) mm with offsets (K, 3) mm, without empty ones."""
         made = (self._crop(image, centre + offset) for offset in offsets)
         return [each for each in made if each is not None]
 
@@ -217,7 +217,7 @@ class Searcher:
     def _estimate(
         self, crops: Sequence[Crop], sides: Sides, upside_down: bool
     ) -> Generator[Request, Answer, list[Found]]:
-        """The estimates of crops that are shown as each side."""
+        """The estimates of crops, shown as each side."""
         shown = [(made, Shown(side, upside_down)) for made in crops for side in sides]
         if not shown:
             return []
@@ -253,7 +253,7 @@ class Searcher:
         return found.points[self._palm]
 
     def _chosen(self, tried: Sequence[Found]) -> list[Found]:
-        """The hands among all that was tried: the surest, and others that are other hands."""
+        """The hands among all estimates: the most confident, and others that are different hands."""
         kept: list[Found] = []
         for found in sorted(tried, key=_by_odds, reverse=True):
             if found.log_odds < ACCEPTED or len(kept) == self.most:
@@ -265,16 +265,16 @@ class Searcher:
 
 
 def _places(image: Image, starts: Sequence[Place]) -> Iterator[Place]:
-    """Starts first; the image is searched only when they don't do."""
+    """Starts first; the image is searched only if they fail."""
     yield from starts
     for found in finder.find(image.depth, image.returned, image.camera):
         yield Place(found.centre, found.arm_from_above)
 
 
 def _likeliest(found: Sequence[Found]) -> tuple[Found, float]:
-    """The surest estimate of the likelier side, and by how much, in log-odds, that side is the likelier one.
+    """The most confident estimate of the more likely side, and that side's log-odds over the other.
 
-    The crop is taken to lie as in the surest of all estimates; what its looks say of the sides adds up.
+    The crop's direction is that of the most confident of all estimates; the side scores of all its views add up.
     """
     surest = max(found, key=_by_odds)
     looks = [one for one in found if one.shown.upside_down == surest.shown.upside_down]

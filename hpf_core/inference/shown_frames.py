@@ -1,4 +1,4 @@
-"""Some evaluated frames as all of their views saw them, with what networks said of them: what pictures show."""
+"""Some evaluated frames in all of their views, with the networks' estimates, for pictures."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Found = Mapping[str, Mapping[str, Tensor]]
 """By stage, the tensors of its evaluation (`RunFolder.predictions`)."""
 
 _TENSORS = ("numbers", "depth", "present", "rendered", "truth", "to_first", "ignored")
-"""What the file of kept frames holds beside what networks estimated."""
+"""Content of the file of kept frames besides the networks' estimates."""
 
 KEPT = 12
-"""Frames that are kept for the report; half of them are the worst."""
+"""Number of frames kept for the report; half of them are the worst."""
 
-_SYNTHETIC = 256  # Samples are drawn in order, so that a late one costs all before it.
+_SYNTHETIC = 256  # samples are drawn in order, so a late one costs all samples before it
 
 
 @dataclass(frozen=True)
 class SeenFrames:
-    """B frames; of synthetic samples, which have one view, V is 1. Everything lies in the view's crop, in mm.
+    """B frames; synthetic samples have V = 1. Everything is in the view's crop, in mm.
 
     Attributes:
-        numbers: (B,) int64, which frames of the split.
-        depth: (B, V, H, W) float32, the far value where nothing is hit.
+        numbers: (B,) int64, indices of the frames in the split.
+        depth: (B, V, H, W) float32, the far value in pixels without a surface.
         present: (B, V) bool.
         rendered: (B, V, H, W) float32, the last estimate's depth maps.
-        points: by stage, (B, V, J, 3) float32, the evaluated view's estimate taken into all views.
-        joints: by stage, (B, V, K, 3) float32, the annotation's joints of it.
+        points: by stage, (B, V, J, 3) float32, the evaluated view's estimate mapped to all views.
+        joints: by stage, (B, V, K, 3) float32, the annotation's joints of this estimate.
         truth: (B, V, K, 3) float32, the annotated joints.
         to_first: (B, V, 4, 4) float32, from each view's crop to the evaluated view's.
-        ignored: (B, V, H, W) bool, pixels that the loss ignores by the last estimate: the forearm.
+        ignored: (B, V, H, W) bool, pixels that the loss ignores with the last estimate: the forearm.
     """
 
     numbers: Tensor
@@ -61,9 +61,9 @@ class SeenFrames:
 
 
 def ignored_pixels(parts: Parts, fit: Fit) -> Tensor:
-    """(N, H, W) bool: pixels of the own views that no term of the recipe compares with, beyond the estimated wrist.
+    """(N, H, W) bool: pixels of the own views beyond the estimated wrist, which no term of the recipe compares.
 
-    None is, where a term is told to keep the forearm, or no term has the option `forearm`.
+    The mask is empty if a term keeps the forearm, or no term has the option `forearm`.
     """
     options = {getattr(getattr(term, "config", None), "forearm", None) for term in parts.terms.values()} - {None}
     if options != {"wrist_plane"}:
@@ -72,13 +72,13 @@ def ignored_pixels(parts: Parts, fit: Fit) -> Tensor:
 
 
 def see(parts: Parts, split: str | None, found: Found, after: str, numbers: np.ndarray) -> SeenFrames:
-    """Look at some frames and what was found on them.
+    """Collect some frames and the estimates for them.
 
     Args:
         split: of the real data, or None for the unseen synthetic samples.
-        numbers: (B,) which frames.
+        numbers: (B,) indices of the frames.
         found: the evaluations to show; the crops are those of `after`'s.
-        after: the stage whose estimate is rendered.
+        after: the stage of the rendered estimate.
     """
     chosen = torch.from_numpy(np.asarray(numbers, dtype=np.int64))
     if split is None:
@@ -90,7 +90,7 @@ def see(parts: Parts, split: str | None, found: Found, after: str, numbers: np.n
     view = parts.real.protocol.view
     to_rig = frames.to_rig.double()
     from_rig = invert_rigid(to_rig)
-    # Crops may have been centred elsewhere in another evaluation: each has its own way to the rig.
+    # Another evaluation may have other centres of the crops: each has its own map to the rig.
     points = {
         name: apply_rigid(_chain(from_rig, t["to_rig"][chosen].double()), t["points"][chosen].double()[:, None])
         for name, t in found.items()
@@ -148,7 +148,7 @@ def _drawn(parts: Parts, device: torch.device, count: int) -> list[SyntheticSamp
 
 
 def _chain(outer: Tensor, inner: Tensor) -> Tensor:
-    """Rigid maps (B, V, 4, 4) after maps (B, 4, 4) or (B, V, 4, 4), or the other way round."""
+    """Rigid maps (B, V, 4, 4) after maps (B, 4, 4) or (B, V, 4, 4), or in the other order."""
     outer = outer if outer.ndim == 4 else outer[:, None]
     inner = inner if inner.ndim == 4 else inner[:, None]
     return outer @ inner
@@ -163,7 +163,7 @@ def _render(parts: Parts, points: Tensor) -> Tensor:
 
 
 def best_to_worst(errors: np.ndarray, count: int = KEPT) -> np.ndarray:
-    """Numbers of `count` frames by their errors (F,): the worst half one by one, the rest spread over all others."""
+    """Indices of `count` frames by their errors (F,): the worst half without gaps, the rest spread over all others."""
     order = np.argsort(errors, kind="stable")
     if len(order) <= count:
         return order
@@ -173,7 +173,7 @@ def best_to_worst(errors: np.ndarray, count: int = KEPT) -> np.ndarray:
 
 
 def keep(folder: RunFolder, parts: Parts, split: str | None, before: str, after: str) -> None:
-    """Write frames from best to worst to the run's folder, for its report; the network isn't asked again.
+    """Write frames from best to worst to the run's folder, for its report, without running the network again.
 
     `split` is as in `see`.
     """
@@ -200,7 +200,7 @@ def keep(folder: RunFolder, parts: Parts, split: str | None, before: str, after:
 
 
 class FramesAbout(BaseModel):
-    """What a file of shown frames says of itself."""
+    """Metadata of a file of shown frames."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
@@ -216,7 +216,7 @@ class FramesAbout(BaseModel):
 
 
 def check(kept: files.Checkpoint, path: Path) -> None:
-    """Raises DataError where a file isn't what `keep` wrote."""
+    """Raise DataError for a file that isn't from `keep`."""
     try:
         about = FramesAbout.model_validate(kept.about)
         shape = tuple(kept.tensors["depth"].shape)
@@ -234,7 +234,7 @@ def check(kept: files.Checkpoint, path: Path) -> None:
         }
         for role in ("after", *(["before"] if about.before is not None else [])):
             wanted |= {f"points.{role}": (*pair, points, 3), f"joints.{role}": (*pair, joints, 3)}
-        if "ignored" in kept.tensors:  # younger than some runs
+        if "ignored" in kept.tensors:  # older runs lack this tensor
             wanted["ignored"] = shape
         for name, size in wanted.items():
             tensor = kept.tensors[name]

@@ -1,6 +1,6 @@
-"""Where depth images come from: files, folders, captures and rigs, one frame after the other with its time.
+"""Sources of depth images: files, folders, captures and rigs, frame by frame with time.
 
-A frame whose image is missing or damaged is a frame with an error: who goes through thousands lists it and goes on.
+A frame with a missing or damaged image has an error: a caller with thousands of frames lists it and continues.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NYU_IMAGE = re.compile(r"depth_1_\d{7}\.png\Z")
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """What isn't in the images.
+    """Properties that images don't contain.
 
     Attributes:
-        camera: of all images; None where the source has its own.
-        intrinsics: fx, fy, cx, cy of all images, whose size then gives the camera's; None where there is a camera.
-        unit_mm: millimetres of one step of the stored depth.
-        rate_hz: frames a second where the files' names hold no time.
+        camera: camera of all images; None if the source has its own.
+        intrinsics: fx, fy, cx, cy of all images; their size gives the camera's. None with a camera.
+        unit_mm: millimetres per step of the stored depth.
+        rate_hz: frames per second, if the files' names contain no time.
     """
 
     camera: Camera | None = None
@@ -49,7 +49,7 @@ class CameraOptions:
         """The camera of an image (H, W).
 
         Raises:
-            InputError: nobody gave one.
+            InputError: no camera was given.
         """
         if self.camera is not None:
             return self.camera
@@ -66,11 +66,11 @@ class DepthFrame:
     """A moment of a source.
 
     Attributes:
-        name: the file, or the frame's name.
+        name: name of the file or frame.
         time: seconds from an arbitrary start.
-        depth: (H, W) mm, or one such image for each view of a rig; None where it couldn't be read.
-        camera: of the image, or the rig; None where it couldn't be read.
-        error: why it couldn't be read, or an empty text.
+        depth: (H, W) mm, or one such image for each view of a rig; None if unreadable.
+        camera: camera of the image, or the rig; None if unreadable.
+        error: reason of an unreadable frame, or an empty text.
     """
 
     name: str
@@ -81,11 +81,11 @@ class DepthFrame:
 
 
 class Source:
-    """The frames of one input. `len` says how many, iterating reads them.
+    """The frames of one input. `len` is their number; iteration reads them.
 
     Attributes:
-        name: for people.
-        is_sequence: whether frames follow each other in time.
+        name: name for messages.
+        is_sequence: whether the frames are consecutive in time.
     """
 
     def __init__(self, name: str, is_sequence: bool, frames: Sequence[_Reader]) -> None:
@@ -103,21 +103,21 @@ class Source:
 
     @property
     def times(self) -> list[float]:
-        """Seconds, of all frames."""
+        """Seconds of all frames."""
         return [frame.time for frame in self._frames]
 
     def every(self, step: int) -> Source:
-        """Each `step`-th frame alone."""
+        """Only each `step`-th frame."""
         return Source(self.name, self.is_sequence, self._frames[::step])
 
     @property
     def names(self) -> list[str]:
-        """Of all frames."""
+        """Names of all frames."""
         return [frame.name for frame in self._frames]
 
 
 class _Reader:
-    """Reads one frame when it is asked for."""
+    """Reads one frame on request."""
 
     def __init__(self, name: str, time: float) -> None:
         self.name, self.time = name, time
@@ -148,7 +148,7 @@ class _File(_Reader):
 
 
 class _Moment(_Reader):
-    """A frame of a capture: its first view, or all views that it has."""
+    """A frame of a capture: its first view, or all of its views."""
 
     def __init__(
         self, layout: CaptureLayout | NyuLayout, split: str, frame: int, time: float, every_view: bool
@@ -170,11 +170,11 @@ def open_source(place: Path | str, options: CameraOptions, every_view: bool = Fa
 
     Args:
         place: the file or folder.
-        options: camera, unit and rate, where the source doesn't say them.
-        every_view: of captures, all views together; else the first one.
+        options: camera, unit and rate, if the source lacks them.
+        every_view: for captures, whether to read all views together; else the first one.
 
     Raises:
-        InputError: there is nothing to read, or its camera isn't known.
+        InputError: nothing to read, or the camera is unknown.
     """
     path = Path(place)
     if path.is_file():
@@ -212,10 +212,10 @@ def _of_capture(layout: CaptureLayout, split: str | None, options: CameraOptions
 
 
 def read_depth_file(path: Path, unit_mm: float = 1.0) -> np.ndarray:
-    """Depth (H, W) mm of a 16-bit grey PNG image or an array of NumPy; whole numbers stay whole where the unit is 1 mm.
+    """Depth (H, W) mm of a 16-bit grey PNG image or a NumPy array; integers stay integers for a unit of 1 mm.
 
     Raises:
-        DataError: it is missing, damaged, or no depth image.
+        DataError: the file is missing, damaged, or not a depth image.
     """
     try:
         content = path.read_bytes()
@@ -247,7 +247,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _images(folder: Path) -> list[Path]:
-    """The depth images of a folder in the order of the numbers in their names; of NYU's layout, those of view 1."""
+    """The depth images of a folder in the order of the numbers in their names; for NYU's layout, those of view 1."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     first_view = [file for file in found if _NYU_IMAGE.match(file.name)]
     return sorted(
@@ -260,12 +260,12 @@ def _has_nyu(folder: Path) -> bool:
 
 
 def _is_nyu(path: Path, options: CameraOptions) -> bool:
-    """Whether a file is an image of NYU's layout, whose camera and encoding are known."""
+    """Whether a file is an image of NYU's layout, with known camera and encoding."""
     return options.intrinsics is None and bool(re.match(r"depth_\d+_\d{7}\.png\Z", path.name))
 
 
 def _time_of(path: Path, number: int, rate_hz: float) -> float:
-    """Seconds: of the file's name where it is a time, else of its number."""
+    """Seconds: from the file's name if it contains a time, else from its number."""
     if _SECONDS.match(path.stem):
         return float(path.stem)
     if found := _MICROSECONDS.match(path.stem):

@@ -1,4 +1,4 @@
-"""Predictions of a source, frame after frame: what commands write and viewers show."""
+"""Predictions of a source, frame by frame, for commands and viewers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpf_core.inference.predictor import HandPredictor
 from hpf_core.inference.sources import DepthFrame, Source
 from hpf_core.inference.tracking import HandTracker
 
-_BATCH = 16  # images whose crops go through the network together, where each image stands for itself
+_BATCH = 16  # images whose crops share a batch of the network, if images are independent
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +25,12 @@ class PredictedFrame:
     """The hands of a frame.
 
     Attributes:
-        name: of the frame.
+        name: name of the frame.
         time: seconds.
-        hands: that were found, the surest first.
-        depth: (H, W) mm, or one image for each view; None where it couldn't be read.
-        camera: of the image, or the rig.
-        error: why the frame couldn't be read, or an empty text.
+        hands: the hands, the most confident first.
+        depth: (H, W) mm, or one image for each view; None if unreadable.
+        camera: camera of the image, or the rig.
+        error: reason of an unreadable frame, or an empty text.
     """
 
     name: str
@@ -41,7 +41,7 @@ class PredictedFrame:
     error: str = ""
 
     def document(self, annotation: str | None = None) -> dict[str, Any]:
-        """As a JSON line has it."""
+        """The document of a JSON line."""
         entry: dict[str, Any] = {"frame": self.name, "time": round(self.time, 6)}
         if self.error:
             entry["error"] = self.error
@@ -57,9 +57,9 @@ def predict_source(predictor: HandPredictor, source: Source, track: bool) -> Ite
     """The hands of a source's frames, in order.
 
     Args:
-        predictor: what finds hands.
+        predictor: finds the hands.
         source: the frames.
-        track: whether frames follow each other in time: hands are then followed and smoothed.
+        track: whether the frames are consecutive in time: hands are then tracked and smoothed.
     """
     if track:
         yield from _tracked(predictor, source)
@@ -95,7 +95,7 @@ def _batch(predictor: HandPredictor, frames: list[DepthFrame]) -> Iterator[Predi
         together = predictor.batch(depths, cameras)
         found = {id(frame): hands for frame, hands in zip(single, together, strict=True)}
     except DataError:
-        for frame in single:  # one of them is wrong: find out which
+        for frame in single:  # one of them is wrong: determine which
             _alone(predictor, frame, found, errors)
     for frame in frames:
         if frame.camera is not None and id(frame) not in found and id(frame) not in errors:

@@ -1,4 +1,4 @@
-"""Hands over time: the last estimate gives the next crop, the side is held, and points are smoothed."""
+"""Hands over time: the last estimate gives the next crop, the side stays fixed, and points are smoothed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from hpf_core.inference.one_euro import OneEuro, OneEuroOptions
 from hpf_core.inference.predictor import HandPredictor
 from hpf_core.inference.search import Place
 
-_AGREEING = 5  # frames that must agree on a side before the other one isn't tried any more
-_SAME_HAND_MM = 150.0  # a palm moves less from one frame to the next
-_FORGET_S = 0.5  # a hand that wasn't seen for longer is searched as if it were new
+_AGREEING = 5  # consecutive frames with the same side, after which the other side isn't tried
+_SAME_HAND_MM = 150.0  # a palm moves less between frames
+_FORGET_S = 0.5  # a hand lost for longer is searched like a new one
 
 
 @dataclass
 class _Track:
-    """A hand that is followed.
+    """A tracked hand.
 
     Attributes:
-        hand: as it was estimated last, unsmoothed.
-        time: when, seconds.
-        agreed: frames in a row that said its side.
-        velocity: (3,) mm/s of the palm.
+        hand: the last estimate, unsmoothed.
+        time: time of the last estimate, seconds.
+        agreed: number of consecutive frames with the same side.
+        velocity: (3,) mm/s, velocity of the palm.
         smooth: its filter, or None.
     """
 
@@ -38,14 +38,14 @@ class _Track:
 
 
 class HandTracker:
-    """Finds hands in one depth image after the other.
+    """Finds hands in successive depth images.
 
-    Where the last image had a hand, the next one is cropped there first; only if that shows no hand is all of the image
-    searched. Once five frames agree on a hand's side it is held until the hand is lost.
+    If the last image had a hand, the tracker crops the next image there first. It searches the entire image only if
+    that crop shows no hand. A hand's side is fixed after five frames with the same side, until the hand is lost.
 
     Args:
-        predictor: what finds hands.
-        smoothing: the one-euro filter's numbers; None to leave points as they are estimated.
+        predictor: finds the hands.
+        smoothing: the one-euro filter's parameters; None for unsmoothed points.
     """
 
     def __init__(self, predictor: HandPredictor, smoothing: OneEuroOptions | None = OneEuroOptions()) -> None:  # noqa: B008
@@ -57,8 +57,8 @@ class HandTracker:
 
         Args:
             depth: (H, W) mm, as for `HandPredictor`.
-            camera: of the image.
-            time: in seconds, later than the last image's.
+            camera: camera of the image.
+            time: seconds, later than the last image's time.
         """
         tracks = [track for track in self._tracks if 0 < time - track.time <= _FORGET_S]
         starts = [Place(track.hand.centre + self._ahead(track, time), track.hand.upside_down) for track in tracks]
@@ -75,11 +75,11 @@ class HandTracker:
         return smoothed
 
     def reset(self) -> None:
-        """Forget all hands: the next image is of another recording."""
+        """Drop all hands: the next image belongs to another recording."""
         self._tracks = []
 
     def _ahead(self, track: _Track, time: float) -> np.ndarray:
-        """(3,) mm, how far the palm has gone on since it was seen, if it goes on as it went."""
+        """(3,) mm, expected motion of the palm since its last estimate at constant velocity."""
         way = track.velocity * (time - track.time)
         length = float(np.linalg.norm(way))
         return way * min(1.0, _SAME_HAND_MM / 3 / max(length, 1e-9))

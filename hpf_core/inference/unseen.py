@@ -1,4 +1,4 @@
-"""Synthetic samples that no stage trains on, and a network's error on them: it needs no capture and no label."""
+"""Synthetic samples outside of all training, and a network's error on them, without captures and labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hpf_core.random_streams import generator
 
 SPLIT = "unseen"
 CENTRE = "jittered"
-"""Where crops of synthetic samples are centred: around the true palm, as the dataset's options say."""
+"""Centre of synthetic samples' crops: around the true palm, by the dataset's options."""
 
 SAMPLES = 2000
-"""How many are measured where a recipe doesn't say."""
+"""Number of measured samples if a recipe gives none."""
 
-_SEED = 0  # the same samples in every run, whatever its seed: what runs reached can be compared
+_SEED = 0  # the same samples in every run, with any seed: results of runs are comparable
 _BATCH = 64
 
 
 def samples(parts: Parts, device: torch.device, count: int) -> Iterator[SyntheticSamples]:
-    """The first `count` unseen samples in batches: the same ones however many are asked for."""
+    """The first `count` unseen samples in batches; they don't depend on `count`."""
     assert parts.synthetic is not None, "the recipe was checked: it has a synthetic dataset"
     for first in range(0, count, _BATCH):
         batch = parts.synthetic.sample(_BATCH, generator(device, _SEED, "unseen samples", first))
@@ -35,9 +35,9 @@ def samples(parts: Parts, device: torch.device, count: int) -> Iterator[Syntheti
 
 
 def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress: Progress = no_progress) -> Evaluated:
-    """Predict unseen samples and hold them against what made them; joints are in the crops' frames.
+    """Predict unseen samples and compare the result with the ground truth; joints are in the crops' frames.
 
-    The network is left as it was, in training or in evaluation.
+    The network keeps its mode, training or evaluation.
     """
     assert parts.synthetic is not None
     training = parts.backbone.training
@@ -69,8 +69,8 @@ def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress:
 
 
 def _scored(parts: Parts) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the scored joints and the float64 matrix that makes them of points: of the dataset's annotation where it
-    names one, else all points."""
+    """Names of the scored joints and the float64 matrix from points to joints: the dataset's annotation if given, else
+    all points."""
     assert parts.synthetic is not None
     named = parts.synthetic.annotation
     if named is None or named not in parts.hand.annotations:

@@ -1,4 +1,4 @@
-"""The page that shows predictions: one file, no server and no network (`viewer.html`)."""
+"""The page of predictions: one file without a server and without network access (`viewer.html`)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hpf_core.inference.streams import PredictedFrame
 from hpf_core.interfaces import HandModel
 
 _TEMPLATE = Path(__file__).with_suffix(".html")
-_LONGEST_PX = 320  # of an image on the page: 2,000 frames then take some 30 MB
-_RANGE_MM = 600.0  # from the nearest surface to the darkest grey
+_LONGEST_PX = 320  # longest side of an image on the page: 2,000 frames then need about 30 MB
+_RANGE_MM = 600.0  # depth range from the nearest surface to the darkest grey
 
 
 def view_frame(frame: PredictedFrame) -> dict[str, Any]:
-    """A frame as the page has it: hands, and the (first) depth image as a small grey PNG."""
+    """A frame for the page: hands, and the (first) depth image as a small grey PNG."""
     entry: dict[str, Any] = {"name": frame.name, "time": round(frame.time, 4), "error": frame.error, "hands": []}
     for hand in frame.hands:
         entry["hands"].append(
@@ -77,11 +77,11 @@ def page(
     """The page of frames (`view_frame`).
 
     Args:
-        frames: to show.
-        links: pairs of points that a bone connects.
+        frames: the frames.
+        links: pairs of points that are the ends of a bone.
         radii: (J,) mm of the spheres.
-        title: of the page.
-        live: whether frames come later, from `events` on the page's own server.
+        title: title of the page.
+        live: whether frames arrive later, from `events` on the page's own server.
     """
     data = {"frames": list(frames), "links": [list(link) for link in links], "radii": list(radii), "live": live}
     # In a script element, `</` would end it.
@@ -94,7 +94,7 @@ def write_page(path: Path, frames: Sequence[Mapping[str, Any]], hand: HandModel,
     """Write the page of frames (`view_frame`) to a file.
 
     Raises:
-        RunError: it can't be written.
+        RunError: the file isn't writable.
     """
     radii = [round(float(radius), 2) for radius in hand.radii]
     text = page(frames, hand.links, radii, title)
@@ -102,10 +102,10 @@ def write_page(path: Path, frames: Sequence[Mapping[str, Any]], hand: HandModel,
 
 
 def read_predictions(path: Path, hand: HandModel) -> list[dict[str, Any]]:
-    """The frames of a file of JSON lines that `hpf predict` wrote with all points; they have no images.
+    """The frames of a JSON lines file from `hpf predict` with all points; they have no images.
 
     Raises:
-        DataError: it is no such file.
+        DataError: the file isn't such a file.
     """
     frames = []
     try:

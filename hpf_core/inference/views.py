@@ -1,4 +1,4 @@
-"""Several views of one moment: what each of them says, brought together in the rig's frame."""
+"""Several views of one moment, fused in the rig's frame."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hpf_core.data.cameras import Camera, Rig
 from hpf_core.inference.hands import Hand
 from hpf_core.inference.search import Found
 
-_AGREE_MM = 60.0  # views whose palms are nearer to each other than this saw the same hand
+_AGREE_MM = 60.0  # views with nearer palms saw the same hand
 
 
 def together(found: Sequence[Sequence[Found]], rig: Rig, make: Callable[[Found, Camera], Hand]) -> list[Hand]:
-    """The hands of a moment, in the rig's frame, the surest first.
+    """The hands of a moment, in the rig's frame, the most confident first.
 
-    Views vote: estimates of one hand are those whose palms lie within 60 mm. Of the groups that have no view in common
-    with a surer one each is a hand; its points are the median of the views', coordinate by coordinate (of two views,
-    their mean), its side is the one with the larger sum of log-odds.
+    Views vote. Estimates of one hand have palms within 60 mm. A group of views is a hand unless it shares a view with a
+    more confident group. The hand's points are the median over the views for each coordinate (with two views, the
+    mean). Its side is the one with the larger sum of log-odds.
 
     Args:
-        found: of each view what it found, in its camera's frame.
+        found: the estimates of each view, in its camera's frame.
         rig: the views' cameras.
-        make: from an estimate to a hand, in one camera's frame.
+        make: converts an estimate to a hand, in one camera's frame.
     """
     said = [
         (dataclasses.replace(one, points=one.points @ pose[:3, :3].T + pose[:3, 3]), make(one, camera))
@@ -42,7 +42,7 @@ def together(found: Sequence[Sequence[Found]], rig: Rig, make: Callable[[Found, 
 
 
 def _apart(one: tuple[Found, Hand], other: tuple[Found, Hand]) -> float:
-    # Points of both are compared where the hands' palms are: the mean over all points moves less than any of them.
+    # Points of both are compared at the hands' palms: the mean over all points varies less than any single point.
     return float(np.linalg.norm(one[0].points.mean(axis=0) - other[0].points.mean(axis=0)))
 
 

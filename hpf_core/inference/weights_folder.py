@@ -1,4 +1,5 @@
-"""Weights as model hubs have them: a folder of `weights.safetensors`, `config.json` and `README.md`, the model card."""
+"""Weights in the format of model hubs: a folder of `weights.safetensors`, `config.json` and `README.md`, the model
+card."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ FILES = ("weights.safetensors", "config.json", "README.md")
 
 
 def write_weights_folder(network: HandNetwork, folder: Path) -> list[str]:
-    """Write a network as a folder that `load_network` and `init:` take. Returns the files' names.
+    """Write a network as a folder for `load_network` and `init:`. Returns the files' names.
 
     Raises:
         InputError: the network is an ONNX file.
-        RunError: the folder can't be written.
+        RunError: the folder isn't writable.
     """
     if network.backbone is None:
         raise InputError(f"{network.source} is an ONNX file: give the run or the weights that it was made from.")
