@@ -1,7 +1,7 @@
-"""Where the cameras of a capture stand: from its `rig.yaml`, or from its annotation.
+"""The cameras' poses in a capture, from its `rig.yaml` or its annotation.
 
-The calibration is an artefact of its own, `calibration.json`. Where it came from the annotation, the labels may change
-or vanish afterwards, and nothing else does.
+`calibration.json` stores the calibration separately from its source. If it came from the annotation, later changes or
+removal of the labels don't affect anything else.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from hpf_core.geometry.alignment import align_rigid_robust
 from hpf_core.geometry.rigid import apply_rigid
 
 Method = Literal["file", "annotated"]
-"""Where a calibration comes from: the capture's `rig.yaml`, or its annotated joints."""
+"""The source of a calibration: the capture's `rig.yaml`, or its annotated joints."""
 
-_MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only take time
-_OFF_MM = 10.0  # a frame whose median joint misses by more counts as badly annotated in the report
+_MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only cost time
+_OFF_MM = 10.0  # in the report, a frame with a larger median distance of the joints counts as badly annotated
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where a rig's cameras stand.
+    """The poses of a rig's cameras.
 
     Attributes:
-        views: which views of the capture, counted from 0; the first one's frame is the rig's.
+        views: the capture's views in the rig, counted from 0; the first one's frame is the rig's.
         to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
-        residual_mm: (V,) median distance between a joint as this view and the first view have it.
+        residual_mm: (V,) median distance between a joint in this view and the same joint in the first view.
         outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
         off: for each view, the numbers of these frames, counted from 0.
-        annotated: how many frames the annotation has; None where an older HPF wrote the file, or it wasn't used.
-        method: where it came from: "file" (`rig.yaml`) or "annotated". Of a file, residuals and outliers are NaN.
+        annotated: number of annotated frames; None if an older HPF wrote the file, or if the annotation wasn't used.
+        method: source: "file" (`rig.yaml`) or "annotated". With "file", residuals and outliers are NaN.
     """
 
     views: tuple[int, ...]
@@ -53,17 +53,17 @@ class Calibration:
 
     @staticmethod
     def of_rig(rig: Rig, views: Sequence[int]) -> Calibration:
-        """What a rig's file says, for some of its views, the first of which gives the frame.
+        """Take the poses from a rig's file, for some of its views. The first view gives the frame.
 
         Raises:
-            InputError: the file doesn't say where the cameras stand.
+            InputError: the file doesn't state the cameras' poses.
         """
         part = rig.take(views)
         unknown = np.full(len(views), np.nan)
         return Calibration(tuple(views), part.poses, unknown, unknown, ((),) * len(views), None, "file")
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, atomically."""
+        """Write the calibration as JSON, atomically."""
         content = {
             "views": list(self.views),
             "to_rig": self.to_rig.tolist(),
@@ -82,7 +82,7 @@ class Calibration:
 
     @staticmethod
     def load(path: Path) -> Calibration:
-        """Read it back, bit by bit the same.
+        """Read a saved calibration, bit for bit the same.
 
         Raises:
             DataError: the file is missing or isn't a calibration.
@@ -110,17 +110,18 @@ def _numbers_or_none(values: np.ndarray) -> list[float | None]:
 
 
 def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotation") -> Calibration:
-    """One rigid map per view for the whole capture, by robust Procrustes alignment of the annotated joints.
+    """Compute one rigid map per view for the whole capture, by robust Procrustes alignment of the annotated joints.
 
-    All joints of up to 1,000 frames, spread over the capture, are aligned at once; those that don't fit the rest lose
-    their say (`hpf_core.geometry.align_rigid_robust`), so frames that are annotated wrongly in one view don't matter.
-    Then every frame is held against what was found, and those that are off are listed.
+    All joints of up to 1,000 frames, spread over the capture, are aligned at once. Outliers are weighted down
+    (`hpf_core.geometry.align_rigid_robust`), so wrong annotations in one view don't matter. Then every frame is
+    compared
+    with the result, and frames with a large error are listed.
 
     Args:
         xyz: (V_all, N, K, 3) mm, joints in each view's camera frame. Frames at z <= 0, or with all joints in one place,
             count as unannotated.
-        views: which of them make the rig, the first one its frame.
-        where: the file that they come from, for messages.
+        views: the views of the rig; the first one gives its frame.
+        where: the source of the joints, for messages.
 
     Raises:
         DataError: a view isn't annotated, or its joints determine no rigid map.
@@ -172,7 +173,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
 
 
 def _misses(source: np.ndarray, target: np.ndarray, transform: torch.Tensor) -> np.ndarray:
-    """(F,) mm, by how much the median joint of each frame (F, K, 3) misses; NaN where one isn't annotated."""
+    """(F,) mm, median error of the joints of each frame (F, K, 3); NaN for unannotated frames."""
     misses = apply_rigid(transform, torch.from_numpy(np.ascontiguousarray(source))) - torch.from_numpy(
         np.ascontiguousarray(target)
     )

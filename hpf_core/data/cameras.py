@@ -18,23 +18,23 @@ import numpy as np
 from hpf_core.errors import InputError
 
 DISTORTION_LENGTHS = (0, 4, 5, 8)
-"""How many distortion coefficients OpenCV's model may have; none means an ideal pinhole."""
+"""Permitted numbers of coefficients in OpenCV's distortion model; none means an ideal pinhole."""
 
 Side = Literal["right", "left", "both"]
-"""Which hand a rig records."""
+"""The side of a rig's recorded hand."""
 
 Volume = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
-"""A box: the ends along x, y and z, mm."""
+"""A box: the limits along x, y and z, mm."""
 
-_ROUNDS = 50  # Newton's method needs 3 to 6 rounds inside of the range in which the model is one-to-one
-_COARSE = 8  # of the pixels of a distorted image every so many are asked where a window lies
+_ROUNDS = 50  # Newton's method needs 3 to 6 rounds within the range in which the model is one-to-one
+_COARSE = 8  # step between tested pixels of a distorted image in the search for a window
 _CONVERGED = 1e-12  # of coordinates on the plane z = 1: far below a thousandth of a pixel
-_SQUARE_TOLERANCE = 1e-3  # by how much rows of a rotation may differ from orthonormal ones
+_SQUARE_TOLERANCE = 1e-3  # tolerance of a rotation's rows for being orthonormal
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A depth camera: a pinhole with the lens distortion of OpenCV.
+    """A depth camera: a pinhole with OpenCV's lens distortion.
 
     Without distortion, u = x * fx / z + cx and v = y * fy / z + cy.
 
@@ -45,7 +45,7 @@ class Camera:
         distortion: k1, k2, p1, p2, then k3, then k4, k5, k6: 4, 5 or 8 numbers in the order of OpenCV, or none.
 
     Raises:
-        InputError: a value that no camera can have.
+        InputError: a value is impossible for a camera.
 
     Source: the distortion model is that of OpenCV's "Camera Calibration and 3D Reconstruction" (radial rational and
     tangential, after Brown 1966).
@@ -81,7 +81,7 @@ class Camera:
         return any(self.distortion)
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """(..., 3) mm in the camera's frame to (..., 3) float64: u, v in pixels (distorted) and the depth z in mm."""
+        """Project (..., 3) mm in the camera's frame to (..., 3) float64: u, v in pixels (distorted) and z in mm."""
         x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
         if not self.is_distorted:
             return np.stack([x * self.fx / z + self.cx, y * self.fy / z + self.cy, z], axis=-1)
@@ -89,7 +89,7 @@ class Camera:
         return np.stack([a * self.fx + self.cx, b * self.fy + self.cy, z], axis=-1)
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
-        """(..., 3) u, v in pixels (distorted) and depth z in mm to (..., 3) float64 mm in the camera's frame.
+        """Map (..., 3) u, v in pixels (distorted) and depth z in mm to (..., 3) float64 mm in the camera's frame.
 
         NaN where the distortion model has no inverse.
         """
@@ -100,7 +100,7 @@ class Camera:
         return np.stack([x * z, y * z, z], axis=-1)
 
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates on the plane z = 1 of an ideal pinhole to those that the lens makes of them."""
+        """Map coordinates on an ideal pinhole's plane z = 1 to the coordinates behind the lens."""
         return _distorted(self.distortion, np.asarray(x, np.float64), np.asarray(y, np.float64))
 
     def undistort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,14 +110,14 @@ class Camera:
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
         """x / z and y / z (H, W) float64 of every pixel, undistorted and read-only; NaN where there is no inverse.
 
-        They are computed once for each camera.
+        The result is computed once for each camera.
         """
         return _rays(self)
 
     def window(self, low: tuple[float, float], high: tuple[float, float]) -> tuple[slice, slice]:
-        """Rows and columns that may see rays between two corners (x / z, y / z), with some pixels more on each side.
+        """Rows and columns that may see rays between two corners (x / z, y / z), with a margin of some pixels.
 
-        Both are empty where the image has none.
+        Both are empty if no pixel sees such rays.
         """
         if not self.is_distorted:
             ends = [
@@ -129,7 +129,7 @@ class Camera:
             ]
         else:
             x, y = (part[::_COARSE, ::_COARSE] for part in self.rays())
-            reach_x, reach_y = 2 * _COARSE / self.fx, 2 * _COARSE / self.fy  # so that none falls through the mesh
+            reach_x, reach_y = 2 * _COARSE / self.fx, 2 * _COARSE / self.fy  # so that no window falls through the mesh
             inside = (x > low[0] - reach_x) & (x < high[0] + reach_x) & (y > low[1] - reach_y) & (y < high[1] + reach_y)
             rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
             if not len(rows):
@@ -142,10 +142,10 @@ class Camera:
         return rows_, columns_
 
     def mirrored(self) -> Camera:
-        """The camera of the mirrored image, whose column i is this image's column width - 1 - i.
+        """The camera of the mirrored image. Column i of the mirrored image is column width - 1 - i of this image.
 
         A point (x, y, z) of this camera is the point (-x, y, z) of the mirrored one. Mirroring twice gives the same
-        camera to the last digit where cx has at most 15 decimal digits.
+        camera to the last digit if cx has at most 15 decimal digits.
         """
         middle = float(Decimal(self.width - 1) - Decimal(repr(float(self.cx))))
         k = list(self.distortion)
@@ -160,20 +160,20 @@ PRIMESENSE = Camera(640, 480, fx=588.03, fy=587.07, cx=320.0, cy=240.0)
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """The cameras of a capture and all that its images don't say.
+    """The cameras of a capture, and all further information that the images lack.
 
     Attributes:
-        cameras: one for each view. The first one's frame is the rig's frame, and it is the view that is evaluated.
-        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm; None where it isn't known yet.
+        cameras: one for each view. The first view is the evaluated view, and its frame is the rig's frame.
+        to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm; None while unknown.
         names: the cameras' names; "1", "2", ... by default.
-        unit_mm: millimetres of one step of the stored depth.
-        no_return: stored values that mean that the sensor returned nothing; 0 always does.
-        hand: which hand is recorded. Left hands are mirrored with their cameras when they are cropped.
-        volume_mm: ((x, x), (y, y), (z, z)), a box in the rig's frame; surfaces outside of it count as no return.
-        where: the file that says all of this, for messages; empty where none does.
+        unit_mm: millimetres per step of the stored depth.
+        no_return: stored values of pixels without return; 0 always is one.
+        hand: side of the recorded hand. Cropping mirrors left hands and their cameras.
+        volume_mm: ((x, x), (y, y), (z, z)), a box in the rig's frame; surfaces outside the box count as no return.
+        where: the file with this information, for messages; empty without a file.
 
     Raises:
-        InputError: the cameras, names and maps don't belong together, or a map isn't rigid.
+        InputError: the numbers of cameras, names and maps differ, or a map isn't rigid.
     """
 
     cameras: tuple[Camera, ...]
@@ -209,10 +209,10 @@ class Rig:
 
     @property
     def poses(self) -> np.ndarray:
-        """`to_rig` (V, 4, 4), where it must be known.
+        """`to_rig` (V, 4, 4), which must be known.
 
         Raises:
-            InputError: it isn't.
+            InputError: `to_rig` is unknown.
         """
         if self.to_rig is None:
             raise InputError(
@@ -227,9 +227,9 @@ class Rig:
         return np.linalg.inv(self.poses)
 
     def take(self, views: Sequence[int]) -> Rig:
-        """Some of the cameras, counted from 0; the first of them gives the new rig's frame.
+        """Select some of the cameras, counted from 0; the first of them gives the new rig's frame.
 
-        `volume_mm` goes along only where the rig's frame stays the same.
+        The new rig keeps `volume_mm` only if the rig's frame stays the same.
         """
         poses = None if self.to_rig is None else self.to_rig[list(views)]
         moved = poses is not None and not np.array_equal(poses[0], np.eye(4))
@@ -245,14 +245,14 @@ class Rig:
         )
 
     def mirrored(self) -> Rig:
-        """The rig that sees the mirror image of the scene: a rig of left hands becomes one of right hands."""
+        """The rig in the mirrored scene: a rig of left hands becomes a rig of right hands."""
         flip = np.diag([-1.0, 1.0, 1.0, 1.0])
         sides: dict[Side, Side] = {"right": "left", "left": "right", "both": "both"}
         box = self.volume_mm
         return replace(
             self,
             cameras=tuple(camera.mirrored() for camera in self.cameras),
-            # + 0.0 makes plain zeros of negative ones, so that mirroring twice changes no digit.
+            # + 0.0 turns negative zeros into plain ones, so that mirroring twice changes no digit.
             to_rig=None if self.to_rig is None else flip @ self.to_rig @ flip + 0.0,
             hand=sides[self.hand],
             volume_mm=None if box is None else ((-box[0][1], -box[0][0]), box[1], box[2]),
@@ -260,7 +260,7 @@ class Rig:
 
 
 def wrong_with_pose(pose: np.ndarray) -> str:
-    """What is wrong with a rigid map (4, 4), mm, as the end of a sentence; empty where nothing is."""
+    """Describe the error in a rigid map (4, 4), mm, as the end of a sentence; empty for a valid map."""
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         return "isn't 4 x 4 finite numbers"
     if not np.array_equal(pose[3], [0, 0, 0, 1]):
@@ -277,7 +277,7 @@ def wrong_with_pose(pose: np.ndarray) -> str:
 
 
 def _split(k: tuple[float, ...]) -> tuple[list[float], list[float], float, float]:
-    """Numerator's and denominator's coefficients of r^2, r^4, r^6, and the two tangential ones."""
+    """Numerator's and denominator's coefficients of r^2, r^4, r^6, and the two tangential coefficients."""
     k1, k2, p1, p2, k3, k4, k5, k6 = (*k, *([0.0] * (8 - len(k))))
     return [k1, k2, k3], [k4, k5, k6], p1, p2
 
@@ -301,10 +301,10 @@ def _slope(k: list[float], square: np.ndarray) -> np.ndarray:
 
 
 def _undistorted(k: tuple[float, ...], to_x: np.ndarray, to_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By Newton's method, from the distorted place on."""
+    """Invert the distortion by Newton's method, starting at the distorted place."""
     over, under, p1, p2 = _split(k)
     x, y = to_x.copy(), to_y.copy()
-    with np.errstate(all="ignore"):  # what leaves the model's range becomes NaN
+    with np.errstate(all="ignore"):  # values outside the model's range become NaN
         for _ in range(_ROUNDS):
             square = x * x + y * y
             top, bottom = _series(over, square), _series(under, square)
@@ -320,7 +320,7 @@ def _undistorted(k: tuple[float, ...], to_x: np.ndarray, to_y: np.ndarray) -> tu
             if not (np.maximum(np.abs(off_x), np.abs(off_y)) > _CONVERGED).any():
                 break
         at_x, at_y = _distorted(k, x, y)
-        # Beyond the radius at which the image folds back, a solution is of another branch: area is negative there.
+        # Beyond the radius at which the image folds, a solution is on another branch, where the area is negative.
         good = (np.maximum(np.abs(at_x - to_x), np.abs(at_y - to_y)) < 1e-9) & (area > 0) & (radial > 0)
     return np.where(good, x, np.nan), np.where(good, y, np.nan)
 

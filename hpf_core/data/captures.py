@@ -1,8 +1,8 @@
-"""Multi-view captures of any layout as a dataset: calibrated, cropped, cached, and read back by number.
+"""Multi-view captures of any layout as a dataset: calibrated, cropped, cached, and read by frame number.
 
-What is trained on is the split `train` of the dataset, whichever splits on disk it is made of (`TrainingSet`); the
-others are as they lie on disk.
-With the cache in place (`capture_cache.py`) no label is read again but by `labels`, for evaluation.
+Training uses the dataset's split `train`, which may combine several splits on disk (`TrainingSet`). The other splits
+are
+as on disk. With a complete cache (`capture_cache.py`), only `labels` reads labels, for evaluation.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from hpf_core.progress import Progress, no_progress
 
 TRAIN = "train"
 SCORED = tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED)
-"""The joints that captures are evaluated on, by their names in the annotation: NYU's fourteen."""
+"""Names of the evaluated joints in the annotation: NYU's fourteen."""
 
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """What the cache holds of a split on disk.
+    """The cached form of a split on disk.
 
     Attributes:
-        split: its name.
-        folder: where its crops are.
-        frames: number of frames of the split (or of `limit`), those that were left out among them.
-        left_out: why frames were left out, one by one.
+        split: name of the split.
+        folder: folder of the crops.
+        frames: number of frames of the split (or of `limit`), including skipped ones.
+        left_out: the reason for each skipped frame.
         bytes: size of the crops.
-        calibration: where the cameras stood.
-        empty: for each view, how many crops show no hand.
-        palm_off_mm: median distance of the crops' centres from the annotated palms in the first view; None where the
-            centres are those palms, or there are no labels.
+        calibration: the cameras' poses.
+        empty: number of crops without a hand in each view.
+        palm_off_mm: median distance of the crops' centres from the annotated palms in the first view; None if the
+            centres are those palms, or if there are no labels.
     """
 
     split: str
@@ -59,9 +59,9 @@ class PreparedSplit:
 
 
 class Capture(RealDataset):
-    """A capture on disk, in whatever layout.
+    """A capture on disk, in any layout.
 
-    Frames of which an image is missing or damaged are left out, and listed by `left_out`.
+    Frames with a missing or damaged image are skipped; `left_out` lists them.
     """
 
     def __init__(
@@ -72,14 +72,15 @@ class Capture(RealDataset):
         make: Callable[[Progress], None] | None = None,
         training: TrainingSet = TrainingSet(),  # noqa: B008, frozen
     ) -> None:
-        """Nothing is read yet.
+        """Create the dataset. This reads nothing yet.
 
         Args:
-            source: what to read.
+            source: the capture.
             options: how to crop it.
             cache: the cache's folder.
-            make: for simulated data, what `prepare` calls first so that the capture is there; None for real data.
-            training: which frames are trained on.
+            make: for simulated data, the function that creates the capture. `prepare` calls it first. None for real
+                data.
+            training: the frames for training.
         """
         self.source, self.options, self.training = source, options, training
         self.simulated = source.simulated or make is not None
@@ -101,12 +102,12 @@ class Capture(RealDataset):
     # ------------------------------------------------------------------------------------------------ the interface
 
     def prepare(self, progress: Progress = no_progress, jobs: int | None = None, check: bool = False) -> None:
-        """Calibrate, crop and cache every split that isn't cached yet.
+        """Calibrate, crop and cache every uncached split.
 
         Args:
-            progress: told of frames.
-            jobs: processes that crop; None for one on each core.
-            check: read all of what is cached already and make it anew where it was damaged.
+            progress: receives the number of finished frames.
+            jobs: number of cropping processes; None for one on each core.
+            check: read everything in the cache and remake damaged parts.
 
         Raises:
             DataError: the capture is missing or unusable.
@@ -118,7 +119,7 @@ class Capture(RealDataset):
             self._make_capture(progress)
         stores = {split: self._cache.open(split, progress, jobs, check) for split in self._splits_used()}
         sets = {split: FrameSet.of_split(split, store) for split, store in stores.items() if split != TRAIN}
-        # A capture that is only evaluated on needs no split `train`; what is named beside it must be there.
+        # A capture for evaluation only needs no split `train`, but all other named splits must exist.
         if self.training.on != (TRAIN,) or TRAIN in stores:
             sets = {TRAIN: FrameSet.for_training(stores, self.training), **sets}
         self._stores, self._sets = stores, sets
@@ -192,18 +193,18 @@ class Capture(RealDataset):
         return shifts.moved.copy()
 
     def left_out(self, split: str) -> list[str]:
-        """The frames that aren't used because an image is missing or damaged, each with the reason."""
+        """The skipped frames with missing or damaged images, each with the reason."""
         return self._set(split).left_out
 
     # --------------------------------------------------------------------------------------------- beyond the interface
 
     def calibration(self, split: str) -> Calibration:
-        """Where the cameras stood when a split on disk was captured."""
+        """The cameras' poses for a split on disk."""
         self.prepare()
         return Calibration.load(self._cache.place(split) / "calibration.json")
 
     def prepared(self) -> list[PreparedSplit]:
-        """What the cache holds of each split on disk."""
+        """The cached form of each split on disk."""
         self.prepare()
         return [
             PreparedSplit(
@@ -220,7 +221,7 @@ class Capture(RealDataset):
         ]
 
     def unfinished(self) -> list[Path]:
-        """The folders of crops that were begun and not finished."""
+        """The folders of started but unfinished crops."""
         found = (self._cache.unfinished(split) for split in self._splits_used())
         return [folder for folder in found if folder is not None]
 
@@ -238,12 +239,12 @@ class Capture(RealDataset):
         return self._shifts[split]
 
     def _present(self, frames: FrameSet) -> np.ndarray:
-        """(F, V) bool, the views that are used of each frame, and that it has."""
+        """(F, V) bool: the present and used views of each frame."""
         has = np.isfinite(frames.gather(lambda store, rows: store.centres[rows])).all(axis=-1)
         return frames.present(len(self.source.views)) & has
 
     def _palm_off(self, split: str, store: CropStore) -> float | None:
-        """How far the label-free centres lie from the annotated palms, mm."""
+        """Distance of the label-free centres from the annotated palms, mm."""
         layout = self.source.layout
         if self.options.start == "annotated" or not layout.has_labels(split):
             return None
@@ -254,14 +255,14 @@ class Capture(RealDataset):
         return float(np.nanmedian(away)) if np.isfinite(away).any() else None
 
     def _splits_used(self) -> list[str]:
-        """The splits on disk that are used; the split `train` isn't, where training is on others."""
+        """The used splits on disk. The split `train` isn't used if training uses other splits."""
         layout = self.source.layout
         if not layout.splits():
             raise DataError(f"{self.source.name}: {layout.root} has no split {' or '.join(SPLITS)}. {layout.format}.")
         return [name for name in layout.splits() if name != TRAIN or TRAIN in self.training.on]
 
     def _annotated(self, split: str, numbers: np.ndarray) -> np.ndarray:
-        """(F, 14, 3) mm, the annotation of a split on disk at frames (F,), in the first view's camera."""
+        """(F, 14, 3) mm: the annotation of a split on disk at frames (F,), in the first view's camera."""
         labels = annotation_of(self.source.layout, split)
         view = self.source.views[0]
         if view >= len(labels.xyz) or numbers.max(initial=-1) >= labels.xyz.shape[1]:

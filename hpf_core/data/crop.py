@@ -1,13 +1,13 @@
 """Cut the hand's cube out of a camera's depth image and resample it orthographically (`docs/geometry.md`, "Crop").
 
-A camera pixel covers a small patch of the surface that it sees: half-way to its neighbours where the surface goes on,
-and its own footprint z / f at an edge. A crop's pixel is a ray; it is HIT where a patch inside of the cube covers that
-ray, and holds the nearest such patch's depth. Every other ray is told by the image pixel that sees its middle, at the
-centre's depth:
+A camera pixel covers a small patch of its surface. On a continuous surface the patch extends half-way to the
+neighbours; at an edge it has the pixel's own footprint z / f. A crop's pixel is a ray. The ray is HIT if a patch inside
+the cube covers it, and holds the depth of the nearest such patch. For every other ray, the image pixel that sees the
+ray's middle, at the centre's depth, decides:
 
-- EMPTY where that pixel sees something beyond the cube, or looks past the surfaces inside it;
-- UNKNOWN where it returned nothing, lies outside of the image, or where something stands before the cube and hides it:
-  nothing was learnt of the cube along that ray.
+- EMPTY if the pixel sees a surface beyond the cube, or looks past the surfaces inside it;
+- UNKNOWN if the pixel has no return, lies outside the image, or sees a surface in front of the cube that hides it: the
+  ray is unobserved.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from hpf_core.data.cameras import Camera, Volume
 from hpf_core.frames import State
 from hpf_core.grid import Grid
 
-_JUMP = 12.0  # a step of more than this many footprints between neighbours is an edge: 85 degrees from head-on
-_SPARE_MM = 0.1  # by so much a first look at depths, whose rounding differs, is more generous than the second
-_FOLDED_PX = 4.0  # a pixel that a distorted ray is said to hit looks along that ray, but for its rounding
-_WIDEST = 1.0  # no patch reaches further than this many grid pixels from its middle
+_JUMP = 12.0  # a step of more footprints than this between neighbours is an edge: 85 degrees from head-on
+_SPARE_MM = 0.1  # tolerance of the first test of depths, because its rounding differs from the second test's
+_FOLDED_PX = 4.0  # largest distance, from rounding, between a distorted ray and its pixel
+_WIDEST = 1.0  # no patch extends farther from its middle than this many grid pixels
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Crop:
     """A crop of one image.
 
     Attributes:
-        depth: (H, W) float32 mm from the centre; half the cube where not HIT.
+        depth: (H, W) float32 mm from the centre; half the cube if not HIT.
         state: (H, W) uint8, `State`.
         to_camera: (4, 4) float64, from the crop's frame to the camera's.
     """
@@ -45,15 +45,15 @@ class Crop:
 
 
 def frame_at(centre: np.ndarray, turned: bool) -> np.ndarray:
-    """(4, 4) float64, from the frame of a crop at `centre` (3,) mm to the camera's.
+    """(4, 4) float64: map from the frame of a crop at `centre` (3,) mm to the camera's frame.
 
-    With `turned`, z runs along the ray through the centre, by the smallest rotation that does it, so without roll.
+    With `turned`, z points along the ray through the centre. The smallest such rotation is used, so there is no roll.
     """
     pose = np.eye(4)
     pose[:3, 3] = centre
     if turned:
         ray = centre / np.linalg.norm(centre)
-        # Rodrigues' formula for the turn from (0, 0, 1) to the ray, about their cross product (-ray_y, ray_x, 0).
+        # Rodrigues' formula for the rotation from (0, 0, 1) to the ray, about their cross product (-ray_y, ray_x, 0).
         cross = np.array([[0, 0, ray[0]], [0, 0, ray[1]], [-ray[0], -ray[1], 0]])
         pose[:3, :3] = np.eye(3) + cross + cross @ cross / (1 + ray[2])
     return pose
@@ -64,11 +64,11 @@ def crop(depth: np.ndarray, returned: np.ndarray, camera: Camera, centre: np.nda
 
     Args:
         depth: (H, W) mm of the image.
-        returned: (H, W) bool, where the sensor returned something.
+        returned: (H, W) bool, pixels with a return.
         camera: of the image.
-        centre: (3,) mm in the camera's frame, in front of it.
+        centre: (3,) mm in the camera's frame, in front of the camera.
         grid: of the crop.
-        turned: whether the crop's z runs along the ray through the centre.
+        turned: whether the crop's z points along the ray through the centre.
     """
     pose = frame_at(np.asarray(centre, dtype=np.float64), turned)
     out = np.full(grid.size * grid.size, np.inf, dtype=np.float32)
@@ -85,11 +85,11 @@ def crop(depth: np.ndarray, returned: np.ndarray, camera: Camera, centre: np.nda
 
 
 def classify(depth: Tensor, missing: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """Depth and state (N, H, W) of orthographic maps, by the rules above: what a sensor would have made of them.
+    """Depth and state (N, H, W) of orthographic maps by the rules above, as a sensor would give them.
 
     Args:
-        depth: (N, H, W) mm from the centre, not clipped, +inf for none.
-        missing: (N, H, W) bool, where nothing is returned.
+        depth: (N, H, W) mm from the centre, not clipped, +inf for rays without surface.
+        missing: (N, H, W) bool, pixels without return.
         grid: of the crop.
     """
     unknown = missing | (depth < -grid.far_mm)
@@ -99,10 +99,10 @@ def classify(depth: Tensor, missing: Tensor, grid: Grid) -> tuple[Tensor, Tensor
 
 
 def _window(camera: Camera, pose: np.ndarray, cube_mm: float) -> tuple[slice, slice] | None:
-    """Rows and columns of the image that may see the cube, or None where the cube isn't in the image."""
+    """Rows and columns of the image that may see the cube, or None if the cube is outside the image."""
     corners = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3), axis=-1).reshape(-1, 3) * cube_mm
     corners = corners @ pose[:3, :3].T + pose[:3, 3]
-    corners[:, 2] = np.maximum(corners[:, 2], 1.0)  # the part behind the camera's plane isn't seen
+    corners[:, 2] = np.maximum(corners[:, 2], 1.0)  # the part behind the camera's plane is invisible
     rays = corners[:, :2] / corners[:, 2:]
     rows, columns = camera.window(tuple(rays.min(0).tolist()), tuple(rays.max(0).tolist()))
     return None if rows.stop - rows.start < 2 or columns.stop - columns.start < 2 else (rows, columns)
@@ -117,15 +117,15 @@ def _splat(
     pose: np.ndarray,
     grid: Grid,
 ) -> None:
-    """Lower `out` (H * W) to the depth of each image pixel's patch at the rays that it covers."""
+    """Lower `out` (H * W) to the depth of each image pixel's patch at the rays that the patch covers."""
     rows, columns = window
-    # With a border, and NaN where nothing is known: neighbours need no test of whether they are there.
+    # A border, and NaN for unknown depth: then neighbours need no test for existence.
     z = np.full((rows.stop - rows.start + 2, columns.stop - columns.start + 2), np.nan, dtype=np.float32)
     np.copyto(z[1:-1, 1:-1], depth[window], where=returned[window], casting="unsafe")
     width, z_flat = z.shape[1], z.ravel()
     turn, centre = pose[:3, :3].T.astype(np.float32), pose[:3, 3].astype(np.float32)
     rays = _Rays.of(camera, rows, columns)
-    # Depth in the crop's frame, of all pixels: most are before or behind the cube and are done with here.
+    # Depth of all pixels in the crop's frame. Most pixels are in front of or behind the cube and need no more work.
     along = z * (turn[2, 0] * rays.du + (turn[2, 1] * rays.dv + turn[2, 2])) - turn[2] @ centre
     flat = np.flatnonzero(np.abs(along) < np.float32(grid.far_mm + _SPARE_MM))
 
@@ -134,14 +134,14 @@ def _splat(
     at = np.stack([du * here, dv * here, here]) - centre[:, None]
     if pose[0, 0] != 1:
         at = _turned(turn, at)
-    # No patch reaches further than `_WIDEST` pixels: what is farther outside of the cube covers no ray.
+    # No patch extends farther than `_WIDEST` pixels: a pixel farther outside the cube covers no ray.
     side = np.float32(grid.far_mm + _WIDEST * grid.pixel_mm)
     near = np.flatnonzero((np.abs(at[2]) < np.float32(grid.far_mm)) & (np.abs(at[0]) < side) & (np.abs(at[1]) < side))
     if not len(near):
         return
     flat, here, du, dv, at = flat[near], here[near], du[near], dv[near], at[:, near]
 
-    # Half the sides of the box around the patch's parallelogram: its steps to the next pixel along a row and a column.
+    # Half the sides of the bounding box of the patch's parallelogram: the steps to the next pixel along row and column.
     wide, high = here * rays.step(0, flat), here * rays.step(1, flat)
     half = _reach(_slopes(here, z_flat, flat, 1, wide), du, dv, (wide, 0), turn if pose[0, 0] != 1 else None)
     half += _reach(_slopes(here, z_flat, flat, width, high), du, dv, (0, high), turn if pose[0, 0] != 1 else None)
@@ -153,7 +153,7 @@ def _splat(
     more = last - first
     covers = np.flatnonzero((more[0] >= 0) & (more[1] >= 0))
     ray, more, nearest = (first[1] * grid.size + first[0])[covers], more[:, covers], at[2, covers]
-    # A patch of at most two grid pixels covers up to three rays along each axis; nearly all cover just one.
+    # A patch of at most two grid pixels covers up to three rays along each axis; nearly all patches cover one.
     for dy in range(3):
         for dx in range(3):
             good = np.flatnonzero((more[0] >= dx) & (more[1] >= dy))
@@ -162,11 +162,11 @@ def _splat(
 
 @dataclass(frozen=True)
 class _Rays:
-    """Where the pixels of a part of an image look, with a border of one pixel around it.
+    """The viewing rays of the pixels in a part of an image, with a border of one pixel.
 
     Attributes:
         du, dv: x / z (H or 1, W) and y / z (H, W or 1), float32.
-        steps: how far the rays of neighbours along a row and a column lie apart: numbers, or (H, W).
+        steps: distance of neighbouring rays along a row and a column: numbers, or (H, W).
         shape: H, W.
     """
 
@@ -189,33 +189,33 @@ class _Rays:
         return _Rays(du[None], dv[:, None], (wide, high), shape)
 
     def take(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of some pixels (K,), counted through the part."""
+        """The rays of some pixels (K,), indexed through the part."""
         if self.du.shape == self.shape:
             return self.du.ravel().take(flat), self.dv.ravel().take(flat)
         v, u = np.divmod(flat.astype(np.int32), np.int32(self.shape[1]))
         return self.du[0].take(u), self.dv[:, 0].take(v)
 
     def step(self, axis: int, flat: np.ndarray) -> np.ndarray | np.float32:
-        """How far neighbours of some pixels (K,) lie apart along an axis."""
+        """Distance of neighbouring rays along an axis at some pixels (K,)."""
         step = self.steps[axis]
         return step.ravel().take(flat) if isinstance(step, np.ndarray) else step
 
 
 @lru_cache(maxsize=32)
 def _tables(camera: Camera) -> tuple[np.ndarray, ...]:
-    """x / z, y / z, and their steps to neighbours (H + 2, W + 2) float32 of a distorted image with a border."""
+    """x / z, y / z, and their steps to neighbours (H + 2, W + 2) float32, of a distorted image with a border."""
     x, y = camera.rays()
     steps = (np.nan_to_num(np.abs(np.gradient(part, axis=axis))) for part, axis in ((x, 1), (y, 0)))
     return tuple(np.pad(part.astype(np.float32), 1) for part in (x, y, *steps))
 
 
 def _whole(place: np.ndarray, size: int) -> np.ndarray:
-    """To the nearest pixel; what lies outside by more than the image's size stays outside."""
+    """Round to the nearest pixel. Positions far outside the image stay outside."""
     return np.rint(np.clip(place, -size, 2 * size)).astype(np.int64)
 
 
 def inside_volume(depth: np.ndarray, camera: Camera, to_rig: np.ndarray, volume_mm: Volume) -> np.ndarray:
-    """Which pixels (H, W) of a depth map (H, W) mm see something within a box in the rig's frame."""
+    """The pixels (H, W) of a depth map (H, W) mm whose surface lies in a box in the rig's frame."""
     x, y = camera.rays()
     inside = depth > 0
     for axis, (low, high) in enumerate(volume_mm):
@@ -226,21 +226,21 @@ def inside_volume(depth: np.ndarray, camera: Camera, to_rig: np.ndarray, volume_
 
 
 def _turned(turn: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """`turn` (2 or 3, 3) times vectors (3, K), by no library that would start threads: all cores have work already."""
+    """`turn` (2 or 3, 3) times vectors (3, K), without a library that starts threads: all cores are busy already."""
     return turn[:, :1] * vectors[0] + turn[:, 1:2] * vectors[1] + turn[:, 2:] * vectors[2]
 
 
 def _slopes(
     here: np.ndarray, z: np.ndarray, flat: np.ndarray, step: int, footprint: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """dz (K,) from the pixel before and to the one after along an axis, mm; 0 across an edge or where one is missing.
+    """dz (K,) mm from the previous pixel and to the next one along an axis; 0 across an edge or a missing pixel.
 
     Args:
         here: (K,) mm of the pixels.
-        z: the image, flat, mm; NaN where nothing is known.
-        flat: (K,) the pixels' places in `z`.
-        step: from a pixel to the next one along the axis.
-        footprint: (K,) mm, how wide a pixel is there.
+        z: the image, flat, mm; NaN for unknown depth.
+        flat: (K,) the pixels' indices in `z`.
+        step: index step to the next pixel along the axis.
+        footprint: (K,) mm, width of a pixel at its depth.
     """
     back, forth = here - z.take(flat - step), z.take(flat + step) - here
     edge = _JUMP * footprint
@@ -256,10 +256,10 @@ def _reach(
     footprint: tuple[np.ndarray | int, np.ndarray | int],
     turn: np.ndarray | None,
 ) -> np.ndarray:
-    """(2, K) mm, how far apart a pixel and its neighbours along an axis lie, along the crop's x and y.
+    """(2, K) mm: distance of a pixel from its neighbours along an axis, along the crop's x and y.
 
-    Of both neighbours the farther counts: noise and whole millimetres move pixels along their slanted rays, and
-    patches that only reached half-way to the nearer one would leave cracks on the other side.
+    The farther neighbour counts. Noise and whole millimetres move pixels along their slanted rays. Patches that reach
+    only half-way to the nearer neighbour would leave cracks on the other side.
     """
     found = []
     for slope in slopes:
@@ -269,16 +269,16 @@ def _reach(
 
 
 def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
-    """Fill uncovered rays amid a surface, in place: noise along slanted rays pulls neighbouring patches apart.
+    """Fill uncovered rays inside a surface, in place: noise along slanted rays separates neighbouring patches.
 
-    A ray is a crack where three of its four neighbours are covered and the image sees something inside of the cube
-    there; between two fingers it sees what lies behind. It takes the mean of the covered neighbours.
+    A ray is a crack if three of its four neighbours are covered and the image sees a surface inside the cube there.
+    Between two fingers, the image sees the surface behind them. A crack gets the mean of the covered neighbours.
     """
     bordered = np.pad(out, 1, constant_values=np.inf)
     values, width = bordered.ravel(), bordered.shape[1]
     row, column = np.nonzero(crossed & ~np.isfinite(out))
     open_rays = (row + 1) * width + column + 1
-    for _ in range(2):  # where two cracks meet, one closes first
+    for _ in range(2):  # of two adjacent cracks, one closes first
         around = values[open_rays + np.array([[1], [-1], [width], [-width]])]
         hit = np.isfinite(around)
         near = hit.sum(axis=0)
@@ -292,11 +292,11 @@ def _close_cracks(out: np.ndarray, crossed: np.ndarray) -> None:
 def _beside(
     depth: np.ndarray, returned: np.ndarray, camera: Camera, pose: np.ndarray, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray]:
-    """State (H, W) uint8 of rays that no patch covers, from the image pixel that sees each ray's middle; and where that
-    pixel sees something inside of the cube (H, W) bool."""
+    """State (H, W) uint8 of uncovered rays, from the image pixel at each ray's middle, and (H, W) bool, whether that
+    pixel sees a surface inside the cube."""
     axis = grid.axis(dtype=torch.float64).numpy()
     turn, centre = pose[:3, :3], pose[:3, 3]
-    if turn[0, 0] == 1:  # straight: x is a column's own and y a row's, so that what follows is of lines, not of maps
+    if turn[0, 0] == 1:  # axis-aligned: x depends on the column and y on the row only, so lines suffice instead of maps
         x, y, z = axis + centre[0], (axis + centre[1])[:, None], centre[2:]
     else:
         x, y, z = (turn[k, 0] * axis + (turn[k, 1] * axis + centre[k])[:, None] for k in range(3))
@@ -307,11 +307,11 @@ def _beside(
     v = _whole(down * camera.fy + camera.cy, camera.height)
     sees_u, sees_v = before & (u >= 0) & (u < camera.width), (v >= 0) & (v < camera.height)
     sees, u, v = sees_u & sees_v, np.where(sees_u, u, 0), np.where(sees_v, v, 0)
-    # Depth in the crop's frame of what the pixel sees: along the pixel's ray, z in the camera grows in proportion.
+    # Depth of the pixel's surface in the crop's frame: along the pixel's ray, it grows in proportion to z.
     pixel = v * camera.width + u
     if camera.is_distorted:
         du, dv = (part.ravel().take(pixel) for part in camera.rays())
-        # Far outside of the image the model folds back into it: the pixel must look along the ray.
+        # Far outside the image the model folds back into it, so we check that the pixel looks along the ray.
         sees &= np.maximum(np.abs(du - x / z) * camera.fx, np.abs(dv - y / z) * camera.fy) < _FOLDED_PX
     else:
         du, dv = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy

@@ -1,4 +1,4 @@
-"""Where to crop without a label: the nearest surface, the centre of mass around it, and one place from all views."""
+"""Crop centres without labels: the nearest surface, the centre of mass around it, and one place from all views."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from hpf_core.data.cameras import Camera
 
 Centring = Literal["annotated", "mass", "refined"]
 
-_NEAREST_PIXELS = 200  # so many pixels must be nearer than what is taken for the hand's front: no speck of noise is
-_STRIDE = 4  # of the pixels that are looked at first for the front
+_NEAREST_PIXELS = 200  # at least this many pixels must be nearer than the hand's front, which excludes specks of noise
+_STRIDE = 4  # step between the pixels in the first search for the front
 _FRONT_MM = 60.0  # thickness of the first slice behind the front
 _ROUNDS = 4
 _DEEPEST = 65535  # mm, in 16 bits
-_ARM_SHARE = 0.5  # how far the centre is moved away from the arm, as a share of how far the arm draws a wider mean
-_BEHIND_MM = 25.0  # the palm's centre lies so far behind the middle of its visible surface (simulated captures: 24-34)
+_ARM_SHARE = 0.5  # the shift away from the arm, as a share of the distance between the narrow and the wide mean
+_BEHIND_MM = 25.0  # the palm's centre is this far behind its visible surface's middle (simulated captures: 24-34)
 
 
 def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm: float) -> np.ndarray | None:
-    """Centre (3,) mm of a hand that is the nearest thing to the camera, or None where nothing is seen.
+    """Centre (3,) mm of a hand that is nearest to the camera, or None for an image without surfaces.
 
-    The first 60 mm of depth give a start; then the mean of what lies in a cube around it, half as wide as the crop's,
-    is taken and the cube moved there, four times. The forearm has drawn it to the wrist by then: the mean of a wider
-    ball lies farther up the arm, and the centre moves half as far the other way. What is seen is the surface: the
-    palm's centre is taken 25 mm behind it. In one view it can be off by 100 mm, where the arm is nearer than the hand.
+    The first 60 mm of depth give a start. Then four rounds take the mean of all points in a cube, half as wide as the
+    crop's, and move the cube there. The forearm shifts this mean to the wrist. The mean of a wider ball lies farther up
+    the arm, so the centre moves half as far in the opposite direction. The camera sees the surface only, so the palm's
+    centre is taken 25 mm behind it. In one view the error can be 100 mm, if the arm is nearer than the hand.
 
     Args:
         depth: (H, W) mm.
@@ -57,9 +57,9 @@ def mass_centre(depth: np.ndarray, returned: np.ndarray, camera: Camera, cube_mm
 
 
 def _front(depth: np.ndarray, returned: np.ndarray) -> float | None:
-    """The depth, mm, before which 200 pixels lie; None of fewer."""
+    """The depth, mm, with 200 pixels in front of it; None for fewer pixels."""
     few = depth[::_STRIDE, ::_STRIDE][returned[::_STRIDE, ::_STRIDE]]
-    # Of all pixels at least as many are as near as the first 200 of these few: only such need to be ordered.
+    # At least as many of all pixels are as near as the first 200 of this sample: only these need sorting.
     near = returned & (depth <= _kth(few)) if few.size >= _NEAREST_PIXELS else returned
     seen = depth[near]
     return float(_kth(seen)) if seen.size >= _NEAREST_PIXELS else None
@@ -73,9 +73,9 @@ def _kth(depths: np.ndarray) -> np.generic:
 def _box(
     depth: np.ndarray, returned: np.ndarray, camera: Camera, centre: np.ndarray, half: float, beyond: float
 ) -> np.ndarray:
-    """(3, K) mm, the points of an image nearer than `half` to a centre along each axis, and nearer than `beyond`.
+    """(3, K) mm: the points of an image within `half` of a centre along each axis, and nearer than `beyond`.
 
-    Only the part of the image that may see them is looked at.
+    The search is limited to the part of the image that may see them.
     """
     low, high = float(centre[2]) - half, min(float(centre[2]) + half, beyond)
     rows, columns = _window(centre, half, low, high, camera)
@@ -91,14 +91,14 @@ def _box(
 
 
 def _window(centre: np.ndarray, half: float, low: float, high: float, camera: Camera) -> tuple[slice, slice]:
-    """Rows and columns that may see what is nearer than `half` to a place along x and y, `low` to `high` mm away."""
+    """Rows and columns that may see points within `half` of a place along x and y, `low` to `high` mm away."""
     near, far = max(low, 1.0), max(high, 1.0)
     sides = [[side / z for side in (at - half, at + half) for z in (near, far)] for at in centre[:2].tolist()]
     return camera.window((min(sides[0]), min(sides[1])), (max(sides[0]), max(sides[1])))
 
 
 def _points(place: np.ndarray, part: np.ndarray, camera: Camera, row: int, column: int) -> np.ndarray:
-    """(3, K) float64 mm of pixels (K,), counted through a part of an image that begins at a row and a column."""
+    """(3, K) float64 mm of pixels (K,), indexed through a part of an image that starts at a row and a column."""
     v, u = np.divmod(place.astype(np.int32), np.int32(part.shape[1]))
     z = part.ravel().take(place).astype(np.float64)
     u, v = u + np.int32(column), v + np.int32(row)
@@ -109,30 +109,30 @@ def _points(place: np.ndarray, part: np.ndarray, camera: Camera, row: int, colum
 
 
 def _rounded(value: float, kind: np.dtype, way: Callable[[float], int]) -> np.generic:
-    """A bound on depths in their own type, rounded where they are whole: compared far faster than in float64."""
+    """Convert a bound to the depths' own type, rounded for whole numbers: comparison is far faster than in float64."""
     if not np.issubdtype(kind, np.integer):
         return np.float64(value)
     return kind.type(min(max(way(value), 0), _DEEPEST))
 
 
 def _mean(points: np.ndarray) -> np.ndarray:
-    """(3,) weighted mean of points (3, K) that pixels see.
+    """(3,) weighted mean of visible points (3, K).
 
-    A pixel covers z^2 / (fx fy) of the surface: with that weight the mean doesn't lean towards what is near.
+    A pixel covers z^2 / (fx fy) of the surface. This weight avoids a bias towards near surfaces.
     """
     weight = np.square(points[2])
     return (points * weight).sum(axis=1) / weight.sum()
 
 
 def fuse(centres: np.ndarray) -> np.ndarray:
-    """One place (..., 3) of what several views say (..., V, 3), mm in the rig's frame.
+    """Combine the places of several views (..., V, 3) into one (..., 3), mm in the rig's frame.
 
-    The median of each coordinate over the views that say something: of three views one may be wrong by any amount; of
-    two it is the mean. NaN where no view says anything.
+    This takes the median of each coordinate over the views with a result. Of three views, one may be wrong by any
+    amount. Of two views, the median is the mean. NaN if no view has a result.
     """
     said = np.isfinite(centres).all(axis=-1, keepdims=True)
     none = ~said.any(axis=-2)
-    # A median over views of which some are missing, without numpy's warning of those that have none.
+    # A median over partly missing views, without numpy's warning about rows that are entirely missing.
     usable = np.where(said, centres, np.nan)
     usable[none[..., 0]] = 0.0
     return np.where(none, np.nan, np.nanmedian(usable, axis=-2))

@@ -1,8 +1,8 @@
-"""Depth images from files, whole or not at all: 16-bit grey and 8-bit RGB PNG by Pillow, and arrays of NumPy.
+"""Depth images from files, read completely or refused: 16-bit grey and 8-bit RGB PNG by Pillow, and NumPy arrays.
 
-Pillow was measured beside OpenCV and imagecodecs (640 x 480, processor time): 4.9, 4.3 and 3.5 ms for RGB, 3.3, 3.1 and
-2.8 ms for grey, at 22, 153 and 45 MB installed. Before it decodes, every checksum is compared and the pixels' data are
-unpacked once within the size that the header names, so that no image takes more memory than it says.
+We measured Pillow, OpenCV and imagecodecs (640 x 480, processor time): 4.9, 4.3 and 3.5 ms for RGB, 3.3, 3.1 and 2.8 ms
+for grey, at 22, 153 and 45 MB installed. Before Pillow decodes an image, we compare every checksum and unpack the pixel
+data once, within the size in the header. So no image takes more memory than its header states.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from PIL import Image
 from hpf_core.errors import DataError
 
 Encoding = Literal["gray16", "g256b", "r_g256", "npy"]
-"""How a depth map is stored: a 16-bit grey PNG, an 8-bit RGB PNG with G * 256 + B (NYU) or R + 256 * G, or an array."""
+"""Storage of a depth map: 16-bit grey PNG, 8-bit RGB PNG with G * 256 + B (NYU) or R + 256 * G, or an array."""
 
 _START = b"\x89PNG\r\n\x1a\n"
-_HEAD = b"\0\0\0\rIHDR"  # how every PNG image goes on: its first part has 13 bytes
+_HEAD = b"\0\0\0\rIHDR"  # the bytes after the signature of every PNG image: its first chunk has 13 bytes
 _COLOURS = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale and alpha", 6: "RGBA"}
 _CHANNELS = {0: 1, 2: 3}
 _OTHERS = {b"\xff\xd8\xff": "a JPEG image", b"II*\0": "a TIFF image", b"MM\0*": "a TIFF image",
@@ -36,13 +36,13 @@ _END = b"IEND\xaeB`\x82"
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What a PNG image says of itself. As a string it says what kind of image it is.
+    """The header of a PNG image. Its string form describes the kind of image.
 
     Attributes:
         width, height: in pixels.
-        bits: of a channel.
-        colour: what a pixel holds, by PNG's number: 0 grey, 2 RGB.
-        interlaced: whether it is stored coarse to fine.
+        bits: per channel.
+        colour: content of a pixel, by PNG's number: 0 grey, 2 RGB.
+        interlaced: whether the image is stored coarse to fine.
     """
 
     width: int
@@ -57,13 +57,13 @@ class PngHeader:
 
 
 def read_stored(path: Path, encoding: Encoding, size: tuple[int, int], wanted_by: str) -> np.ndarray:
-    """The depth map (H, W) of a file as it is stored: uint16 of a PNG image, any real numbers of an array.
+    """Read a file's depth map (H, W) as stored: uint16 for a PNG image, any real numbers for an array.
 
     Args:
         path: the file.
-        encoding: how it is stored.
-        size: width and height that it must have.
-        wanted_by: what says so, with its verb, for messages: "NYU's layout has".
+        encoding: the storage format.
+        size: required width and height.
+        wanted_by: source of this requirement, with its verb, for messages: "NYU's layout has".
 
     Raises:
         DataError: the file is missing, damaged, or of another size or kind.
@@ -78,7 +78,7 @@ def read_stored(path: Path, encoding: Encoding, size: tuple[int, int], wanted_by
             raise DataError(f"{path} is {other}, {expected}.")
         header = read_header(content)
         if (header.width, header.height, header.bits, header.colour) != (width, height, *_KINDS[encoding]):
-            compare_checksums(content)  # a damaged file is called damaged, whatever its header says
+            compare_checksums(content)  # a damaged file is reported as damaged, whatever its header says
             raise DataError(f"{path} is {header}, {expected}.")
         pixels = decode(content, header)
     except FileNotFoundError:
@@ -95,10 +95,10 @@ def read_stored(path: Path, encoding: Encoding, size: tuple[int, int], wanted_by
 
 
 def read_header(content: bytes) -> PngHeader:
-    """What the header of a PNG file says.
+    """Read the header of a PNG file.
 
     Raises:
-        ValueError: it is damaged, or no PNG image; the words follow from its bytes alone.
+        ValueError: the header is damaged, or the file is no PNG image; the message depends on the bytes only.
     """
     if not content:
         raise ValueError("it is empty")
@@ -114,10 +114,10 @@ def read_header(content: bytes) -> PngHeader:
 
 
 def compare_checksums(content: bytes) -> None:
-    """Compare the checksum of every part of a PNG file.
+    """Verify the checksum of every chunk of a PNG file.
 
     Raises:
-        ValueError: one is wrong, or the file is cut off.
+        ValueError: a checksum is wrong, or the file is cut off.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -129,10 +129,10 @@ def compare_checksums(content: bytes) -> None:
 
 
 def decode(content: bytes, header: PngHeader) -> np.ndarray:
-    """The pixels of a PNG file, (H, W) uint16 of grey ones with 16 bits, (H, W, 3) uint8 of RGB with 8 bits.
+    """Decode a PNG file: (H, W) uint16 for 16-bit grey, (H, W, 3) uint8 for 8-bit RGB.
 
     Raises:
-        ValueError: it is damaged, or holds other than its header says.
+        ValueError: the file is damaged, or its content contradicts its header.
     """
     compare_checksums(content)
     _unpack_once(content, header)
@@ -145,7 +145,7 @@ def decode(content: bytes, header: PngHeader) -> np.ndarray:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a PNG file is there to its end. A quick look that doesn't read its pixels."""
+    """Whether a PNG file is complete to its end. A quick check that doesn't read the pixels."""
     try:
         with path.open("rb") as file:
             file.seek(-len(_END), io.SEEK_END)
@@ -155,7 +155,7 @@ def is_whole(path: Path) -> bool:
 
 
 def write_whole(path: Path, content: memoryview) -> None:
-    """Write a file by a hidden one beside it and one move. What a killed process leaves of it begins with a dot.
+    """Write a hidden file beside `path` and move it there. Leftovers of a killed process start with a dot.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -170,14 +170,14 @@ def write_whole(path: Path, content: memoryview) -> None:
 
 
 def other_image(content: bytes) -> str | None:
-    """What kind of file one is that is no PNG image, with its article; None for a PNG image, or no known kind."""
+    """Name the kind of a file that is no PNG image, with its article; None for a PNG image or an unknown kind."""
     return next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
 
 
 def _unpack_once(content: bytes, header: PngHeader) -> None:
-    """Pillow stops where the last row ends: that the data end there, too, and are no bomb, is seen here."""
+    """Check that the pixel data end where the last row ends, and aren't a bomb: Pillow stops at the last row."""
     size = header.height * (1 + _CHANNELS[header.colour] * header.width * header.bits // 8)
-    most = size + (header.height * 7 if header.interlaced else 0)  # each of its seven passes has rows of its own
+    most = size + (header.height * 7 if header.interlaced else 0)  # each of the seven passes has its own rows
     unpacker = zlib.decompressobj()
     try:
         rows = unpacker.decompress(b"".join(_packed(content)), most + 1)
@@ -192,7 +192,7 @@ def _unpack_once(content: bytes, header: PngHeader) -> None:
 
 
 def _packed(content: bytes) -> list[bytes]:
-    """The data of all pixel parts of a PNG file whose checksums were compared."""
+    """The data of all pixel chunks of a PNG file with verified checksums."""
     found, place, kind = [], len(_START), b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", content, place)
@@ -217,5 +217,5 @@ def _array(path: Path, content: bytes, size: tuple[int, int], wanted_by: str) ->
 
 
 def _said(error: Exception) -> str:
-    """Pillow's words without the place in memory of the file."""
+    """Pillow's message without the memory address of the file."""
     return str(error).partition("<_io.")[0].rstrip(" '.") or type(error).__name__

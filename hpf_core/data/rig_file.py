@@ -1,6 +1,6 @@
-"""`rig.yaml`: the cameras of a capture and all that its images don't say, read strictly and written with its comments.
+"""`rig.yaml`: the cameras of a capture, and all information that its images lack. Strict reading, commented writing.
 
-A capture is a folder with `rig.yaml` in it and depth images below it, in whatever folders `images` names
+A capture is a folder with `rig.yaml` and depth images below it. The pattern `images` names the images' folders
 (`docs/own-cameras.md`).
 """
 
@@ -58,16 +58,16 @@ class RigFile:
 
 
 def rig_path(place: Path) -> Path:
-    """The `rig.yaml` of a capture's folder; a file stays as it is."""
+    """The `rig.yaml` of a capture's folder; a path of a file stays unchanged."""
     return place / RIG_FILE if place.is_dir() else place
 
 
 def read_rig(place: Path) -> RigFile:
-    """Read a `rig.yaml`, given by its path or by the capture's folder.
+    """Read a `rig.yaml`, by its own path or the capture's folder.
 
     Raises:
-        DataError: it is missing or can't be read, or something in it is wrong: file, line, column and what was
-            expected, for each fault.
+        DataError: the file is missing, unreadable or wrong. The message gives file, line, column and the expected value
+            for each fault.
     """
     path = rig_path(place)
     try:
@@ -87,7 +87,7 @@ def read_rig(place: Path) -> RigFile:
 
 
 def write_rig(content: RigFile) -> None:
-    """Write a new `rig.yaml` with a comment on each part. It appears complete or not at all.
+    """Write a new `rig.yaml` with comments. The file appears complete or not at all.
 
     Raises:
         RunError: the folder can't be written.
@@ -101,7 +101,7 @@ def write_rig(content: RigFile) -> None:
 
 
 def rig_text(content: RigFile) -> str:
-    """What `write_rig` writes."""
+    """The text for `write_rig`."""
     rig = content.rig
     top = CommentedMap()
     top["format"] = FORMAT
@@ -135,20 +135,20 @@ def rig_text(content: RigFile) -> str:
 
 
 def with_poses(content: RigFile, to_rig: np.ndarray) -> str:
-    """The text of the file with `to_rig` of each camera replaced or added; every other character stays.
+    """Replace or add each camera's `to_rig` in the file's text; every other character stays.
 
     Args:
-        content: as `read_rig` gives it.
+        content: the result of `read_rig`.
         to_rig: (V, 4, 4) from each camera's frame to the rig's, mm. The first must be the identity.
 
     Raises:
-        InputError: a map isn't rigid, or the file changed and can't be read any more.
+        InputError: a map isn't rigid, or the file has changed and is unreadable now.
     """
     for name, pose in zip(content.rig.names, to_rig, strict=True):
         if wrong := wrong_with_pose(pose):
             raise InputError(f"to_rig of camera '{name}' {wrong}.")
     text = _text_of(content.path)
-    # From the end on, so that places before stay where they are. Nothing but these numbers is written anew.
+    # We edit from the end, so that earlier positions stay valid. Only these numbers change.
     for name, pose in reversed(list(zip(content.rig.names, to_rig, strict=True))):
         camera = _camera_node(text, name)
         if camera is None:
@@ -166,7 +166,7 @@ def _text_of(path: Path) -> str:
 
 
 def _camera_node(text: str, name: str) -> MappingNode | None:
-    """Where a camera is in the text; None where it isn't."""
+    """A camera's node in the text; None if it is missing."""
     node: Any = YAML(typ="safe", pure=True).compose(text)
     for step in ("cameras", name):
         pairs = node.value if isinstance(node, MappingNode) else []
@@ -175,7 +175,7 @@ def _camera_node(text: str, name: str) -> MappingNode | None:
 
 
 def _with_pose(text: str, camera: MappingNode, rows: str) -> str:
-    """The text with these rows as `to_rig` of a camera."""
+    """Put these rows into the text as `to_rig` of a camera."""
     for key, value in camera.value:
         if key.value == "to_rig":
             return text[: value.start_mark.index] + rows + text[_end(value) :]
@@ -188,7 +188,7 @@ def _with_pose(text: str, camera: MappingNode, rows: str) -> str:
 
 
 def _end(node: YamlNode) -> int:
-    """Where the text of a node ends. Of a block, the mark lies behind the comments that follow."""
+    """End of a node's text. A block's end mark lies behind the comments after the block."""
     if isinstance(node, CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -200,13 +200,13 @@ def _rows_text(pose: np.ndarray) -> str:
 
 
 def save_poses(content: RigFile, to_rig: np.ndarray) -> Path:
-    """Put `to_rig` (V, 4, 4) into the file, and keep the file of before beside it.
+    """Put `to_rig` (V, 4, 4) into the file, and keep the old file beside it.
 
     Returns:
-        The copy of the file of before: `rig.yaml.before`, or the first free `rig.yaml.before-2`, and so on.
+        The copy of the old file: `rig.yaml.before`, or the first free name of `rig.yaml.before-2`, and so on.
 
     Raises:
-        InputError: as `with_poses`.
+        InputError: as for `with_poses`.
         RunError: the folder can't be written.
     """
     text = with_poses(content, to_rig)
@@ -263,7 +263,7 @@ def matcher_of(pattern: str, splits: Sequence[str], cameras: Sequence[str]) -> r
 
 
 def wrong_with_pattern(pattern: str, cameras: int) -> str:
-    """What is wrong with a pattern, as a sentence without its end; empty where nothing is."""
+    """Describe the error in a pattern, as a sentence without its end; empty for a valid pattern."""
     try:
         parts = [
             (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(pattern) if name is not None
@@ -291,7 +291,7 @@ def wrong_with_pattern(pattern: str, cameras: int) -> str:
 
 @dataclass
 class _Reader:
-    """Checks a tree and collects all that is wrong."""
+    """Checks a tree and collects all faults."""
 
     path: Path
     problems: list[Problem] = field(default_factory=list)
@@ -332,7 +332,7 @@ class _Reader:
         )
         return RigFile(self.path, rig, images, encoding)
 
-    # Each of these returns something usable where the value is wrong: reading goes on, to find all faults at once.
+    # For a wrong value, each of these functions returns a usable one. So reading continues and finds all faults.
 
     def _format(self, node: Node | None) -> None:
         if node is not None and node.value != FORMAT:
@@ -482,7 +482,7 @@ class _Reader:
 
 def _yaml() -> YAML:
     yaml = YAML()
-    yaml.width = 4096  # a camera's rows stay in one line
+    yaml.width = 4096  # a camera's rows take one line
     yaml.preserve_quotes = True
     return yaml
 
@@ -512,5 +512,5 @@ def _rows(pose: np.ndarray) -> CommentedSeq:
 
 
 def _plain(value: float) -> int | float:
-    """Whole numbers without a point."""
+    """Convert whole numbers to int, for output without a decimal point."""
     return int(value) if float(value).is_integer() and abs(value) < 1e15 else float(value)

@@ -1,6 +1,6 @@
-"""`capture.json` beside a capture's splits: what NYU's layout has no place for. Who is seen when, and how it was made.
+"""`capture.json` beside a capture's splits, for information that NYU's layout lacks: subjects and origin.
 
-A simulated capture always has it; a real one in the same layout may. Without it nothing is known of the subjects.
+Every simulated capture has it; a real capture in the same layout may have it. Without it, the subjects are unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDECAR = "capture.json"
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of frames of one recording of one person. `first` counts from 0 in its split."""
+    """Consecutive frames of one recording of one person. `first` counts from 0 in its split."""
 
     first: int
     frames: int
@@ -34,11 +34,11 @@ class Sidecar(Config):
     """The content of `capture.json`.
 
     Attributes:
-        simulated: whether the images were made by `hpf data simulate`; results on them say so.
-        rate_hz: frames a second, or None where it isn't known.
+        simulated: whether `hpf data simulate` made the images. Results on them carry this mark.
+        rate_hz: frames a second, or None if unknown.
         subject_names: name of each subject number.
-        segments: for each split, who is seen when, in order, from frame 0 on without a gap.
-        made: of a simulated capture, all that it follows from; empty for a real one.
+        segments: for each split, the person in each stretch of frames, in order, from frame 0 without a gap.
+        made: for a simulated capture, all options; empty for a real one.
     """
 
     simulated: bool = False
@@ -66,7 +66,7 @@ class Sidecar(Config):
         return self
 
     def save(self, root: Path) -> None:
-        """Write it into a capture's folder, atomically.
+        """Write the sidecar into a capture's folder, atomically.
 
         Raises:
             RunError: the folder can't be written.
@@ -80,10 +80,10 @@ class Sidecar(Config):
 
 
 def read_sidecar(root: Path) -> Sidecar | None:
-    """The sidecar of the capture in `root`; None where it has none, as NYU itself.
+    """Read the sidecar of the capture in `root`; None if there is none, as for NYU itself.
 
     Raises:
-        DataError: the file is there, but it is damaged or says impossible things.
+        DataError: the file exists, but it is damaged or contains impossible values.
     """
     path = root / SIDECAR
     try:

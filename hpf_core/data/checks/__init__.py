@@ -1,1 +1,1 @@
-"""`hpf data check`: whether a capture can be used, and why not."""
+"""`hpf data check`: checks whether a capture is usable, and reports the faults."""

@@ -1,4 +1,4 @@
-"""Checks of a split's annotation: by itself, between the views, and against the depth maps."""
+"""Checks of a split's annotation: internal consistency, agreement between views, and comparison with depth maps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hpf_core.data.layouts import nyu
 from hpf_core.errors import DataError
 from hpf_core.geometry.rigid import apply_rigid
 
-_OFF_PX, _OFF_MM = 2.0, 1.0  # of joint_uvd from the projection of joint_xyz; NYU's own roundings are below
-_RESIDUAL_MM = (5.0, 30.0)  # of the calibration: more is a warning, more is no rig
+_OFF_PX, _OFF_MM = 2.0, 1.0  # distance of joint_uvd from the projection of joint_xyz; NYU's own rounding is smaller
+_RESIDUAL_MM = (5.0, 30.0)  # the calibration's residual: the first limit causes a warning, the second a failure
 _FRAME_OFF_MM = 10.0
-_BEHIND_MM = (-15.0, 60.0)  # where joints lie, seen from the surface: inside of the hand, or of two fingers
-_WITHIN = (0.6, 0.2)  # share of the joints that must lie there: less is a warning, less fails
-_LOST = 0.6  # share of pixels around the hand without return from which on a warning is due
+_BEHIND_MM = (-15.0, 60.0)  # range of joints behind the visible surface: inside the hand, or inside two fingers
+_WITHIN = (0.6, 0.2)  # share of the joints within this range: the first limit causes a warning, the second a failure
+_LOST = 0.6  # from this share of pixels without return around the hand, a warning follows
 _REACH_MM = (200.0, 1999.0)
 
 
 def check_annotation(split: Path, annotation: nyu.Annotation, views: tuple[int, ...], frames: int) -> Iterator[Finding]:
-    """`joint_data.mat` by itself."""
+    """Check `joint_data.mat` by itself."""
     xyz, file = annotation.xyz, (nyu.LABELS_FILE,)
     if xyz.shape[0] <= max(views) or xyz.shape[1] < frames:
         yield Finding(
@@ -68,7 +68,7 @@ def _names(names: tuple[str, ...]) -> Finding:
 
 
 def _pixels(split: Path, xyz: np.ndarray, views: tuple[int, ...]) -> Finding:
-    """`joint_uvd` against the projection of `joint_xyz`."""
+    """Compare `joint_uvd` with the projection of `joint_xyz`."""
     try:
         stored = nyu.read_uvd(split)
     except DataError as error:
@@ -84,7 +84,7 @@ def _pixels(split: Path, xyz: np.ndarray, views: tuple[int, ...]) -> Finding:
 
 
 def _image(xyz: np.ndarray) -> Finding:
-    """Joints inside of the image."""
+    """Check that joints lie inside the image."""
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v, z = np.moveaxis(nyu.CAMERA.project(xyz), -1, 0)
     out = (u < 0) | (u >= nyu.CAMERA.width) | (v < 0) | (v >= nyu.CAMERA.height) | (z <= 0)
@@ -101,7 +101,7 @@ def _image(xyz: np.ndarray) -> Finding:
 
 
 def _distance(xyz: np.ndarray) -> Finding:
-    """How far away the hands are."""
+    """Check the distance of the hands."""
     z = xyz[..., nyu.PALM_CENTRE, 2]
     z = z[np.isfinite(z)]
     if not z.size:
@@ -116,12 +116,12 @@ def _distance(xyz: np.ndarray) -> Finding:
 
 
 def check_calibration(annotation: nyu.Annotation, views: tuple[int, ...]) -> Iterator[Finding]:
-    """Whether one rigid map takes each view's joints to the first view's, in all frames."""
+    """Check that one rigid map takes each view's joints to the first view's, in all frames."""
     if len(views) < 2:
         yield Finding("calibration", "ok", "one view needs none")
         return
     if max(views) >= len(annotation.xyz):
-        return  # said already
+        return  # already reported
     try:
         found = calibrate(annotation.xyz, views)
     except DataError as error:
@@ -149,11 +149,11 @@ def check_calibration(annotation: nyu.Annotation, views: tuple[int, ...]) -> Ite
 
 
 def check_surface(behind_mm: np.ndarray, lost: np.ndarray) -> Iterator[Finding]:
-    """Joints against the surface that is seen at their pixels, and what the sensor lost around the hand.
+    """Compare joints with the visible surface at their pixels, and check the sensor's losses around the hand.
 
     Args:
-        behind_mm: (K,) of all joints of all images decoded, how far behind the surface they lie.
-        lost: (I,) share of the pixels around the hand that returned nothing.
+        behind_mm: (K,) depth of joints behind the surface, for all joints of all decoded images.
+        lost: (I,) share of the pixels around the hand without return.
     """
     share = float(lost.mean()) if lost.size else 1.0
     yield Finding(
@@ -178,5 +178,5 @@ def check_surface(behind_mm: np.ndarray, lost: np.ndarray) -> Iterator[Finding]:
 
 
 def _frames(marked: np.ndarray) -> tuple[str, ...]:
-    """Frames by their numbers on disk."""
+    """The frames' numbers on disk."""
     return tuple(f"frame {number + 1}" for number in np.flatnonzero(marked))

@@ -1,4 +1,4 @@
-"""Whether a capture in NYU's layout can be used: its images, its annotation, its calibration. Nothing is changed."""
+"""Checks a capture in NYU's layout: its images, its annotation, its calibration. The check changes nothing."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _BATCH = 512
 
 @dataclass
 class SplitReport:
-    """What was found in one split.
+    """The results for one split.
 
     Attributes:
-        name: the split's.
-        frames: how many it has, up to the last one that has an image.
-        views: which, counted from 0.
-        sampled: (K,) frames whose images were decoded.
-        subjects: names of who is seen, in order; empty where nothing says it.
+        name: name of the split.
+        frames: number of frames, up to the last one with an image.
+        views: the views, counted from 0.
+        sampled: (K,) frames with decoded images.
+        subjects: names of the visible people, in order; empty if unknown.
         findings: one for each check.
-        annotation: where it can be read.
+        annotation: the annotation, if readable.
     """
 
     name: str
@@ -50,13 +50,13 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class CaptureReport:
-    """What was found in a capture.
+    """The results for a capture.
 
     Attributes:
-        root: its folder.
-        simulated: what `capture.json` says; None where there is none.
-        splits: for each split that is there.
-        findings: of the capture as a whole.
+        root: the capture's folder.
+        simulated: according to `capture.json`; None without this file.
+        splits: for each existing split.
+        findings: for the capture as a whole.
     """
 
     root: Path
@@ -72,18 +72,18 @@ class CaptureReport:
 
 
 def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_progress) -> CaptureReport:
-    """Check all files of a capture, and the content of some.
+    """Check all files of a capture, and the content of some files.
 
-    Every image is looked at from outside: is it there, has it the right size and kind, is it there to its end. The
-    annotation is checked in full.
+    For every image, the check tests existence, size, kind and completeness, without decoding. The annotation is checked
+    in full.
 
     Args:
         root: folder with a folder for each split.
-        sample: of each split so many frames, spread over it, are decoded; None for all.
-        progress: told of images.
+        sample: number of decoded frames per split, evenly spaced; None for all.
+        progress: receives the number of finished images.
 
     Raises:
-        InputError: there is no capture in `root` to check.
+        InputError: `root` holds no capture.
     """
     folders = [root / name for name in SPLITS if (root / name).is_dir()]
     if not folders:
@@ -101,7 +101,7 @@ def check_capture(root: Path, sample: int | None = 100, progress: Progress = no_
 
 
 def _beside(root: Path) -> str:
-    """The capture that was meant where a folder below or above it was given."""
+    """Suggest the capture if the user gave a folder below or above it."""
     meant = nyu.capture_near(root)
     if meant is None:
         return ""
@@ -151,7 +151,7 @@ def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, prog
 def _check_files(
     folder: Path, report: SplitReport, there: set[tuple[int, int]], progress: Progress
 ) -> Iterable[Finding]:
-    """Every image from outside."""
+    """Check every image without decoding."""
     annotated = 0 if report.annotation is None else report.annotation.xyz.shape[1]
     wanted = [(view, frame) for frame in range(max(report.frames, annotated)) for view in report.views]
     missing = [
@@ -181,7 +181,7 @@ def _check_files(
 
 
 def _wrong_from_outside(path: Path) -> str:
-    """What is wrong with an image's head or end, after its name; empty where nothing is."""
+    """Describe the fault in an image's header or end, as a phrase after its name; empty for a valid image."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD.size)
@@ -209,7 +209,7 @@ def _check_segments(report: SplitReport, sidecar: Sidecar | None) -> Finding:
 
 
 def _check_content(folder: Path, report: SplitReport, progress: Progress) -> Iterable[Finding]:
-    """Some images from inside, and the annotation against them."""
+    """Decode some images, and compare the annotation with them."""
     jobs = [(view, int(frame)) for frame in report.sampled for view in report.views]
     annotation, damaged = report.annotation, []
     lost: list[float] = []
@@ -229,18 +229,18 @@ def _check_content(folder: Path, report: SplitReport, progress: Progress) -> Ite
 
 @dataclass(frozen=True)
 class _Seen:
-    lost: float  # share of the pixels around the joints that returned nothing
-    gaps: np.ndarray  # (K,) mm, how far joints in the image lie behind the surface at their pixel
+    lost: float  # share of the pixels around the joints without return
+    gaps: np.ndarray  # (K,) mm, distance of joints behind the surface at their pixel
 
 
 def _looker(folder: Path, annotation: nyu.Annotation | None) -> Callable[[tuple[int, int]], _Seen | str | None]:
-    """Decodes an image: the reason why it can't be, or how it goes with the annotation; None where nothing is there."""
+    """Return a function that decodes an image. It returns the fault, the comparison with the annotation, or None."""
 
     def look(job: tuple[int, int]) -> _Seen | str | None:
         view, frame = job
         path = nyu.image_path(folder, view, frame)
         if not path.exists():
-            return None  # is listed as missing
+            return None  # listed as missing
         try:
             depth = nyu.read_depth(path)
         except DataError as error:
@@ -254,7 +254,7 @@ def _looker(folder: Path, annotation: nyu.Annotation | None) -> Callable[[tuple[
 
 
 def _against(depth: np.ndarray, joints: np.ndarray) -> _Seen | None:
-    """A depth map (H, W) mm against joints (36, 3) mm of its camera; None where no joint can be in it."""
+    """Compare a depth map (H, W) mm with joints (36, 3) mm of its camera; None if no joint can be in the image."""
     if not np.isfinite(joints).all() or (joints[:, 2] <= 1).any():
         return None
     image = nyu.CAMERA.project(joints)
@@ -270,5 +270,5 @@ def _against(depth: np.ndarray, joints: np.ndarray) -> _Seen | None:
 
 
 def worst(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that aren't ok."""
+    """The findings that aren't ok."""
     return [one for one in findings if one.status != "ok"]

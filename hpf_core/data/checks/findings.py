@@ -1,4 +1,4 @@
-"""What a check of a capture says."""
+"""Findings of a capture's check."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        check: a word for it.
-        status: "warning" where the data can be used all the same, "failed" where they are damaged.
-        message: what was found.
-        files: names of the files (or frames) concerned, each perhaps with a reason in brackets.
+        check: short name of the check.
+        status: "warning" if the data are usable anyway, "failed" if they are damaged.
+        message: the result.
+        files: names of the affected files (or frames), each perhaps with a reason in brackets.
     """
 
     check: str
@@ -27,7 +27,7 @@ class Finding:
 
 
 def listed(check: str, wrong: str, files: Sequence[str], right: str) -> Finding:
-    """Failed where there are files of which something is wrong, with the first few by name; else ok."""
+    """Failed if there are wrong files, with the names of the first few; else ok."""
     if not files:
         return Finding(check, "ok", right)
     are = "is" if len(files) == 1 else "are"
@@ -40,6 +40,6 @@ def counted(number: int, thing: str) -> str:
 
 
 def first_of(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of remaining names."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")

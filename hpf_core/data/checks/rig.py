@@ -1,4 +1,4 @@
-"""Whether a capture with a `rig.yaml` can be used. Units, directions and resolutions are found, never guessed."""
+"""Checks a capture with a `rig.yaml`. The check measures units, directions and resolutions, and never guesses."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from hpf_core.data.sidecar import read_sidecar
 from hpf_core.errors import DataError
 from hpf_core.progress import Progress, no_progress
 
-_NEAR_MM = (100.0, 1500.0, 2500.0)  # the nearest surface: below fails, above the second warns, above the third fails
+_NEAR_MM = (100.0, 1500.0, 2500.0)  # nearest surface: below the first or above the third fails, above the second warns
 _BASELINE_MM = 20.0
-_MULTIPLES = 0.9  # share of depths that are multiples of 256 from which on the bytes count as swapped
-_OFF_CENTRE = 0.2  # of the image's size, how far a principal point may lie from its middle
+_MULTIPLES = 0.9  # above this share of depths that are multiples of 256, the bytes count as swapped
+_OFF_CENTRE = 0.2  # share of the image's size, largest distance of a principal point from the image's middle
 _VIEW_DEG = (20.0, 140.0)
-_POINTS = 3000  # of an image that are compared with another view
-_BEHIND_MM = 500.0  # behind the nearest surface: as far as the views are compared
-_CUT_MM = 50.0  # differences count up to this: beyond it lies another surface
-_FALLS_TO = 0.7  # a residual that another reading cuts to this share of itself says that the other reading is right
-_CLOSE_MM = 10.0  # points nearer to the other view's surface than this are of the same surface
-_LEAST_POINTS = 2000  # of these, for half a pixel to be seen: it moves a surface by less than a millimetre
-_OFF_PX = 0.3  # a simulated rig of 3 views and 6 frames: -0.1 where the file is right
-_RESIDUAL_MM = 25.0  # of views onto each other, of at most _CUT_MM
+_POINTS = 3000  # number of an image's points in the comparison with another view
+_BEHIND_MM = 500.0  # depth range behind the nearest surface in the comparison of views
+_CUT_MM = 50.0  # upper limit of a difference: beyond it lies another surface
+_FALLS_TO = 0.7  # another reading counts as right if it cuts the residual to this share
+_CLOSE_MM = 10.0  # points nearer to the other view's surface than this belong to the same surface
+_LEAST_POINTS = 2000  # least number of these points to detect half a pixel, which moves a surface by less than 1 mm
+_OFF_PX = 0.3  # a simulated rig of 3 views and 6 frames has -0.1 with a correct file
+_RESIDUAL_MM = 25.0  # residual between views, of at most _CUT_MM
 _UNITS = {0.125: "RealSense SR300 and SR305", 0.25: "RealSense L515", 0.1: "RealSense D405", 1000.0: "metres"}
 
 
@@ -38,8 +38,8 @@ def check_rig_capture(root: Path, sample: int | None = 100, progress: Progress =
 
     Args:
         root: the capture's folder.
-        sample: of each split so many frames, spread over it, are decoded; None for all.
-        progress: told of frames.
+        sample: number of decoded frames per split, evenly spaced; None for all.
+        progress: receives the number of finished frames.
 
     Raises:
         DataError: `rig.yaml` is missing or wrong, or no image matches it.
@@ -52,7 +52,7 @@ def check_rig_capture(root: Path, sample: int | None = 100, progress: Progress =
 
 
 def _sizes(rig: Rig) -> Iterator[Finding]:
-    """Intrinsics that belong to another resolution."""
+    """Check for intrinsics of another resolution."""
     wrong = []
     for name, camera in zip(rig.names, rig.cameras, strict=True):
         off_x, off_y = abs(camera.cx / (camera.width - 1) - 0.5), abs(camera.cy / (camera.height - 1) - 0.5)
@@ -126,7 +126,7 @@ def _split(layout: CaptureLayout, split: str, sample: int | None, progress: Prog
 
 
 def _depths(layout: CaptureLayout, images: list[np.ndarray]) -> Iterator[Finding]:
-    """Unit and byte order, from the nearest surfaces."""
+    """Check unit and byte order by the nearest surfaces."""
     near, multiples, empty = [], [], 0
     for depth in images:
         seen = depth[depth > 0]
@@ -166,7 +166,7 @@ def _depths(layout: CaptureLayout, images: list[np.ndarray]) -> Iterator[Finding
 
 
 def _agreement(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Finding]:
-    """The surfaces of each view onto those of the first, as `rig.yaml` says, and as other readings of it would."""
+    """Compare each view's surfaces with the first view's, with the poses of `rig.yaml` and with other readings."""
     poses = rig.poses
     for view in range(1, len(rig.cameras)):
         pairs = [(seen[view], seen[0]) for seen in frames if view in seen and 0 in seen]
@@ -191,7 +191,7 @@ def _agreement(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Findin
 
 
 def _half_pixel(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Finding]:
-    """By how much all principal points would have to move for the surfaces to agree best: the vertex of a parabola."""
+    """The common shift of all principal points for the best agreement of surfaces: the vertex of a parabola."""
     cost = np.zeros(3)
     for k, move in enumerate((-1.0, 0.0, 1.0)):
         cameras = [replace(camera, cx=camera.cx + move, cy=camera.cy + move) for camera in rig.cameras]
@@ -221,13 +221,13 @@ def _half_pixel(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Findi
 
 
 def _residual(pairs: list[tuple[np.ndarray, np.ndarray]], one: Camera, other: Camera, pose: np.ndarray) -> float | None:
-    """Mean distance in mm of one view's surfaces from the other's, up to `_CUT_MM`; so much where one sees nothing."""
+    """Mean distance in mm between two views' surfaces, up to `_CUT_MM`; `_CUT_MM` if one view sees no surface."""
     found = [np.minimum(_gaps(depth, target, one, other, pose), _CUT_MM) for depth, target in pairs]
     return float(np.concatenate(found).mean()) if sum(map(len, found)) else None
 
 
 def _gaps(depth: np.ndarray, target: np.ndarray, one: Camera, other: Camera, pose: np.ndarray) -> np.ndarray:
-    """(K,) mm along the other camera's z, from points of one view to the other's surface; inf where it sees none."""
+    """(K,) mm along the other camera's z, from one view's points to the other's surface; inf without surface."""
     points = _points(depth, one)
     gaps = np.full(len(points), np.inf)
     moved = points @ pose[:3, :3].T + pose[:3, 3]
@@ -241,7 +241,7 @@ def _gaps(depth: np.ndarray, target: np.ndarray, one: Camera, other: Camera, pos
 
 
 def _points(depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """(K, 3) mm, some of the surface before the nearest thing and `_BEHIND_MM` behind it."""
+    """(K, 3) mm: some surface points between the nearest surface and `_BEHIND_MM` behind it."""
     seen = depth > 0
     if not seen.any():
         return np.zeros((0, 3))
@@ -254,7 +254,7 @@ def _points(depth: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _labels(layout: CaptureLayout, split: str) -> Iterator[Finding]:
-    """Labels, where there are any: for evaluation alone."""
+    """Check the labels, if there are any. Only evaluation uses labels."""
     try:
         labels = layout.annotation(split)
     except DataError as error:

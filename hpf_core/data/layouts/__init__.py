@@ -1,1 +1,1 @@
-"""How frames lie on disk: one module for each layout."""
+"""Layouts of frames on disk: one module for each layout."""

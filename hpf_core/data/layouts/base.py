@@ -1,7 +1,7 @@
-"""What a layout is: how the frames of a capture lie on disk.
+"""The interface of layouts. A layout defines how a capture's frames lie on disk.
 
-All that follows, from calibration to crops, asks a `Layout` and knows no file name. Another package adds a layout by a
-dataset plugin that hands a `Layout` of its own to `hpf_core.data.captures.Capture` (`docs/own-cameras.md`).
+All later steps, from calibration to crops, use a `Layout` and know no file name. Another package can add a layout by a
+dataset plugin that passes its own `Layout` to `hpf_core.data.captures.Capture` (`docs/own-cameras.md`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hpf_core.data.cameras import Rig
 from hpf_core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-"""The splits that a capture may have."""
+"""The possible splits of a capture."""
 
-_ONE_PLACE_MM = 1.0  # a hand whose joints all lie nearer to each other than this isn't annotated
+_ONE_PLACE_MM = 1.0  # if all joints of a hand are nearer to each other than this, the hand isn't annotated
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Annotation:
     """The annotated joints of a split.
 
     Attributes:
-        xyz: (V, N, K, 3) float64 mm in each camera's frame; NaN where a frame isn't annotated in a view.
+        xyz: (V, N, K, 3) float64 mm in each camera's frame; NaN for frames that aren't annotated in a view.
         names: (K), the joints' names.
-        file: where they come from, for messages.
-        unannotated: (V, N) bool, the frames whose numbers can't be a hand's: they were set to NaN.
+        file: source of the joints, for messages.
+        unannotated: (V, N) bool, frames with impossible joints. Their joints are NaN.
     """
 
     xyz: np.ndarray
@@ -41,13 +41,13 @@ class Annotation:
 
     @property
     def blanks(self) -> np.ndarray:
-        """`unannotated` (V, N); all False where nobody looked for such frames."""
+        """`unannotated` (V, N); all False if no check was made."""
         return np.zeros(self.xyz.shape[:2], dtype=bool) if self.unannotated is None else self.unannotated
 
     def without_blanks(self) -> Annotation:
-        """With NaN for the frames that hold no hand: joints at z <= 0, or all joints in one place.
+        """Return a copy with NaN for frames without a hand: joints at z <= 0, or all joints in one place.
 
-        Tools write 0 or -1 where nobody annotated; such numbers would count as joints.
+        Tools write 0 or -1 for unannotated joints. Without this, such values would count as joints.
         """
         blank = unannotated(self.xyz)
         xyz = np.where(blank[..., None, None], np.nan, self.xyz) if blank.any() else self.xyz
@@ -55,7 +55,7 @@ class Annotation:
 
 
 def unannotated(xyz: np.ndarray) -> np.ndarray:
-    """Which hands (..., K, 3) mm in a camera's frame are no annotation (...) bool: z <= 0, in one place, or NaN."""
+    """Mark hands (..., K, 3) mm in a camera's frame that are no annotation (...) bool: z <= 0, in one place, or NaN."""
     with np.errstate(invalid="ignore"):
         behind = ~(xyz[..., 2] > 0).all(axis=-1)
         extent = xyz.max(axis=-2) - xyz.min(axis=-2)
@@ -63,16 +63,16 @@ def unannotated(xyz: np.ndarray) -> np.ndarray:
 
 
 class Layout(ABC):
-    """Frames, cameras, depth, and where there are any, extrinsics and labels.
+    """Frames, cameras and depth, and optionally extrinsics and labels.
 
-    Frames of a split and views count from 0. A layout can be pickled, so that several processes can read it.
+    Frames of a split and views count from 0. A layout must be picklable, so that several processes can read it.
 
     Attributes:
-        name: what messages call the layout, such as "nyu".
+        name: the layout's name in messages, such as "nyu".
         root: the capture's folder.
-        rig: the cameras of all views; its `to_rig` is None where the layout has no extrinsics.
-        palm: the name of the joint at the palm's centre, where labels have one.
-        format: the images and labels that it expects, as a sentence for messages.
+        rig: the cameras of all views; its `to_rig` is None if the layout has no extrinsics.
+        palm: the name of the joint at the palm's centre, if labels have one.
+        format: the expected images and labels, as a sentence for messages.
     """
 
     name: str
@@ -83,47 +83,47 @@ class Layout(ABC):
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The splits that are there, out of `SPLITS`, in this order."""
+        """The existing splits of `SPLITS`, in this order."""
 
     @abstractmethod
     def frames(self, split: str) -> int:
-        """Number of frames of a split: they are numbered 0 to this."""
+        """Number of frames of a split, which are numbered from 0."""
 
     @abstractmethod
     def path(self, split: str, view: int, frame: int) -> Path | None:
-        """The image of a view of a frame; None where the frame lacks this view. The file may be missing or damaged."""
+        """The image of a frame's view; None if the frame lacks this view. The file may be missing or damaged."""
 
     @abstractmethod
     def read_depth(self, split: str, view: int, frame: int) -> np.ndarray:
-        """Depth (H, W) mm, whole numbers or floats; 0 where the sensor returned nothing.
+        """Depth (H, W) mm, whole numbers or floats; 0 at pixels without return.
 
         Raises:
             DataError: the image is missing, damaged, or of another size or kind.
         """
 
     def annotation(self, split: str) -> Annotation | None:
-        """The joints of a split; None where the layout has no labels for it.
+        """The joints of a split; None if the layout has no labels for it.
 
         Raises:
-            DataError: the labels are there, but unreadable.
+            DataError: labels exist, but are unreadable.
         """
         return None
 
     def labels_path(self, split: str) -> Path | None:
-        """The file of a split's labels, whether or not it is there; None where the layout knows no labels."""
+        """The file of a split's labels, existing or not; None if the layout has no labels."""
         return None
 
     def has_labels(self, split: str) -> bool:
-        """Whether a split has labels; their file isn't read."""
+        """Whether a split has labels, without reading their file."""
         path = self.labels_path(split)
         return path is not None and path.exists()
 
     def frame_name(self, split: str, frame: int) -> str:
-        """What messages call a frame."""
+        """The name of a frame in messages."""
         return f"frame {frame + 1} of {split}"
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """What the crops follow from beside the images, as plain values: cameras, unit, values of no return."""
+        """All inputs of the crops beside the images, as plain values: cameras, unit, values of no return."""
         rig = self.rig
         return {
             "layout": self.name,
@@ -139,10 +139,10 @@ class Layout(ABC):
 
 
 def annotation_of(layout: Layout, split: str) -> Annotation:
-    """The labels of a split, where there must be some.
+    """Return the labels of a split, which must exist.
 
     Raises:
-        DataError: there are none, or they are unreadable.
+        DataError: the labels are missing or unreadable.
     """
     found = layout.annotation(split)
     if found is None:
@@ -153,7 +153,7 @@ def annotation_of(layout: Layout, split: str) -> Annotation:
 
 
 class Mirrored(Layout):
-    """A layout seen in a mirror: the images of left hands, with their cameras and labels, as those of right hands.
+    """A mirrored layout: turns images of left hands, their cameras and labels into those of right hands.
 
     A column u becomes width - 1 - u, and x becomes -x in every frame (`docs/geometry.md`).
     """
@@ -191,10 +191,10 @@ class Mirrored(Layout):
 
 
 def select(names: Sequence[str], wanted: Sequence[str], where: Path) -> list[int]:
-    """Where joints stand among all that are annotated.
+    """Return the indices of the wanted joints among all annotated joints.
 
     Raises:
-        DataError: one is missing.
+        DataError: a joint is missing.
     """
     missing = [name for name in wanted if name not in names]
     if missing:

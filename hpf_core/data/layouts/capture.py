@@ -1,8 +1,8 @@
-"""HPF's own layout: `rig.yaml` names cameras and images, in whatever folders they are (`hpf_core.data.rig_file`).
+"""HPF's own layout: `rig.yaml` names cameras and images, in any folders (`hpf_core.data.rig_file`).
 
-Images with the same sequence and number are one moment of all cameras. A moment that some cameras lack is a frame
-without these views. `joints.npz` in a split's folder is optional: `xyz` (N, K, 3) mm in the first camera's frame,
-`names` (K), and `frame` (N) where its rows aren't the split's frames in order; it is read for evaluation alone.
+Images with the same sequence and number belong to one moment of all cameras. If some cameras lack a moment, its frame
+lacks these views. `joints.npz` in a split's folder is optional: `xyz` (N, K, 3) mm in the first camera's frame, `names`
+(K), and `frame` (N) if its rows aren't the split's frames in order. Only evaluation reads it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, Type
 
 
 class Moment(NamedTuple):
-    """What images of all cameras have in common: the recording's folders, where the pattern has any, and a number."""
+    """The common key of all cameras' images: the recording's folders, if the pattern has any, and a number."""
 
     sequence: str
     number: int
@@ -156,16 +156,16 @@ class CaptureLayout(Layout):
             )
 
     def _hint(self) -> str:
-        """The first image that is there, under another name."""
+        """Suggest the first image with another name."""
         ends = (".png", ".npy")
         other = next((path for path in _files_below(self.root, "") if path.endswith(ends)), None)
         return f" One that is there: {other}." if other else " No PNG or npy file is there."
 
 
 def millimetres(stored: np.ndarray, unit_mm: float, no_return: tuple[float, ...]) -> np.ndarray:
-    """Depth (H, W) mm of what a file holds; 0 where nothing returned, and for what isn't a positive number.
+    """Convert a file's values to depth (H, W) mm; 0 at pixels without return and for values that aren't positive.
 
-    Whole millimetres stay uint16; all else becomes float32.
+    Whole millimetres stay uint16; all other values become float32.
     """
     lost = np.isin(stored, [value for value in no_return if value]) if any(no_return) else None
     if stored.dtype == np.uint16 and unit_mm == 1:
@@ -181,19 +181,19 @@ def millimetres(stored: np.ndarray, unit_mm: float, no_return: tuple[float, ...]
 
 
 def write_gray16(path: Path, depth: np.ndarray) -> None:
-    """Write a depth map (H, W) uint16 as a 16-bit grey PNG. It is there whole or not.
+    """Write a depth map (H, W) uint16 as a 16-bit grey PNG. The file appears complete or not at all.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
     """
     packed = io.BytesIO()
-    # Level 1 with run lengths, as NYU's layout has it: several times as fast as the default.
+    # Level 1 with run lengths, as in NYU's layout: several times as fast as the default.
     Image.fromarray(depth).save(packed, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     write_whole(path, packed.getbuffer())
 
 
 def write_labels(folder: Path, joints: np.ndarray, names: tuple[str, ...]) -> None:
-    """Write `joints.npz` of a split: (N, K, 3) mm in the first camera's frame. It is there whole or not.
+    """Write a split's `joints.npz`: (N, K, 3) mm in the first camera's frame. It appears complete or not at all.
 
     Raises:
         RunError: the folder can't be written.

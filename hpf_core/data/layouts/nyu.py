@@ -3,7 +3,7 @@
 A capture is a folder with one folder for each split (`train`, `test`). In it, `depth_{view}_{frame:07d}.png`, both
 counted from 1, is a 640 x 480 8-bit RGB image whose depth in mm is G * 256 + B, and `joint_data.mat` holds `joint_xyz`
 (V, N, 36, 3), mm in each view's camera frame with +y UP, `joint_uvd` (V, N, 36, 3), pixels and mm, and `joint_names`.
-Here, y is turned on reading and on writing, so that outside of this module +y is down everywhere.
+Reading and writing flip y, so that +y is down everywhere outside this module.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ JOINTS: tuple[str, ...] = (
 """The 36 annotated joints in order: little finger to thumb from the tip, then the palm."""
 
 EVALUATED: tuple[int, ...] = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)
-"""The 14 joints that everybody evaluates on."""
+"""The 14 joints of the usual evaluation."""
 
 PALM_CENTRE = 32
-"""The joint that crops are centred on: PALM_3."""
+"""The joint at the centre of crops: PALM_3."""
 
 NO_RETURN = 2001
-"""What stands in NYU's images, and in ours, where the sensor returned nothing, mm."""
+"""Value of pixels without return in NYU's images and in ours, mm."""
 
 NO_RETURN_FROM = NO_RETURN
-"""Depths from here on, and 0, which other sensors write, are read as nothing returned."""
+"""Depths from here on count as no return. 0, which other sensors write, counts too."""
 
 _UNREADABLE = (
     OSError,
@@ -55,7 +55,7 @@ _UNREADABLE = (
     zlib.error,
     scipy.io.matlab.MatReadError,
 )
-"""What scipy raises of a MATLAB file that is damaged in one way or another."""
+"""scipy's exceptions for damaged MATLAB files."""
 
 _HDF5, _HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # HDF5's signature, and its place behind MATLAB's header
 
@@ -73,7 +73,7 @@ class NyuLayout(Layout):
 
     Args:
         root: its folder.
-        views: the cameras used, counted from 0: a split has as many frames as its last image of these says.
+        views: the used cameras, counted from 0. The last image of these views determines a split's number of frames.
     """
 
     name = "nyu"
@@ -104,7 +104,7 @@ class NyuLayout(Layout):
     def annotation(self, split: str) -> Annotation | None:
         if not self.labels_path(split).exists():
             return None
-        # Joints are used by their numbers, whatever they are called.
+        # We use joints by index, whatever their names are.
         return replace(read_annotation(self.root / split), names=JOINTS).without_blanks()
 
     def labels_path(self, split: str) -> Path:
@@ -112,24 +112,24 @@ class NyuLayout(Layout):
 
 
 def image_path(split: Path, view: int, frame: int) -> Path:
-    """The depth image of view and frame, both counted from 0 here and from 1 on disk."""
+    """The depth image of a view and frame. Both count from 0 here and from 1 on disk."""
     return split / f"depth_{view + 1}_{frame + 1:07d}.png"
 
 
 def images(split: Path) -> set[tuple[int, int]]:
-    """View and frame, both counted from 0, of every depth image that a split has."""
+    """View and frame, both counted from 0, of every depth image in a split."""
     with os.scandir(split) as entries:
         found = (_IMAGE.match(entry.name) for entry in entries)
         return {(int(match[1]) - 1, int(match[2]) - 1) for match in found if match}
 
 
 def count_frames(split: Path, views: Sequence[int]) -> int:
-    """How many frames a split has: the highest number of an image of these views (counted from 0)."""
+    """Number of frames of a split: the highest number of an image of these views (counted from 0)."""
     return 1 + max((frame for view, frame in images(split) if view in views), default=-1)
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:
-    """Write a depth map (H, W), whole mm up to 65535, `NO_RETURN` where nothing returned. It is there whole or not.
+    """Write a depth map (H, W), whole mm up to 65535, `NO_RETURN` for no return. It appears complete or not at all.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -144,7 +144,7 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
 
 
 def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
-    """Depth (480, 640) uint16 mm as it stands in the file, no-return values included.
+    """Read depth (480, 640) uint16 mm as stored, including no-return values.
 
     Raises:
         DataError: the file is missing, damaged, or of another size or kind.
@@ -153,7 +153,7 @@ def read_depth(path: Path, camera: Camera = CAMERA) -> np.ndarray:
 
 
 def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMERA) -> None:
-    """Write `joint_data.mat` of a split, the same bytes for the same annotation. It is there whole or not.
+    """Write a split's `joint_data.mat`; equal annotation gives equal bytes. It appears complete or not at all.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -164,7 +164,7 @@ def write_annotation(split: Path, annotation: Annotation, camera: Camera = CAMER
     uvd = camera.project(annotation.xyz)
     packed = io.BytesIO()
     scipy.io.savemat(packed, {"joint_xyz": xyz, "joint_uvd": uvd, "joint_names": names})
-    # The header is free text, and scipy writes the time of day into it.
+    # The header is free text, and scipy would write the time of day into it.
     packed.getbuffer()[:_HEADER_BYTES] = _HEADER.ljust(_HEADER_BYTES)
     write_whole(split / LABELS_FILE, packed.getbuffer())
 
@@ -173,11 +173,11 @@ def read_annotation(split: Path) -> Annotation:
     """Read `joint_data.mat` of a split.
 
     Raises:
-        DataError: it is missing, unreadable, or holds something else.
+        DataError: the file is missing, unreadable, or holds something else.
     """
     path = split / LABELS_FILE
     try:
-        with path.open("rb") as file:  # scipy tells a missing file by a misleading message
+        with path.open("rb") as file:  # scipy's message for a missing file is misleading
             content = scipy.io.loadmat(file, variable_names=["joint_xyz", "joint_names"])
     except FileNotFoundError:
         raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
@@ -192,16 +192,16 @@ def read_annotation(split: Path) -> Annotation:
     names = tuple(
         "".join(str(part) for part in np.ravel(name)) for name in np.ravel(content.get("joint_names", np.array([])))
     )
-    xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, which are turned where they lie
+    xyz = xyz.astype(np.float64, copy=False)  # 190 MB for NYU's train split, converted in place
     np.negative(xyz[..., 1], out=xyz[..., 1])
     return Annotation(xyz=xyz, names=names or JOINTS, file=path)
 
 
 def read_uvd(split: Path) -> np.ndarray | None:
-    """`joint_uvd` (V, N, 36, 3) of a split as it stands in the file, pixels and mm; None where it has none.
+    """Read a split's `joint_uvd` (V, N, 36, 3) as stored, pixels and mm; None if the file has none.
 
     Raises:
-        DataError: the file is unreadable at that place.
+        DataError: this part of the file is unreadable.
     """
     path = split / LABELS_FILE
     try:
@@ -240,5 +240,5 @@ def capture_near(root: Path) -> Path | None:
 
 
 def returned(depth: np.ndarray) -> np.ndarray:
-    """Which pixels of a depth map the sensor returned something for."""
+    """The pixels of a depth map with a return."""
     return (depth > 0) & (depth < NO_RETURN_FROM)

@@ -1,1 +1,1 @@
-"""The prepared form of a capture: cropped, memory-mapped, what training reads."""
+"""The prepared form of a capture for training: cropped and memory-mapped."""

@@ -1,15 +1,15 @@
-"""What a capture keeps in the cache: its calibration, its centres, and crops made with them (`captures.py` reads them).
+"""The cache of a capture: its calibration, its centres, and the crops made with them (`captures.py` reads the crops).
 
-In `captures/<capture>/<split>/` lies what follows from labels and images once and for all:
+`captures/<capture>/<split>/` holds the fixed results from labels and images:
 
 - `calibration.json`, from the annotation (`calibration.py`);
-- `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, where each image is cropped: on the annotated palm, or
-  without a label (`centres.py`);
-- `crops-<key>/`, memory-mapped arrays made with them, keyed by all that they depend on; a quarter of the cube wider on
-  every side, so that crops can be moved later (`recentring.py`); with the list of the frames that can't be used.
+- `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, the crop centre of each image: the annotated palm, or a
+  label-free centre (`centres.py`);
+- `crops-<key>/`, memory-mapped arrays with a key of all inputs. The maps are wider by a quarter of the cube on every
+  side, so that crops can move later (`recentring.py`). The folder also lists the unusable frames.
 
-With these in place nothing but an evaluation reads a label. `hpf data prepare` makes them ahead of time; whatever needs
-them makes them where they are missing.
+With a complete cache, only an evaluation reads labels. `hpf data prepare` fills the cache in advance. Other commands
+fill in the missing parts.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from hpf_core.progress import Progress
 
 
 class CaptureWarning(UserWarning):
-    """Something of a capture is damaged: of its cache, which is made anew, or frames, which are left out."""
+    """A part of a capture is damaged: HPF remakes damaged cache files, and skips damaged frames."""
 
 
 def _warn_of_labels(path: Path, error: Exception) -> None:
-    """What is made anew reads the annotation again: that must not happen unseen."""
+    """Warn about a remake, because it reads the annotation again: this must be visible to the user."""
     warnings.warn(f"{path} is damaged and is made anew from the dataset ({error})", CaptureWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
 class CaptureSource:
-    """Which capture, and what of it.
+    """A capture, and the selection of its frames and views.
 
     Attributes:
-        layout: reads it.
-        name: what errors call it.
-        views: the views used, counted from 0; the first one is evaluated and its camera is the rig's frame.
-        segments: for each split, who is seen when; frames that none covers are of sequence 0 and subject 0.
+        layout: reads the capture.
+        name: the capture's name in errors.
+        views: the used views, counted from 0. The first view is evaluated, and its camera gives the rig's frame.
+        segments: for each split, the person in each stretch of frames; other frames have sequence 0 and subject 0.
         subject_names: name of each subject number.
-        rate_hz: frames a second, or None where it isn't known.
-        limit: at most so many frames of each split, spread over it; None for all.
-        simulated: whether software made it.
-        annotation: key of `HandModel.annotations` of the joints that are evaluated.
-        calibration: where the calibration comes from.
+        rate_hz: frames a second, or None if unknown.
+        limit: largest number of frames of each split, evenly spaced; None for all.
+        simulated: whether the capture is simulated.
+        annotation: key of `HandModel.annotations` of the evaluated joints.
+        calibration: source of the calibration.
     """
 
     layout: Layout
@@ -82,13 +82,13 @@ class CaptureSource:
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How images are cropped.
+    """Options of cropping.
 
     Attributes:
         grid: size of the crops.
-        centring: "annotated" on the palm's centre; "mass", which needs no label; or "refined", which begins there and
-            can be moved by `Capture.recentre`.
-        turned: whether a crop's z runs along the ray through its centre.
+        centring: "annotated" on the palm's centre; "mass", without labels; or "refined", which starts like "mass" and
+            allows `Capture.recentre` to move the crops.
+        turned: whether a crop's z points along the ray through its centre.
     """
 
     grid: Grid
@@ -97,12 +97,12 @@ class CropOptions:
 
     @property
     def start(self) -> str:
-        """Where the crops are made: "annotated", or "start" where no label says it."""
+        """Kind of the crops' centres: "annotated", or "start" for label-free centres."""
         return "annotated" if self.centring == "annotated" else "start"
 
     @property
     def margin(self) -> int:
-        """Pixels by which the kept maps are wider on each side, so that crops can be moved: a quarter of the cube."""
+        """Extra pixels of the stored maps on each side, a quarter of the cube, so that crops can move."""
         return self.grid.size // 4
 
 
@@ -112,7 +112,7 @@ class CaptureCache:
 
     Attributes:
         source: the capture.
-        options: how it is cropped.
+        options: options of cropping.
         root: the folder of all captures in the cache.
     """
 
@@ -121,7 +121,7 @@ class CaptureCache:
     root: Path
 
     def place(self, split: str) -> Path:
-        """Where this split's files live in the cache: by its place on disk, its cameras and its number of frames."""
+        """Folder of this split's files in the cache, by its place on disk, its cameras and its number of frames."""
         source = self.source
         about = {
             "root": str(source.root.resolve()),
@@ -133,17 +133,17 @@ class CaptureCache:
         return self.root / content_key(about)[:16] / split
 
     def open(self, split: str, progress: Progress, jobs: int | None = None, check: bool = False) -> CropStore:
-        """A split's crops, made if they aren't there.
+        """Open a split's crops, and make them first if they are missing.
 
         Args:
-            split: its name.
-            progress: told of frames.
-            jobs: processes that crop; None for one on each core.
-            check: read all of what is there already and make it anew where it was damaged.
+            split: name of the split.
+            progress: receives the number of finished frames.
+            jobs: number of cropping processes; None for one on each core.
+            check: read everything in the cache and remake damaged parts.
 
         Raises:
             DataError: the split is missing or unusable.
-            InputError: the disk is too small. Nothing is left of what wasn't begun before.
+            InputError: the disk is too small. Nothing new stays on the disk.
             RunError: the cache can't be written.
         """
         place = self.place(split)
@@ -153,7 +153,7 @@ class CaptureCache:
             try:
                 place.mkdir(parents=True, exist_ok=True)
                 with FileLock(place / f".{made.name}.lock", "the same crops", progress):
-                    store = self._there(made, progress, False)  # another process may have made it meanwhile
+                    store = self._there(made, progress, False)  # another process may have made it in the meantime
                     if store is None:
                         self._make(split, place, made, progress, jobs)
             except OSError as error:
@@ -167,19 +167,19 @@ class CaptureCache:
             self._tell_left_out(store, split)
             self._tell_empty(store, split)
         except DataError:
-            # Once the images are mended, the same command must look at them again.
+            # After the user repairs the images, the same command must read them again.
             shutil.rmtree(made, ignore_errors=True)
             (place / "centres-start.npy").unlink(missing_ok=True)
             raise
         return store
 
     def unfinished(self, split: str) -> Path | None:
-        """The folder of crops that were begun and not finished; None where there is none."""
+        """The folder of started but unfinished crops; None if there is none."""
         partial = partial_folder(self.place(split) / self._name())
         return partial if partial.is_dir() else None
 
     def _name(self) -> str:
-        """Of the crops' folder: by all that they depend on, beside the calibration and the centres."""
+        """Name of the crops' folder: a key of all inputs beside the calibration and the centres."""
         about = {
             "format": FORMAT,
             "size": self.options.grid.size,
@@ -201,7 +201,7 @@ class CaptureCache:
         return store
 
     def _tell_left_out(self, store: CropStore, split: str) -> None:
-        """Warn of the frames that can't be used. Raises DataError where none is left."""
+        """Warn about unusable frames. Raises DataError if no frame is left."""
         folder = self.source.root / split
         if not len(store.kept):
             reasons = "; ".join(store.left_out[:3])
@@ -213,10 +213,10 @@ class CaptureCache:
             warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
 
     def _tell_empty(self, store: CropStore, split: str) -> None:
-        """Warn of crops that show no hand.
+        """Warn about crops without a hand.
 
         Raises:
-            DataError: most crops of the split show none.
+            DataError: most crops of the split show no hand.
         """
         if not len(store.empty):
             return
@@ -264,7 +264,7 @@ class CaptureCache:
             _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
 
     def _plan(self, split: str, place: Path, made: Path, total: int) -> CropPlan:
-        """What is to be made of a split's `total` frames; the annotation is read once, and only if it must be."""
+        """Plan the work for a split's `total` frames. The annotation is read once, and only if necessary."""
         calibration = self._fixed_calibration(place)
         known = self._fixed_centres(place, total)
         source = self.source
@@ -298,7 +298,7 @@ class CaptureCache:
         )
 
     def _palms(self, labels: Annotation, total: int) -> np.ndarray:
-        """(N, V, 3) mm, the annotated palm in each camera's frame; NaN where there is none."""
+        """(N, V, 3) mm, the annotated palm in each camera's frame; NaN for unannotated frames."""
         palm = select(labels.names, [self.source.layout.palm], labels.file)[0]
         known = np.full((total, len(self.source.views), 3), np.nan)
         annotated = min(total, labels.xyz.shape[1])
@@ -307,7 +307,7 @@ class CaptureCache:
         return known
 
     def _beyond(self, split: str, place: Path, total: int) -> list[str]:
-        """Why the frames that are annotated after the last image can't be used; none of them is in a share of all."""
+        """The reasons for skipping annotated frames after the last image. They don't count in shares of all frames."""
         annotated = Calibration.load(place / "calibration.json").annotated
         if self.source.limit is not None or annotated is None:
             return []
@@ -320,7 +320,7 @@ class CaptureCache:
         ]
 
     def _fixed_calibration(self, place: Path) -> Calibration | None:
-        """The calibration as it was fixed before."""
+        """The calibration from an earlier preparation."""
         path = place / "calibration.json"
         if path.exists():
             try:
@@ -332,7 +332,7 @@ class CaptureCache:
         return None
 
     def _fixed_centres(self, place: Path, total: int) -> np.ndarray | None:
-        """Centres (N, V, 3) of all frames as they were fixed before."""
+        """Centres (N, V, 3) of all frames from an earlier preparation."""
         path = place / f"centres-{self.options.start}.npy"
         if path.exists():
             try:
@@ -345,7 +345,7 @@ class CaptureCache:
 
 
 def _made_of(plan: CropPlan) -> str:
-    """A key of what the crops follow from beside their folder's name: what was begun otherwise isn't gone on with."""
+    """A key of the crops' inputs beside their folder's name. Unfinished work with another key is discarded."""
     known = b"" if plan.known is None else plan.known.tobytes()
     return bytes_key(plan.to_rig.tobytes() + plan.numbers.tobytes() + known)
 

@@ -1,8 +1,8 @@
-"""The work of preparing a capture: images are decoded, cropped and written chunk by chunk, on all cores.
+"""Prepares a capture: decodes, crops and writes images chunk by chunk, on all cores.
 
-Each process decodes an image at a time and writes a chunk of frames straight into the store's files, so that memory
-doesn't grow with the number of frames. What a frame becomes depends on nothing but that frame: neither the number of
-processes nor an interruption changes a byte.
+Each process decodes one image at a time and writes a chunk of frames directly into the store's files. So memory doesn't
+grow with the number of frames. A frame's crop depends on this frame only: the number of processes and interruptions
+change no byte.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ from hpf_core.frames import State
 from hpf_core.grid import Grid
 
 LEAST_SURFACE_MM2 = 1000.0
-"""A crop that shows less surface than this, mm^2 seen from the front, shows no hand (our choice: 3 x 3 cm)."""
+"""A crop with less visible surface than this, mm^2 from the front, shows no hand (our choice: 3 x 3 cm)."""
 
-_WORTH_PROCESSES = 1000  # images: to start processes takes as long as some 300 images
+_WORTH_PROCESSES = 1000  # images: starting processes takes as long as about 300 images
 
 
 class CroppingWarning(UserWarning):
-    """The work goes on, but not as it was meant to."""
+    """The work continues, but not in the requested way."""
 
 
 @dataclass(frozen=True)
 class CropPlan:
-    """What frames are cropped, and how.
+    """The frames to crop, and the options of cropping.
 
     Attributes:
         layout: reads the images.
-        split: whose frames are cropped.
-        views: the views used, counted from 0.
+        split: name of the split.
+        views: the used views, counted from 0.
         numbers: (F,) int64, the frame of each row, counted from 0.
         to_rig: (V, 4, 4) float64, from each camera's frame to the rig's, mm.
-        known: (F, V, 3) mm in each camera's frame, where to crop; None where the nearest thing's centre is to be found.
-        grid: of the kept maps.
-        cube_mm: side of the cube in which a centre of mass is looked for.
-        turned: whether a crop's z runs along the ray through its centre.
-        files: the store that is filled.
-        volume_mm: a box in the rig's frame; what lies outside of it counts as no return.
+        known: (F, V, 3) mm in each camera's frame, crop centres; None to use the nearest object's centre.
+        grid: of the stored maps.
+        cube_mm: side of the cube in the search for a centre of mass.
+        turned: whether a crop's z points along the ray through its centre.
+        files: the store to fill.
+        volume_mm: a box in the rig's frame; surfaces outside the box count as no return.
     """
 
     layout: Layout
@@ -78,7 +78,7 @@ class CropPlan:
     volume_mm: Volume | None = None
 
     def make(self, chunk: int) -> WrittenChunk:
-        """Crop a chunk's frames and write them. Frames that can't be used are listed with the reason.
+        """Crop a chunk's frames and write them. The result lists unusable frames with the reason.
 
         Raises:
             OSError: the store can't be written.
@@ -98,9 +98,9 @@ class CropPlan:
         return WrittenChunk(chunk, self.files.write(chunk, values), left_out, empty)
 
     def _frame(self, row: int, place: int, values: dict[str, np.ndarray]) -> None:
-        """Crop the frame of a row into `place` of the values; nothing is changed where it raises DataError.
+        """Crop a row's frame into `place` of the values. On DataError, the values stay unchanged.
 
-        Views that the frame lacks keep the centre NaN.
+        Missing views keep the centre NaN.
         """
         layout, number = self.layout, int(self.numbers[row])
         paths = {k: path for k, view in enumerate(self.views) if (path := layout.path(self.split, view, number))}
@@ -124,7 +124,7 @@ class CropPlan:
                 values["to_camera"][place] = made.to_camera
 
     def _image(self, k: int, number: int) -> np.ndarray:
-        """Depth (H, W) mm of one of the views used; 0 where nothing returned, outside of the rig's volume too."""
+        """Depth (H, W) mm of a used view; 0 at pixels without return and outside the rig's volume."""
         view = self.views[k]
         depth = self.layout.read_depth(self.split, view, number)
         if self.volume_mm is not None:
@@ -140,7 +140,7 @@ class CropPlan:
         return f"{name} has no {self.layout.palm} for it that is finite and before the camera"
 
     def _start(self, images: Mapping[int, np.ndarray], returned: Mapping[int, np.ndarray]) -> np.ndarray:
-        """(V, 3) mm in each camera's frame, where all views together have the hand; NaN for views that see nothing."""
+        """(V, 3) mm in each camera's frame: the hand's place from all views together; NaN for views without surface."""
         each = np.full((len(self.views), 3), np.nan)
         for k, image in images.items():
             centre = mass_centre(image, returned[k], self.layout.rig.cameras[self.views[k]], self.cube_mm)
@@ -150,7 +150,7 @@ class CropPlan:
         return np.where(np.isfinite(each), together, np.nan)
 
     def _without_hand(self, state: np.ndarray, centres: np.ndarray) -> list[int]:
-        """The views whose crop (V, H, W), the margin left aside, shows less surface than any hand has."""
+        """The views whose crop (V, H, W), without the margin, shows less surface than any hand."""
         margin = self.grid.size // 2 - round(self.grid.size * self.cube_mm / self.grid.cube_mm) // 2
         inner = slice(margin, self.grid.size - margin)
         seen = (state[:, inner, inner] == State.HIT).sum(axis=(1, 2)) * self.grid.pixel_mm**2
@@ -161,10 +161,10 @@ def make_chunks(plan: CropPlan, chunks: Iterable[int], jobs: int | None, done: C
     """Make chunks of a plan, in any order.
 
     Args:
-        plan: what is made.
-        chunks: the numbers of the chunks that are wanted.
-        jobs: number of processes; None for as many as this process may use cores.
-        done: called in this process with each chunk that stands.
+        plan: the plan.
+        chunks: numbers of the requested chunks.
+        jobs: number of processes; None for the number of available cores.
+        done: called in this process with each finished chunk.
 
     Raises:
         OSError: the store can't be written.
@@ -179,16 +179,16 @@ def make_chunks(plan: CropPlan, chunks: Iterable[int], jobs: int | None, done: C
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Callable[[WrittenChunk], None]) -> list[int]:
-    """Make chunks in other processes. Returns those that are left where processes can't be had, or die.
+    """Make chunks in other processes. Returns the remaining chunks if processes are unavailable or die.
 
-    Whatever ends it before its time, Ctrl-C among it, ends them at once: a chunk counts only when `done` has it.
+    An early end, for example by Ctrl-C, stops all processes at once. A chunk counts only after `done` has received it.
     """
-    # Not by a plain fork: this process may have threads. A fork server imports what is heavy once for all.
+    # Not by a plain fork, because this process may have threads. A fork server imports heavy modules once for all.
     ways = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in ways else "spawn")
     ahead, standing, others = iter(chunks), set(), set(multiprocessing.active_children())
@@ -197,7 +197,7 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
             _serve_forks(context)
         with ProcessPoolExecutor(processes, context, _begin, (plan,)) as pool:
             try:
-                # Two for each process: enough to keep it busy.
+                # Two chunks for each process keep it busy.
                 waiting = _submitted(pool, islice(ahead, 2 * processes))
                 while waiting:
                     ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -206,7 +206,7 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
                         done(written)
                         standing.add(written.chunk)
                     waiting |= _submitted(pool, islice(ahead, len(ready)))
-            except (BrokenProcessPool, EOFError):  # the second, of a fork server
+            except (BrokenProcessPool, EOFError):  # EOFError comes from a fork server
                 warnings.warn(
                     "A process that cropped images ended before its time (is memory short?); the rest is done by one.",
                     CroppingWarning,
@@ -222,14 +222,14 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
 
 
 def _serve_forks(context: BaseContext) -> None:
-    """Have a fork server that is ready: processes then start in no time. Ctrl-C is heard while it imports; it itself
-    and its processes never hear it, for a terminal gives it to all of them, and they would die where they stand."""
+    """Start a fork server in advance, so that processes start quickly. Ctrl-C works during its imports. The server and
+    its processes ignore Ctrl-C: a terminal sends it to all of them, and they would die in the middle of their work."""
 
     def begin() -> None:
         context.set_forkserver_preload([__name__])
-        resource_tracker.ensure_running()  # beforehand: it leaves the signal let through
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of this thread, and of what it starts
-        with suppress(EOFError, OSError):  # it was ended
+        resource_tracker.ensure_running()  # before blocking, because it unblocks the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for this thread and its child processes
+        with suppress(EOFError, OSError):  # the server has ended
             forkserver.ensure_running()
             first = context.Process(target=int)  # type: ignore[attr-defined]
             first.start()
@@ -240,7 +240,7 @@ def _serve_forks(context: BaseContext) -> None:
     try:
         beginning.join()
     except BaseException:
-        # It would end with this process too, but only when it has imported all. Nothing public tells its number.
+        # The server would end with this process too, but only after all imports. No public function gives its pid.
         server = getattr(forkserver, "_forkserver", None)
         if (number := getattr(server, "_forkserver_pid", None)) is not None:
             os.kill(number, signal.SIGKILL)
@@ -248,7 +248,7 @@ def _serve_forks(context: BaseContext) -> None:
 
 
 def _submitted(pool: ProcessPoolExecutor, chunks: Iterable[int]) -> set[Future[WrittenChunk]]:
-    """Chunks as work for the pool. A process that it starts for them is whole before Ctrl-C acts."""
+    """Submit chunks to the pool. Ctrl-C acts only after a new process has started completely."""
     heard: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number)) if in_main else None
@@ -263,8 +263,8 @@ def _submitted(pool: ProcessPoolExecutor, chunks: Iterable[int]) -> set[Future[W
 
 @contextmanager
 def _script_left_alone() -> Iterator[None]:
-    """Processes that are started don't import the script that runs here. One that prepares data outside of `if __name__
-    == "__main__"` would do so in each of them, and wait for this process, which waits for them."""
+    """Prevent new processes from importing the running script. A script that prepares data outside of `if __name__ ==
+    "__main__"` would do so in each process, and each would wait for this process, which waits for them."""
     main = sys.modules["__main__"]
     kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
     vars(main).pop("__file__", None)
@@ -275,19 +275,19 @@ def _script_left_alone() -> Iterator[None]:
         vars(main).update(kept)
 
 
-_plan: CropPlan | None = None  # of a process of the pool
+_plan: CropPlan | None = None  # the plan in a process of the pool
 
 
 def _begin(plan: CropPlan) -> None:
     global _plan
     _plan = plan
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there is no fork server
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # without a fork server
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A killed process can't tell those of its pool to stop."""
+    """End with the parent: a killed process can't stop the processes of its pool."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for([parent.sentinel])

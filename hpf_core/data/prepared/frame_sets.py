@@ -1,4 +1,4 @@
-"""Frames by number, out of one or several stores: a split as it is on disk, or what a network is trained on."""
+"""Frames by number, from one or several stores: a split as on disk, or the training set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hpf_core.errors import DataError
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Which frames a network is trained on, and with how many views.
+    """The frames for training, and their number of views.
 
     Attributes:
-        on: the splits whose frames make it up, in this order.
-        multi_view_share: the first share of these frames, used with all views.
-        single_view_share: the next share, used with the first view alone. What is left over isn't used.
+        on: the splits of the training set, in this order.
+        multi_view_share: the first share of these frames; training uses all their views.
+        single_view_share: the next share; training uses only the first view. The remaining frames aren't used.
     """
 
     on: tuple[str, ...] = ("train",)
@@ -26,7 +26,7 @@ class TrainingSet:
     single_view_share: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the shares can't be of one whole, or a split is named twice."""
+        """Raises ValueError if the shares exceed one, or a split occurs twice."""
         if len(set(self.on)) < len(self.on):
             raise ValueError(f"train_on names a split twice: {', '.join(self.on)}")
         together = self.multi_view_share + self.single_view_share
@@ -39,13 +39,13 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Frames of stores, one store after the other.
+    """Frames of several stores, one store after the other.
 
     Attributes:
         splits: the splits on disk, with their stores.
-        part: (F,) int64, which of the splits each frame is of.
-        row: (F,) int64, its row there.
-        single: (F,) bool, whether only its first view is used.
+        part: (F,) int64, index of each frame's split.
+        row: (F,) int64, each frame's row in its split's store.
+        single: (F,) bool, whether only the frame's first view is used.
     """
 
     splits: tuple[tuple[str, CropStore], ...]
@@ -58,16 +58,16 @@ class FrameSet:
 
     @staticmethod
     def of_split(split: str, store: CropStore) -> FrameSet:
-        """All frames of a split with all of their views."""
+        """All frames of a split with all their views."""
         count = len(store.kept)
         return FrameSet(((split, store),), np.zeros(count, np.int64), store.kept, np.zeros(count, bool))
 
     @staticmethod
     def for_training(stores: Mapping[str, CropStore], training: TrainingSet) -> FrameSet:
-        """The frames that are trained on.
+        """The frames for training.
 
         Raises:
-            DataError: one of the splits isn't there.
+            DataError: a split is missing.
         """
         for split in training.on:
             if split not in stores:
@@ -89,26 +89,26 @@ class FrameSet:
 
     @property
     def left_out(self) -> list[str]:
-        """Why frames of these splits hold nothing."""
+        """The reasons for skipped frames of these splits."""
         return [reason for _, store in self.splits for reason in store.left_out]
 
     def take(self, indices: np.ndarray) -> FrameSet:
-        """Some of the frames."""
+        """Select some of the frames."""
         return FrameSet(self.splits, self.part[indices], self.row[indices], self.single[indices])
 
     def by_split(self) -> Iterator[tuple[str, CropStore, np.ndarray]]:
-        """Each split that frames are of: its name, its store, and which of the frames (K,)."""
+        """Yield each split of these frames: its name, its store, and the indices (K,) of its frames."""
         for k, (split, store) in enumerate(self.splits):
             which = np.flatnonzero(self.part == k)
             if len(which) or (k == 0 and not len(self)):
                 yield split, store, which
 
     def gather(self, read: Callable[[CropStore, np.ndarray], np.ndarray]) -> np.ndarray:
-        """(F, ...) what `read` finds in each store at rows (K,), in the order of the frames."""
+        """(F, ...): the values that `read` returns for rows (K,) of each store, in the order of the frames."""
         return self.join([read(store, self.row[which]) for _, store, which in self.by_split()])
 
     def join(self, found: Sequence[np.ndarray]) -> np.ndarray:
-        """(F, ...) of what was found for each split that frames are of, in the order of `by_split`."""
+        """(F, ...): join the values of each split's frames, given in the order of `by_split`."""
         if len(found) == 1:
             return found[0]
         joined = np.concatenate(found)
@@ -118,7 +118,7 @@ class FrameSet:
         return result
 
     def present(self, views: int) -> np.ndarray:
-        """(F, V) bool, the views that are used of each frame."""
+        """(F, V) bool, the used views of each frame."""
         present = np.ones((len(self), views), dtype=bool)
         present[self.single, 1:] = False
         return present

@@ -1,7 +1,7 @@
-"""A split's crops on disk: memory-mapped arrays that appear complete or not at all, and are checked when opened.
+"""A split's crops on disk: memory-mapped arrays that appear complete or not at all. Opening checks them.
 
-The frames lie in chunks, each with a checksum in every array. `StoreFiles` is where the arrays are and how chunks go in
-and are read back; `store_writer.py` fills a new store, `CropStore` is a finished one.
+The frames lie in chunks. Each chunk has a checksum in every array. `StoreFiles` locates, writes and reads the arrays'
+chunks. `store_writer.py` fills a new store, and `CropStore` is a finished store.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from hpf_core.progress import Progress, no_progress
 
-FORMAT = 4  # of the arrays; raise it when what is in them changes
-PER_MM = 10  # depth is kept in tenths of a millimetre
+FORMAT = 4  # version of the arrays; increase it when their content changes
+PER_MM = 10  # depth is stored in tenths of a millimetre
 CHUNK = 16  # frames
 META = "meta.json"
-_CHECKED_BYTES = 64 * 2**20  # maps up to this size are checked against their checksums whenever they are opened
+_CHECKED_BYTES = 64 * 2**20  # opening verifies the checksums of maps up to this size
 _MAPS = ("depth", "state")
 
 
@@ -30,7 +30,7 @@ class StoreFiles:
     """The arrays of a store's folder.
 
     Attributes:
-        folder: where they are.
+        folder: folder of the arrays.
         frames, views, size: F, V, and H = W.
     """
 
@@ -41,7 +41,7 @@ class StoreFiles:
 
     @property
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and type of each array that is written chunk by chunk."""
+        """Shape and type of each array."""
         frames, views, size = self.frames, self.views, self.size
         return {
             "depth": ((frames, views, size, size), np.dtype(np.int16)),
@@ -62,22 +62,22 @@ class StoreFiles:
         return sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.shapes.values())
 
     def rows(self, chunk: int) -> range:
-        """The rows of a chunk."""
+        """Rows of a chunk."""
         return range(chunk * CHUNK, min((chunk + 1) * CHUNK, self.frames))
 
     def path(self, name: str) -> Path:
-        """The file of an array."""
+        """File of an array."""
         return self.folder / f"{name}.npy"
 
     def create(self) -> None:
-        """Make the files in full length, without content: they take room on the disk as chunks come in."""
+        """Create the files in full length, without content: they take disk space as chunks arrive."""
         for name, (shape, kind) in self.shapes.items():
             with self.path(name).open("wb") as file:
                 file.write(_header(shape, kind))
                 file.truncate(file.tell() + int(np.prod(shape)) * kind.itemsize)
 
     def are_there(self) -> bool:
-        """Whether every file is there in full length."""
+        """Whether every file exists in full length."""
         try:
             return all(
                 self.path(name).stat().st_size == len(_header(shape, kind)) + int(np.prod(shape)) * kind.itemsize
@@ -87,9 +87,9 @@ class StoreFiles:
             return False
 
     def write(self, chunk: int, values: Mapping[str, np.ndarray]) -> list[int]:
-        """Put the rows of a chunk in their place, and say their checksums, in the order of `shapes`.
+        """Write the rows of a chunk. Returns their checksums, in the order of `shapes`.
 
-        They are written, not mapped: pages of a mapping would count as this process's memory.
+        This writes and doesn't map: mapped pages would count as this process's memory.
         """
         checksums = []
         for name, (shape, kind) in self.shapes.items():
@@ -104,7 +104,7 @@ class StoreFiles:
         return checksums
 
     def is_right(self, chunk: int, checksums: list[int], names: Iterable[str]) -> bool:
-        """Whether the arrays of these names hold in this chunk what was written there."""
+        """Whether the named arrays hold the written values in this chunk."""
         expected = dict(zip(self.shapes, checksums, strict=True))
         for name in names:
             shape, kind = self.shapes[name]
@@ -116,7 +116,7 @@ class StoreFiles:
         return True
 
     def damaged(self, checksums: list[list[int]], names: Iterable[str], progress: Progress = no_progress) -> list[int]:
-        """The chunks that don't hold what was written there."""
+        """The chunks whose content differs from the written values."""
         names, found = tuple(names), []
         for chunk, expected in enumerate(checksums):
             if not self.is_right(chunk, expected, names):
@@ -125,13 +125,13 @@ class StoreFiles:
         return found
 
     def _place(self, name: str, chunk: int) -> int:
-        """Where a chunk begins in an array's file."""
+        """Byte offset of a chunk in an array's file."""
         shape, kind = self.shapes[name]
         return len(_header(shape, kind)) + chunk * CHUNK * int(np.prod(shape[1:])) * kind.itemsize
 
 
 def _header(shape: tuple[int, ...], kind: np.dtype) -> bytes:
-    """What a file of NumPy's format begins with."""
+    """The header of a file in NumPy's format."""
     packed = io.BytesIO()
     about = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(packed, about)
@@ -147,12 +147,12 @@ class CropStore:
         state: (F, V, H, W) uint8, `State`, memory-mapped.
         to_rig: (F, V, 4, 4) float64, from each crop's frame to the rig's, mm.
         to_camera: (F, 4, 4) float64, from the first view's crop to its camera.
-        centres: (F, V, 3) float64 mm, where each camera's image was cropped, in the camera's frame.
+        centres: (F, V, 3) float64 mm, crop centre of each camera's image, in the camera's frame.
         numbers: (F,) int64, each row's frame in the capture, counted from 0.
-        kept: (K,) int64, the rows that hold a frame.
-        left_out: why each of the other rows holds none, and why frames that have no row were left out.
-        empty: (E, 2) int64, row and view of each crop that shows no hand.
-        files: where all of this lies.
+        kept: (K,) int64, the rows with a frame.
+        left_out: why the other rows hold no frame, and why frames without a row were skipped.
+        empty: (E, 2) int64, row and view of each crop without a hand.
+        files: location of the arrays.
         checksums: of each chunk, in the order of the arrays.
     """
 
@@ -170,7 +170,7 @@ class CropStore:
 
     @staticmethod
     def open(folder: Path, views: int, size: int) -> CropStore | None:
-        """What stands in the folder, or None where it isn't complete and whole."""
+        """Open the store in a folder, or return None if it is incomplete or damaged."""
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             files = StoreFiles(folder, int(meta["frames"]), views, size)
@@ -201,5 +201,5 @@ class CropStore:
             return None
 
     def is_whole(self, progress: Progress = no_progress) -> bool:
-        """Whether every byte is as it was written. Reads all of it; opening checks large maps by their size alone."""
+        """Whether every byte is as written. This reads all data; opening checks large maps by their size only."""
         return not self.files.damaged(self.checksums, self.files.shapes, progress)

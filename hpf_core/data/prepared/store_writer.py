@@ -1,7 +1,7 @@
-"""Filling a store of crops: in a hidden folder beside its place, chunk by chunk, so that it can go on after a kill.
+"""Fills a store of crops in a hidden folder beside its place, chunk by chunk, so that work can continue after a kill.
 
-`journal.jsonl` there says, a line each, which chunks stand, with their checksums and the frames that were left out. At
-the end everything is read back and compared; then the folder moves to its place in one piece.
+The folder's `journal.jsonl` has one line for each finished chunk, with checksums and skipped frames. At the end, the
+writer reads everything back and compares it. Then the folder moves to its place in one step.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class WrittenChunk:
-    """A chunk that stands in the arrays.
+    """A finished chunk of the arrays.
 
     Attributes:
-        chunk: its number.
-        checksums: of its rows, in the order of the arrays.
-        left_out: row and reason of each frame that has no crops.
-        empty: row and view, as the store counts them, of each crop that shows no hand.
+        chunk: number of the chunk.
+        checksums: of the chunk's rows, in the order of the arrays.
+        left_out: row and reason of each frame without crops.
+        empty: row and view, in the store's counting, of each crop without a hand.
     """
 
     chunk: int
@@ -41,14 +41,14 @@ class WrittenChunk:
 
 
 class StoreWriter:
-    """What stands of a store that isn't finished.
+    """The finished part of an unfinished store.
 
     Attributes:
-        files: the arrays in the hidden folder, for whoever writes chunks.
+        files: the arrays in the hidden folder, for writing chunks.
 
     Args:
-        place: the store's files once it is finished.
-        made_of: a key of all that the content follows from; what was made of anything else is thrown away.
+        place: the files of the finished store.
+        made_of: a key of all inputs. Unfinished work with another key is deleted.
 
     Raises:
         OSError: the folder can't be written.
@@ -68,25 +68,25 @@ class StoreWriter:
 
     @property
     def missing(self) -> list[int]:
-        """The chunks that aren't there yet."""
+        """The missing chunks."""
         return [chunk for chunk in range(self.files.chunks) if chunk not in self._done]
 
     @property
     def frames_done(self) -> int:
-        """Number of frames in the chunks that stand."""
+        """Number of frames in the finished chunks."""
         return sum(len(self.files.rows(chunk)) for chunk in self._done)
 
     def note(self, written: WrittenChunk) -> None:
-        """Remember that a chunk stands."""
+        """Record a finished chunk."""
         self._done[written.chunk] = written
         with self._journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(written)) + "\n")
 
     def need_room(self) -> None:
-        """Make sure that the disk has room for the chunks that are missing.
+        """Check that the disk has enough space for the missing chunks.
 
         Raises:
-            InputError: it hasn't. A folder without chunks doesn't stay behind.
+            InputError: the disk has less. Then a folder without chunks is removed.
         """
         done, folder = self.frames_done, self._place.folder
         count = round(self.files.bytes * (1 - done / self.files.frames))
@@ -101,15 +101,15 @@ class StoreWriter:
             raise
 
     def forget_damaged(self, progress: Progress) -> bool:
-        """Read everything back from the disk; chunks that aren't as they were written count as missing again.
+        """Read everything back from the disk. Chunks with other content count as missing again.
 
         Returns:
-            Whether there are such.
+            Whether there are such chunks.
         """
         for name in self.files.shapes:
             with self.files.path(name).open("r+b") as file:
                 os.fsync(file.fileno())
-                if hasattr(os, "posix_fadvise"):  # so that the disk is read, not what memory holds of it
+                if hasattr(os, "posix_fadvise"):  # so that the data come from the disk, not from memory
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         checksums = [self._done[chunk].checksums for chunk in range(self.files.chunks)]
         damaged = self.files.damaged(checksums, self.files.shapes, progress)
@@ -120,11 +120,11 @@ class StoreWriter:
         return bool(damaged)
 
     def finish(self, numbers: np.ndarray, beyond: Sequence[str] = ()) -> None:
-        """All chunks stand: say what the store holds and move it to its place.
+        """Write the store's index after all chunks are finished, and move the store to its place.
 
         Args:
             numbers: (F,) each row's frame in the capture, counted from 0.
-            beyond: why further frames, which have no row, were left out.
+            beyond: why further frames, which have no row, were skipped.
         """
         chunks = [self._done[chunk] for chunk in range(self.files.chunks)]
         left_out = dict(one for chunk in chunks for one in chunk.left_out)
@@ -141,7 +141,7 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
         self._journal.unlink()
-        shutil.rmtree(self._place.folder, ignore_errors=True)  # what stands there was found incomplete
+        shutil.rmtree(self._place.folder, ignore_errors=True)  # the files there are incomplete
         self.files.folder.replace(self._place.folder)
 
     @property
@@ -149,7 +149,7 @@ class StoreWriter:
         return self.files.folder / _JOURNAL
 
     def _resume(self) -> bool:
-        """Take over what stands; False where that is nothing, or of something else."""
+        """Load the finished part; False if there is none, or if it has other inputs."""
         try:
             about, *lines = self._journal.read_text(encoding="utf-8").splitlines()
             if json.loads(about) != self._about or not self.files.are_there():
@@ -162,13 +162,13 @@ class StoreWriter:
                 left_out = [(int(row), str(reason)) for row, reason in found["left_out"]]
                 empty = [(int(row), int(view)) for row, view in found["empty"]]
                 self._done[found["chunk"]] = WrittenChunk(found["chunk"], found["checksums"], left_out, empty)
-            except (ValueError, KeyError, TypeError):  # the line that was being written when the process was killed
+            except (ValueError, KeyError, TypeError):  # the last line before a kill is incomplete
                 break
         self._rewrite()
         return True
 
     def _rewrite(self) -> None:
-        """The journal from what is known, in one move."""
+        """Rewrite the journal from memory, atomically."""
         lines = [self._about, *(asdict(self._done[chunk]) for chunk in sorted(self._done))]
         fresh = self._journal.with_suffix(".new")
         fresh.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -176,12 +176,12 @@ class StoreWriter:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where a store lies until it is finished."""
+    """Folder of an unfinished store."""
     return folder.with_name(f".{folder.name}-partial")
 
 
 def kept_so_far(folder: Path) -> str:
-    """Where the unfinished store lies that was meant for `folder`, for people; empty where there is none."""
+    """Tell the user where the unfinished store of `folder` lies; empty if there is none."""
     partial = partial_folder(folder)
     if not partial.is_dir():
         return ""
@@ -189,7 +189,7 @@ def kept_so_far(folder: Path) -> str:
 
 
 def _one_key_a_line(content: dict[str, object]) -> str:
-    """JSON that people can look into: a line for each key, and for each frame that was left out."""
+    """Readable JSON: one line for each key, and for each skipped frame."""
     lines = []
     for key, value in content.items():
         indent = 1 if key == "left_out" else None
