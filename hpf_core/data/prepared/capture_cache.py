@@ -4,7 +4,7 @@
 
 - `calibration.json`, from the annotation (`calibration.py`);
 - `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, the crop centre of each image: the annotated palm, or a
-  label-free centre (`centres.py`);
+  label-free centre (`hand_centre.py`);
 - `crops-<key>/`, memory-mapped arrays with a key of all inputs. The maps are wider by a quarter of the cube on every
   side, so that crops can move later (`recentring.py`). The folder also lists the unusable frames.
 
