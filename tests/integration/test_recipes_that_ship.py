@@ -117,7 +117,7 @@ def test_a_row_changes_what_it_says_and_nothing_else(path: Path, host: PluginHos
     assert changed == wanted
     assert {name for name in base if name not in row} == {name for name in base if name.startswith(gone)}
     head = path.read_text().splitlines()[0]
-    assert head.startswith(("# Table ", "# Told of in Sec. ", "# In no table: "))
+    assert head.startswith(("# Table ", "# Described in Sec. ", "# In no table: "))
 
 
 # ------------------------------------------------------------------------------------------------- a step of each stage

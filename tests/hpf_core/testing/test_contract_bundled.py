@@ -13,19 +13,20 @@ from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Kind
 from hpf_core.plugins import PluginHost
 from hpf_core.simulation.simulate import CaptureConfig, simulate
+from hpf_core.simulation.writers import LayoutName
 from hpf_core.testing import contract
 
 HOST = PluginHost.load(only=[])
 
 
 @functools.cache
-def capture() -> Mapping[str, Any]:
-    """A small simulated capture in NYU's layout."""
+def capture(layout: LayoutName) -> Mapping[str, Any]:
+    """A small simulated capture in a layout."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     spec = HOST.get("hand", "spheres41").spec
     hand = spec.factory(spec.config(), Build(grid=Grid(), seed=0, cache=Path(folder.name)))
-    simulate(Path(folder.name) / "capture", hand, CaptureConfig(train=3, validation=1, test=2))
+    simulate(Path(folder.name) / "capture", hand, CaptureConfig(train=3, validation=1, test=2), layout=layout)
     return {"root": str(Path(folder.name) / "capture")}
 
 
@@ -35,7 +36,8 @@ SMALL: dict[str, Any] = {
     "palm_denoiser": {"steps": 5, "batch": 16, "width": 16},
     "simulated": {"train": 3, "validation": 1, "test": 2},
     "hourglass": {"width": 8, "stem": 8, "depth": 1},
-    "nyu": capture,
+    "nyu": functools.partial(capture, "nyu"),
+    "capture": functools.partial(capture, "capture"),
 }
 """Options that make plugins quick, or without which they don't work."""
 
