@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from hpf_core.errors import DataError, InputError, nearest
 from hpf_core.evaluation.protocols import TextProtocol
-from hpf_core.runs import checkpoint
 from hpf_core.runs.documents import read_summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SAME_MM = 5.0  # two readings of one annotation differ less: by rounding and by the camera's constants
 
@@ -73,6 +74,8 @@ def read_joints(path: Path) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: the file is missing or damaged, or has other content.
     """
+    from hpf_core.runs import checkpoint  # torch, which files of predictions do not need
+
     tensors = checkpoint.read(path).tensors
     joints, truth = tensors.get("joints"), tensors.get("truth")
     if joints is None or truth is None:

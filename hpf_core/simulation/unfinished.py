@@ -116,8 +116,14 @@ class Unfinished:
 
 
 def partial_folder(folder: Path) -> Path:
-    """The folder of an unfinished capture."""
+    """The folder of an unfinished capture.
+
+    Raises:
+        InputError: `folder` is the root of a file system.
+    """
     whole = folder.absolute()
+    if not whole.name:
+        raise InputError(f"{folder} is the root of a file system; name a folder for the capture.")
     return whole.with_name(f".{whole.name}-partial")
 
 
