@@ -19,6 +19,7 @@ LINES = {
     "run": [RECIPE],
     "ablate": [RECIPE],
     "bench": [],
+    "doctor": [],
     "recipe check": [RECIPE],
     "recipe show": [RECIPE],
     "recipe schema": [],
@@ -30,8 +31,8 @@ LINES = {
     "data prepare": ["nyu", "."],
 }
 """Commands that load plugins, with what they can't do without."""
-OTHERS = {"eval", "report", "plugins new", "data check"}
-"""Commands that load none: they read what runs and datasets left, or write a package."""
+OTHERS = {"eval", "report", "plugins new", "data check", "predict", "live", "view", "export"}
+"""Commands that load none of a user's choice: they read files and networks, or write a package."""
 
 
 def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:

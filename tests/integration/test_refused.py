@@ -76,7 +76,7 @@ def test_folders_that_do_not_fit(whole, load, tmp_path, untouched):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
         Run(load(), tmp_path / "file").execute()
-    with pytest.raises(InputError, match=r"Can't write .*file.run.*Not a directory"):
+    with pytest.raises(InputError, match=r"Can't use the folder .*file.run.*Not a directory"):
         Run(load(), tmp_path / "file" / "run").execute()
     with pytest.raises(InputError, match="too long"):
         Run(load(), tmp_path / ("x" * 300)).execute()

@@ -39,10 +39,22 @@ class FileLock:
     def wait(self) -> None:
         """Take the lock as soon as no other process holds it.
 
+        If the lock's folder disappears meanwhile, the other process has moved its finished work away. Then this process
+        goes on without the lock, and the caller finds that work.
+
         Raises:
             OSError: the file can't be created.
         """
-        while not self.try_take():
+        waited = False
+        while True:
+            try:
+                if self.try_take():
+                    return
+            except FileNotFoundError:
+                if waited and not self._path.parent.is_dir():
+                    return
+                raise
+            waited = True
             self._progress(0, 1, f"waiting for another process that makes {self._what}")
             time.sleep(0.2)
 

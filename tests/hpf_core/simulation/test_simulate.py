@@ -19,6 +19,7 @@ from hpf_core.data.images import is_whole
 from hpf_core.data.layouts import nyu
 from hpf_core.data.sidecar import Segment, read_sidecar
 from hpf_core.errors import InputError, RunError
+from hpf_core.files import worker_pools
 from hpf_core.interfaces import HandModel
 from hpf_core.simulation import simulate, unfinished
 from hpf_core.simulation.simulate import CaptureConfig
@@ -76,7 +77,7 @@ def test_the_files_are_those_of_nyus_layout_and_a_sidecar(made: Path) -> None:
 def test_neither_threads_nor_the_global_state_nor_the_time_change_a_byte(
     made: Path, hand: HandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulate, "workers", lambda: 1)
+    monkeypatch.setattr(worker_pools, "workers", lambda: 1)
     torch.manual_seed(99)
     simulate.simulate(tmp_path / "again", hand, CONFIG)
     assert digest(tmp_path / "again") == digest(made)
@@ -150,7 +151,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(made: Path, hand: HandModel,
 def test_a_killed_process_leaves_what_the_next_one_goes_on_with(made: Path, hand: HandModel, tmp_path: Path) -> None:
     out = tmp_path / "capture"
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
         "from conftest import SmallHand\n"
         "from hpf_core.simulation.simulate import CaptureConfig, simulate\n"

@@ -149,11 +149,11 @@ def test_charts_and_pictures(tmp_path: Path) -> None:
     fit = events(tmp_path / "tensorboard" / "fit")
     assert sorted(fit.Tags()["scalars"]) == [
         "evaluation/frames_within_20_mm", "evaluation/frames_within_30_mm", "evaluation/frames_within_40_mm",
-        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/m2d", "gradient_norm", "images_per_second",
-        "loss", "lr", "peak", "raw/m2d", "raw/supervised", "unseen_mm", "weighted/m2d", "weighted/supervised",
+        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/surface", "gradient_norm", "images_per_second",
+        "loss", "lr", "peak", "raw/labels", "raw/surface", "unseen_mm", "weighted/labels", "weighted/surface",
     ]  # fmt: skip
-    assert [(p.step, p.value) for p in fit.Scalars("raw/supervised")] == [(1, 2.0), (2, 1.5)]
-    assert [(p.step, p.value) for p in fit.Scalars("weighted/m2d")] == [(1, 1.5)]
+    assert [(p.step, p.value) for p in fit.Scalars("raw/labels")] == [(1, 2.0), (2, 1.5)]
+    assert [(p.step, p.value) for p in fit.Scalars("weighted/surface")] == [(1, 1.5)]
     assert [(p.step, p.value) for p in fit.Scalars("evaluation/mean_error_mm")] == [(2, 12.0)]
     (picture,) = fit.Images("steps")
     assert (picture.step, picture.height, picture.width) == (2, 4, 6)
@@ -204,5 +204,7 @@ def test_without_tensorboard_it_says_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(PluginError, match=r"needs the package tensorboard.*pip install 'hpf\[tensorboard\]'"):
+    with pytest.raises(
+        PluginError, match=r"needs the package tensorboard.*pip install 'hand-pose-fitting\[tensorboard\]'"
+    ):
         tensorboard.build(tensorboard.TensorBoardConfig(), None)  # type: ignore[arg-type]
