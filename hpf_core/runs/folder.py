@@ -103,8 +103,12 @@ class RunFolder:
         )
 
     def check_free(self) -> None:
-        """Raise InputError if another process uses the folder; creates nothing."""
-        if self._lock.is_file():
+        """Raise InputError if another process uses the folder, or it can't be read; creates nothing."""
+        try:
+            locked = self._lock.is_file()
+        except OSError as error:
+            raise InputError(f"Can't use the folder {self.root}: {error.strerror or error}.") from error
+        if locked:
             self.lock().release()
 
     def remove_temporary_files(self) -> None:

@@ -85,7 +85,7 @@ def test_a_run_is_measured_on_them(initial):
     rows = rows_of(folder)
     assert [(r["step"], r["images"]) for r in rows if "unseen_mm" in r] == [(2, 8), (4, 16)]
     figures = {p.stem for p in (folder / "figures").glob("*.png")}
-    assert figures == {"fit", "joints", "success", "training"}
+    assert figures == {"fit", "joints", "success", "terms", "training"}
 
 
 def test_looking_changes_nothing(initial, host, tmp_path):

@@ -149,7 +149,8 @@ def test_charts_and_pictures(tmp_path: Path) -> None:
     fit = events(tmp_path / "tensorboard" / "fit")
     assert sorted(fit.Tags()["scalars"]) == [
         "evaluation/frames_within_20_mm", "evaluation/frames_within_30_mm", "evaluation/frames_within_40_mm",
-        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/surface", "gradient_norm", "images_per_second",
+        "evaluation/mean_error_mm", "evaluation/median_error_mm", "gradient/surface", "gradient_norm",
+        "images_per_second",
         "loss", "lr", "peak", "raw/labels", "raw/surface", "unseen_mm", "weighted/labels", "weighted/surface",
     ]  # fmt: skip
     assert [(p.step, p.value) for p in fit.Scalars("raw/labels")] == [(1, 2.0), (2, 1.5)]
