@@ -32,7 +32,7 @@ def test_nothing_real(tmp_path, host):
     assert [s["name"] for s in summary["stages"]] == ["pretrain"]
     assert not cache.exists()
     pictures = sorted(p.relative_to(tmp_path / "run" / "figures").as_posix() for p in tmp_path.rglob("*.png"))
-    assert pictures == ["steps/pretrain-0000003.png", "steps/pretrain-0000006.png", "training.png"]
+    assert pictures == ["steps/pretrain-0000003.png", "steps/pretrain-0000006.png", "terms.png", "training.png"]
 
 
 def test_small_draws_and_one_evaluated_frame(load, tmp_path):
