@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from hpf_cli import show
 from hpf_cli.main import app
-from hpf_core.bench import Bench, Measured, scenes
+from hpf_core.bench import Bench, Timing, scenes
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +18,9 @@ def quick(monkeypatch, tmp_path) -> list[Bench]:
     """A table in no time; the benches that were made."""
     made: list[Bench] = []
 
-    def compare(self: Bench, baseline, ours) -> Measured:
+    def compare(self: Bench, baseline, ours) -> Timing:
         made.append(self)
-        return Measured(8.0, 2.0, (7.0, 10.0), (1.0, 4.0), 4.0, (2.0, 5.0))
+        return Timing(8.0, 2.0, (7.0, 10.0), (1.0, 4.0), 4.0, (2.0, 5.0))
 
     monkeypatch.setattr(Bench, "compare", compare)
     monkeypatch.setattr(scenes, "BATCH", 2)
@@ -55,7 +55,7 @@ def test_the_table_fits_a_terminal(monkeypatch):
     monkeypatch.setattr(
         Bench,
         "compare",
-        lambda self, *sides: Measured(23891.0, 1142.0, (21256.0, 34019.0), (1117.4, 1150.2), 0.949, (0.888, 0.991)),
+        lambda self, *sides: Timing(23891.0, 1142.0, (21256.0, 34019.0), (1117.4, 1150.2), 0.949, (0.888, 0.991)),
     )
     done = CliRunner().invoke(app, ["bench", "--only", "render_64,render_128"])
     assert done.exit_code == 0, done.output
