@@ -217,7 +217,7 @@ class Rig:
         if self.to_rig is None:
             raise InputError(
                 f"{self.where or 'The rig'} has {len(self.cameras)} cameras without `to_rig`: their places aren't "
-                "known. Run `hpf rig calibrate` with the capture's folder, which finds it from the hands."
+                "known. Write each camera's pose into `to_rig`; docs/own-cameras.md shows how."
             )
         return self.to_rig
 

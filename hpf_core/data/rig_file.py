@@ -74,7 +74,7 @@ def read_rig(place: Path) -> RigFile:
         data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(
-            f"{path} is missing. It names the cameras of a capture; `hpf rig read` writes one from calibration files."
+            f"{path} is missing. It names the cameras of a capture; docs/own-cameras.md shows how to write one."
         ) from None
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}.") from error

@@ -5,6 +5,7 @@ A frame with a missing or damaged image has an error: a caller with thousands of
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Source:
         return [frame.name for frame in self._frames]
 
 
-class _Reader:
+class _Reader(abc.ABC):
     """Reads one frame on request."""
 
     def __init__(self, name: str, time: float) -> None:
@@ -129,8 +130,9 @@ class _Reader:
             return DepthFrame(self.name, self.time, None, None, str(error))
         return DepthFrame(self.name, self.time, depth, camera)
 
+    @abc.abstractmethod
     def load(self) -> tuple[np.ndarray | list[np.ndarray], Camera | Rig]:
-        raise NotImplementedError
+        """The depth images in mm, and their camera or rig. Raises DataError for a damaged image."""
 
 
 class _File(_Reader):

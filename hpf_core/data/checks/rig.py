@@ -77,7 +77,7 @@ def _baselines(rig: Rig) -> Iterator[Finding]:
         yield Finding("to_rig", "ok", "one camera needs none")
         return
     if rig.to_rig is None:
-        yield Finding("to_rig", "warning", "isn't known yet: `hpf rig calibrate` finds it from the hands")
+        yield Finding("to_rig", "warning", "isn't known: write each camera's pose into rig.yaml (docs/own-cameras.md)")
         return
     lengths = np.linalg.norm(rig.to_rig[1:, :3, 3], axis=-1)
     said = ", ".join(f"{name} {length:,.4g} mm" for name, length in zip(rig.names[1:], lengths, strict=True))
@@ -185,7 +185,7 @@ def _agreement(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Findin
             )
             continue
         if straight > _RESIDUAL_MM:
-            yield Finding("views", "warning", f"{said}: `to_rig` may be wrong; `hpf rig calibrate` finds it anew")
+            yield Finding("views", "warning", f"{said}: `to_rig` may be wrong: calibrate the cameras again")
         else:
             yield Finding("views", "ok", said)
 

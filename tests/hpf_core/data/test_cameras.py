@@ -97,7 +97,7 @@ def test_one_camera_needs_no_pose() -> None:
 
 
 def test_a_rig_without_poses_names_the_command_that_finds_them() -> None:
-    with pytest.raises(InputError, match=r"a/rig\.yaml has 2 cameras without `to_rig`.*hpf rig calibrate"):
+    with pytest.raises(InputError, match=r"a/rig\.yaml has 2 cameras without `to_rig`.*own-cameras"):
         _ = Rig((PRIMESENSE,) * 2, where="a/rig.yaml").poses
 
 

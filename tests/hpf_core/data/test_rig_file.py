@@ -158,7 +158,7 @@ def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_what_writes_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"rig\.yaml is missing.*hpf rig read"):
+    with pytest.raises(DataError, match=r"rig\.yaml is missing.*own-cameras"):
         read_rig(tmp_path)
 
 
