@@ -33,6 +33,14 @@ def coverage_figure(document: Mapping[str, Any], about: str = "") -> Figure:
     return figure
 
 
+_JOINTS = {"mcp", "pip", "dip", "cmc", "ip"}  # abbreviations in the names of angles
+
+
+def _angle_name(name: str) -> str:
+    """Readable name of an angle: "thumb CMC flexion" for thumb_cmc_flexion."""
+    return " ".join(word.upper() if word in _JOINTS else word for word in name.split("_"))
+
+
 def _angles(axes: Axes, angles: Mapping[str, Any]) -> None:
     rows = np.arange(len(angles))
     quantiles = np.array([angle["quantiles_deg"] for angle in angles.values()])
@@ -40,7 +48,7 @@ def _angles(axes: Axes, angles: Mapping[str, Any]) -> None:
         width = quantiles[:, right] - quantiles[:, left]
         axes.barh(rows, width, left=quantiles[:, left], height=height, color=colour)
     axes.plot(quantiles[:, 3], rows, "|", color="white", markersize=6, markeredgewidth=1.6)
-    axes.set_yticks(rows, [name.replace("_", " ") for name in angles])
+    axes.set_yticks(rows, [_angle_name(name) for name in angles])
     axes.tick_params(axis="y", labelsize=7, length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.grid(False)
