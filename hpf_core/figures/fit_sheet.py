@@ -119,22 +119,37 @@ def fit_sheet(rows: Sequence[FitRow], look: SheetLook, title: str = "", about: s
         top = head + number * (_ROW_TITLE + panel)
         _text(figure, layout, _EDGE, top + _ROW_TITLE / 2, row.title, 8.5)
         for view in range(views):
-            _group(figure, layout, row, view, top + _ROW_TITLE, look, scale)
+            _fill(_panels(figure, layout, view, top + _ROW_TITLE), layout.kinds, row, view, look, scale)
     _foot(figure, layout, layout.height - _FOOT, rows, look, scale)
     return figure
 
 
 @house_style()
-def one_view(row: FitRow, view: int, look: SheetLook) -> Figure:
-    """Draw one view's panels with their heads, for a page with a separate legend."""
+def one_view(row: FitRow, view: int, look: SheetLook, again: Figure | None = None) -> Figure:
+    """Draw one view's panels with their heads, for a page with a separate legend.
+
+    Args:
+        row: the frame.
+        view: the view's index.
+        look: common to all pictures of the page.
+        again: an earlier result for the same `look` and kinds of panels, to draw on. Axes take matplotlib longer to
+            make than to draw.
+    """
     kinds = _kinds(row, look)
     width = 2 * _EDGE + len(kinds) * (_OWN_PANEL + _GAP) - _GAP
     head = _LINE + 0.02
     layout = _Layout(1, kinds, width, _OWN_PANEL, head, head + _OWN_PANEL + _EDGE)
-    figure = new_figure(layout.width, layout.height, layout=None)
     scale = look.scale or drawing.depth_scale(row.depth, look.far_mm)
-    _kind_heads(figure, layout, look, 0)
-    _group(figure, layout, row, view, head, look, scale, column=0)
+    if again is None:
+        figure = new_figure(layout.width, layout.height, layout=None)
+        _kind_heads(figure, layout, look, 0)
+        panels = _panels(figure, layout, 0, head)
+    else:
+        figure, panels = again, again.axes
+        for axes in panels:
+            for artist in (*axes.images, *axes.patches, *axes.lines, *axes.texts):
+                artist.remove()
+    _fill(panels, kinds, row, view, look, scale)
     return figure
 
 
@@ -153,21 +168,21 @@ def _kinds(row: FitRow, look: SheetLook) -> list[str]:
     return [*([look.names[0]] if row.before is not None else []), look.names[1], "render", "difference"]
 
 
-def _group(
-    figure: Figure,
-    layout: _Layout,
-    row: FitRow,
-    view: int,
-    top: float,
-    look: SheetLook,
-    scale: Normalize,
-    column: int | None = None,
-) -> None:
-    """Draw the panels of one view at a distance in inches from the top."""
-    for place, kind in enumerate(layout.kinds):
-        at = layout.left(view if column is None else column, place), top
-        axes = _axes(figure, layout, at, (layout.panel, layout.panel))
+def _panels(figure: Figure, layout: _Layout, column: int, top: float) -> list[Axes]:
+    """Make the empty panels of a column of views, at a distance in inches from the top."""
+    panels = []
+    for place in range(len(layout.kinds)):
+        axes = _axes(figure, layout, (layout.left(column, place), top), (layout.panel, layout.panel))
         drawing.tile(axes)
+        panels.append(axes)
+    return panels
+
+
+def _fill(
+    panels: Sequence[Axes], kinds: Sequence[str], row: FitRow, view: int, look: SheetLook, scale: Normalize
+) -> None:
+    """Draw the panels of one view."""
+    for axes, kind in zip(panels, kinds, strict=True):
         if row.present is None or row.present[view]:
             _draw(axes, row, view, kind, look, scale)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from hpf_core.report.pictures import drawn
 from hpf_core.runs.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from hpf_core.figures.fit_sheet import FitRow, SheetLook
+    from matplotlib.figure import Figure
+
+    from hpf_core.figures.fit_sheet import FitRow
 
 _CLOUD = 1200
 """Largest number of points of a view's depth map in the 3D view: enough for a hand, at a few kilobytes."""
@@ -118,6 +121,13 @@ def _pictures(
         scale=depth_scale(t["depth"], far),
     )
     rows = [_row(t, b, about) for b in range(len(t["depth"]))]
+    last: Figure | None = None
+
+    def draw(row: FitRow, view: int) -> Figure:
+        nonlocal last
+        last = one_view(row, view, look, last)
+        return last
+
     shown = []
     for b, row in enumerate(rows):
         number, views = int(t["numbers"][b]) + 1, np.flatnonzero(t["present"][b]).tolist()
@@ -126,15 +136,10 @@ def _pictures(
             title = f"view {v + 1}" + (" (evaluated)" if v == about["view"] and len(views) > 1 else "")
             words = f"Depth map of frame {number}, {title}, with the estimates and the {look.truth_name}; "
             words += f"the render; the difference. Mean error {_mean_error(t, b, v):.1f} mm"
-            draw = _one_view(one_view, row, v, look)
-            pictures.append(View(title, drawn(f"frame{b}-{v}", draw, words)))
+            pictures.append(View(title, drawn(f"frame{b}-{v}", partial(draw, row, v), words)))
         shown.append(tuple(pictures))
     legend = drawn("frames-legend", lambda: sheet_legend(rows, look), "Legend of the pictures of frames")
     return shown, legend
-
-
-def _one_view(draw: Any, row: FitRow, view: int, look: SheetLook) -> Any:
-    return lambda: draw(row, view, look)
 
 
 def _mean_error(t: Mapping[str, np.ndarray], b: int, v: int) -> float:

@@ -110,7 +110,11 @@ def test_of_one_view_and_of_nothing_seen(tmp_path: Path) -> None:
 
 def test_a_page_takes_single_views_with_one_legend(tmp_path: Path) -> None:
     row = _row(3.0, before=True, truth=True)
-    assert count(pixels_of(one_view(row, 0, LOOK), tmp_path / "v.png"), TRUTH) > 50
+    first = one_view(row, 0, LOOK)
+    assert count(pixels_of(first, tmp_path / "v.png"), TRUTH) > 50
+    # Drawing on an earlier picture leaves nothing of it.
+    fresh = pixels_of(one_view(row, 1, LOOK), tmp_path / "fresh.png")
+    assert np.array_equal(pixels_of(one_view(row, 1, LOOK, first), tmp_path / "again.png"), fresh)
     assert {"init", "fit", "annotated joints"} <= set(texts_of(sheet_legend([row], LOOK)))
 
 
