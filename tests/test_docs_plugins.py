@@ -131,8 +131,8 @@ def test_the_prior_of_the_tutorial_keeps_the_contract(module: ModuleType) -> Non
     assert len(list(clauses_of("prior"))) < len(CLAUSES)
 
 
-def test_the_prior_of_the_tutorial_says_what_it_should(module: ModuleType, tmp_path: Path) -> None:
-    """3, 4 mm too far: a mean over five fingertips; it is added to the stages that fit."""
+def test_the_prior_of_the_tutorial_has_an_effect(module: ModuleType, tmp_path: Path) -> None:
+    """It is the mean over three pairs of fingers, and every sampled hand has a gradient, so that a reader sees it."""
     host = PluginHost.load(only=[])
     assert [row.status for row in host.add(module, "hpf-my-prior", "0.1.0")] == ["ok"]
     hand = host.get("hand", "spheres41").spec
@@ -141,17 +141,18 @@ def test_the_prior_of_the_tutorial_says_what_it_should(module: ModuleType, tmp_p
 
     bare = Build(grid=Grid(), seed=0, cache=tmp_path)
     build = dataclasses.replace(bare, hand=hand.factory(hand.config(), bare))
-    prior = module.__dict__["build"](module.__dict__["MyPriorConfig"](), build)
+    prior = module.__dict__["build"](module.__dict__["MyPriorConfig"](free_mm=2.0), build)
     assert build.hand is not None
     points = torch.zeros(1, 41, 3)
-    points[0, build.hand.fingertips[0]] = torch.tensor([0.0, 133.0, 0.0])
-    points[0, build.hand.fingertips[1]] = torch.tensor([-134.0, 0.0, 0.0])
-    assert prior(points).values.tolist() == pytest.approx([(9 + 16) / 5])
-    # A hand that the model samples is within reach.
-    sampled = build.hand.points(*build.hand.sample(200, torch.Generator().manual_seed(0)))
-    assert float(prior(sampled).values.max()) == 0
+    for name, reach in zip(module.__dict__["FINGERS"], (90.0, 95.0, 96.0, 90.0), strict=True):
+        points[0, build.hand.names.index(name), 1] = -reach
+    assert prior(points).values.tolist() == pytest.approx([(3**2 + 0 + 4**2) / 3])
+    sampled = build.hand.points(*build.hand.sample(200, torch.Generator().manual_seed(0))).requires_grad_()
+    prior(sampled).values.sum().backward()
+    assert sampled.grad is not None
+    assert float(sampled.grad.flatten(1).norm(dim=1).quantile(0.05)) > 1
     recipe = ROOT / "recipes" / "quickstart.yaml"
-    resolved = load(recipe, with_terms=["my_prior"], sets=["terms.my_prior.reach_mm=120"], host=host)
+    resolved = load(recipe, with_terms=["my_prior"], sets=["terms.my_prior.free_mm=20"], host=host)
     assert "my_prior" in [term.name for stage in resolved.stages if stage.draw_real for term in stage.terms]
 
 
@@ -159,7 +160,7 @@ def test_the_contract_as_it_is_written(module: ModuleType) -> None:
     (code,) = [block for block in blocks("python") if "test_contract = contract(SPEC)" in block]
     names: dict[str, Any] = {}
     exec(compile(code, "docs/plugins.md", "exec"), names)
-    for name in ("test_contract", "test_contract_of_short_arms"):
+    for name in ("test_contract", "test_contract_with_a_tolerance"):
         (mark,) = names[name].pytestmark
         assert [parameter.values[0] for parameter in mark.args[1]] == list(clauses_of("prior"))
 
@@ -168,7 +169,7 @@ def test_the_python_at_its_end() -> None:
     names: dict[str, Any] = {"my_module": ModuleType("my_module")}
     names["my_module"].hpf_priors = hookimpl(lambda: iter(()))
     exec(compile(blocks("python")[-1], "docs/plugins.md", "exec"), names)
-    assert names["found"].spec.name == "bone_length"
+    assert names["plugin"].spec.name == "bone_length"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hpf_core.testing.trees import same
 _FAR = scene.GRID.far_mm
 
 
-@clause("images", "depth maps lie in the cube, in mm, with the far value where no surface is", "dataset")
+@clause("images", "depth maps are in mm within the cube, and have the far value where there is no surface", "dataset")
 def images(subject: Subject) -> None:
     data, size = subject.built.plugin, scene.GRID.size
     if isinstance(data, SyntheticDataset):
@@ -38,7 +38,9 @@ def images(subject: Subject) -> None:
 
 
 @clause(
-    "frames", "frames say who saw them, when and from where, and are the same however they are asked for", "dataset"
+    "frames",
+    "frames give their cameras, times and poses, and are the same in any order and number of requests",
+    "dataset",
 )
 def frames(subject: Subject) -> None:
     data = _real(subject)
@@ -76,7 +78,7 @@ def frames(subject: Subject) -> None:
                 need(equal, f"{name} is another one when a frame of {split!r} is asked for alone")
 
 
-@clause("evaluation", "labels, protocol and cameras fit together and fit the hand model", "dataset")
+@clause("evaluation", "labels, protocol and cameras agree with each other and with the hand model", "dataset")
 def evaluation(subject: Subject) -> None:
     data, hand = subject.built.plugin, subject.built.hand
     if isinstance(data, SyntheticDataset):
@@ -118,7 +120,7 @@ def evaluation(subject: Subject) -> None:
                 )
 
 
-@clause("samples", "samples are the hand model's: poses, shapes and points agree", "dataset")
+@clause("samples", "samples belong to the hand model: poses, shapes and points agree", "dataset")
 def samples(subject: Subject) -> None:
     data, hand = subject.built.plugin, subject.built.hand
     if not isinstance(data, SyntheticDataset):
@@ -134,7 +136,9 @@ def samples(subject: Subject) -> None:
     need(inside.any(), "no sample shows a surface")
 
 
-@clause("crops that move", "a dataset that recentres follows the centres that it is given, and goes back", "dataset")
+@clause(
+    "crops that move", "a dataset with `recentres` moves its crops to the given centres, and back to its own", "dataset"
+)
 def recentring(subject: Subject) -> None:
     data = _real(subject)
     split = min(data.splits(), key=lambda name: data.splits()[name])

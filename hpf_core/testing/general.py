@@ -26,7 +26,7 @@ from hpf_core.testing.trees import same
 
 
 @clause(
-    "specification", "the host takes the specification: names, texts, aliases, needs and provides are right", *KINDS
+    "specification", "the host accepts the specification: names, texts, aliases, needs and provides are valid", *KINDS
 )
 def specification(subject: Subject) -> None:
     hook = next(hook for hook, kind in HOOKS.items() if kind == subject.spec.kind)
@@ -34,7 +34,9 @@ def specification(subject: Subject) -> None:
     need(problem is None, str(problem))
 
 
-@clause("options", "unknown options are refused, each option says what it means, and a saved recipe reads back", *KINDS)
+@clause(
+    "options", "it refuses unknown options, each option has a description, and HPF can read a saved recipe back", *KINDS
+)
 def options(subject: Subject) -> None:
     config = subject.config
     model = subject.spec.config
@@ -42,9 +44,9 @@ def options(subject: Subject) -> None:
         model.model_validate({**subject.options, "an_option_that_nobody_has": 1})
     except ValidationError as error:
         others = [e["msg"] for e in error.errors() if e["loc"] != ("an_option_that_nobody_has",)]
-        need(not others, f"with an option too many it says of others: {'; '.join(others)}")
+        need(not others, f"an unknown option causes errors about other options: {'; '.join(others)}")
     else:
-        raise Broken(f"{model.__name__} takes an option that it doesn't have: derive it from interfaces.Config")
+        raise Broken(f"{model.__name__} accepts an unknown option: derive it from `hpf.plugin.Config`")
     for option in describe_options(model):
         need(option.meaning, f"option {option.name!r} has no description: write Field(..., description=...)")
     need(model.model_config.get("frozen"), f"{model.__name__} isn't frozen: options never change")
@@ -53,10 +55,12 @@ def options(subject: Subject) -> None:
         again = model.model_validate(saved)
     except ValidationError as error:
         raise Broken(f"a saved recipe's options {saved} are refused: {error.errors()[0]['msg']}") from error
-    need(_same_options(again, config), f"its options are other ones when a saved recipe is read: {saved}")
+    need(_same_options(again, config), f"its options change when they are saved and read again: {saved}")
 
 
-@clause("interface", "the factory builds what the kind's interface asks for, and has implemented all of it", *KINDS)
+@clause(
+    "interface", "the factory builds an object of the kind's interface, with all abstract methods implemented", *KINDS
+)
 def interface(subject: Subject) -> None:
     expected = INTERFACES[subject.spec.kind]
     expected = expected if isinstance(expected, tuple) else (expected,)
@@ -70,7 +74,7 @@ def interface(subject: Subject) -> None:
 
 @clause(
     "settings",
-    "it leaves what the process shares alone: gradients, default type, threads, working directory, signals",
+    "it does not change global settings: gradient mode, default type, threads, working directory, signals",
     *KINDS,
 )
 def settings(subject: Subject) -> None:
@@ -83,7 +87,7 @@ def settings(subject: Subject) -> None:
 
 @clause(
     "determinism",
-    "the same seeds give the same results, and the global random state is neither read nor changed",
+    "the same seed gives the same result, and it neither reads nor changes the global random state",
     *KINDS,
 )
 def determinism(subject: Subject) -> None:

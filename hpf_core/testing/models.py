@@ -23,7 +23,7 @@ _OFF_SURFACE_MM = 3.0
 _STEP_MM = 1e-4
 
 
-@clause("names and indices", "points, links, annotations, bones and pairs refer to each other rightly", "hand")
+@clause("names and indices", "points, links, annotations, bones and pairs refer to each other correctly", "hand")
 def names_and_indices(subject: Subject) -> None:
     hand = subject.built.hand
     count = len(hand.names)
@@ -46,7 +46,7 @@ def names_and_indices(subject: Subject) -> None:
         need((pairs.first != pairs.second).all(), f"{what}() pairs a point with itself")
 
 
-@clause("bone ranges", "hands that it samples keep its bones in range: the prior has nothing to say of them", "hand")
+@clause("bone ranges", "the bones of sampled hands are within their ranges, so that the bone-length prior is 0", "hand")
 def bone_ranges(subject: Subject) -> None:
     hand = subject.built.hand
     bones = hand.bones()
@@ -60,7 +60,7 @@ def bone_ranges(subject: Subject) -> None:
 
 
 @clause(
-    "rigid motion", "the first six numbers of a pose turn (rotation vector) and move (mm) the hand as a whole", "hand"
+    "rigid motion", "the first six numbers of a pose rotate (rotation vector) and translate (mm) the whole hand", "hand"
 )
 def rigid_motion(subject: Subject) -> None:
     hand = subject.built.hand
@@ -84,7 +84,7 @@ def rigid_motion(subject: Subject) -> None:
             need(gap < _NEAR_MM, f"{what} of a turned and moved pose: {gap:.3g} mm off the turned and moved hand")
 
 
-@clause("closed mesh", "its mesh is closed, with faces that look outwards", "hand")
+@clause("closed mesh", "its mesh is closed and its faces point outwards", "hand")
 def closed_mesh(subject: Subject) -> None:
     hand: HandModel = subject.built.hand
     with torch.no_grad():
@@ -115,7 +115,7 @@ def _pieces(faces: Tensor, count: int) -> Tensor:
         lowest = lower
 
 
-@clause("orthographic", "moving a hand by a pixel, or in depth, moves its depth map by as much", "renderer")
+@clause("orthographic", "if the hand moves by a pixel, or in depth, its depth map moves by the same amount", "renderer")
 def orthographic(subject: Subject) -> None:
     renderer, points = subject.built.renderer, subject.inputs["points"]
     with torch.no_grad():
@@ -136,7 +136,7 @@ def orthographic(subject: Subject) -> None:
 
 @clause(
     "one surface",
-    "`depth` and `distance` know the same surface: what is seen is at distance 0, what is far from it far",
+    "`depth` and `distance` describe the same surface: rendered points have distance 0, distant points a large one",
     "renderer",
 )
 def one_surface(subject: Subject) -> None:
@@ -166,7 +166,9 @@ def one_surface(subject: Subject) -> None:
 
 
 @clause(
-    "slopes", "its gradients are the slopes of what it gives, and of `anchor` those of the primitive seen", "renderer"
+    "slopes",
+    "its gradients equal finite differences of its values, and those of `anchor` belong to the visible primitive",
+    "renderer",
 )
 def slopes(subject: Subject) -> None:
     renderer = subject.built.renderer
@@ -211,7 +213,7 @@ def _gradient(what: str, value: Tensor, points: Tensor) -> Tensor:
 
 @clause(
     "radius scale",
-    "`radius_scale` 1 changes nothing, a larger one gives a thicker hand; where it is measured, the measure is right",
+    "`radius_scale` 1 changes nothing and a larger one makes the hand thicker; a measured factor is correct",
     "renderer",
 )
 def radius_scale(subject: Subject) -> None:
@@ -244,7 +246,11 @@ def radius_scale(subject: Subject) -> None:
     need(none.isnan().all(), "where no point is valid, measure_radius_scale() must give NaN")
 
 
-@clause("provides", "estimates fill what `provides` declares, and nothing else beyond points; labels too", "backbone")
+@clause(
+    "provides",
+    "estimates and labels fill the fields that `provides` declares, and no others beyond `points`",
+    "backbone",
+)
 def provides(subject: Subject) -> None:
     with torch.no_grad():
         stacks = list(subject.built.plugin(subject.inputs["depth"]))
@@ -262,7 +268,11 @@ def provides(subject: Subject) -> None:
     need(not lacking, f"labels() lacks {', '.join(lacking)}: the supervised term compares maps with them")
 
 
-@clause("labels", "an estimate that equals its labels is right: labels' points are the points given", "backbone")
+@clause(
+    "labels",
+    "`labels` returns the given points unchanged, so that an estimate equal to its labels has no error",
+    "backbone",
+)
 def labels_are_right(subject: Subject) -> None:
     points = subject.inputs["points"]
     with torch.no_grad():
@@ -271,7 +281,11 @@ def labels_are_right(subject: Subject) -> None:
     need(gap < 1.0, f"labels() of points has points that are {gap:.3g} mm off")
 
 
-@clause("hands stay hands", "of hands that are right it makes hands, each point nearest to itself, in mm", "refiner")
+@clause(
+    "hands stay hands",
+    "it turns valid hands into valid hands in mm, and each point stays closest to its own place",
+    "refiner",
+)
 def hands_stay_hands(subject: Subject) -> None:
     hand = subject.built.hand
     given = scene.hands(hand, 32)

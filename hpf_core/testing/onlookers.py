@@ -22,7 +22,7 @@ EVENTS = tuple(name for name, value in vars(Observer).items() if inspect.isfunct
 """The events that an observer receives."""
 
 
-@clause("events", "it watches at least one event, by its right name, and takes what a run tells it", "observer")
+@clause("events", "it handles at least one event, with the right name and arguments", "observer")
 def events(subject: Subject) -> None:
     observer = subject.built.plugin
     own = {n for n in dir(observer) if not n.startswith("_") and callable(getattr(observer, n))} - set(dir(Observer))
@@ -39,7 +39,7 @@ def events(subject: Subject) -> None:
 
 @clause(
     "a whole run",
-    "it sees a run through, also one that fails, without raising or changing what it is told and what the run wrote",
+    "it observes a complete and a failed run, raises nothing, and changes neither its arguments nor the run's files",
     "observer",
 )
 def whole_run(subject: Subject) -> None:

@@ -42,7 +42,7 @@ class _NoDrawOnTheHost(TorchDispatchMode):
 
 @clause(
     "meta device",
-    "it runs on the `meta` device: no tensor is left behind on the CPU, and no value is read back",
+    "it runs on the `meta` device: all tensors move with it, and it reads no value back to the CPU",
     *IN_THE_STEP,
 )
 def meta_device(subject: Subject) -> None:
@@ -88,7 +88,7 @@ def _of_hand(hand: HandModel, device: str) -> dict[str, Tensor]:
     return found | {f"collisions().{name}": value for name, value in hand.collisions()._asdict().items()}
 
 
-@clause("no mutation", "what it is given stays as it was", *TENSORS)
+@clause("no mutation", "it does not change its inputs", *TENSORS)
 def no_mutation(subject: Subject) -> None:
     inputs = changed(subject.inputs, torch.clone)
     before = {name: (value.clone(), value._version) for name, value in leaves(inputs)}
@@ -101,7 +101,7 @@ def no_mutation(subject: Subject) -> None:
         need(torch.equal(value, kept) and value._version == version, f"it changes its input {name} in place")
 
 
-@clause("finite", "values and gradients are finite, also where data are missing and estimates are absurd", *TENSORS)
+@clause("finite", "values and gradients are finite, even for missing data and degenerate estimates", *TENSORS)
 def finite(subject: Subject) -> None:
     built = subject.fresh()
     for what, inputs in {"ordinary inputs": subject.inputs, **subject.degenerate}.items():
@@ -124,7 +124,7 @@ def finite(subject: Subject) -> None:
                 need(torch.isfinite(value.grad).all(), f"the gradient on {name} isn't finite with {what}")
 
 
-@clause("gradient", "a gradient flows through it to what is learnt", *IN_THE_STEP)
+@clause("gradient", "the gradient reaches its inputs or its weights", *IN_THE_STEP)
 def gradient(subject: Subject) -> None:
     built = subject.fresh()
     inputs, followed = subject.followed(built, subject.inputs)
@@ -139,7 +139,7 @@ def gradient(subject: Subject) -> None:
     need(reached, f"no gradient reaches {names}")
 
 
-@clause("batch order", "each item is judged alike wherever it stands in the batch, and alone as with others", *PER_ITEM)
+@clause("batch order", "an item's result is the same at every place in the batch, and alone", *PER_ITEM)
 def batch_order(subject: Subject) -> None:
     plugin = subject.built.plugin
     if isinstance(plugin, Term) and plugin.sequential:
@@ -162,7 +162,7 @@ def batch_order(subject: Subject) -> None:
     need(not differs, f"without the others {differs}: an item depends on its batch")
 
 
-@clause("save and load", "its weights pass through a file into a fresh one, which then says the same", *TENSORS)
+@clause("save and load", "a new instance that loads its saved weights gives the same results", *TENSORS)
 def save_and_load(subject: Subject) -> None:
     built, other = subject.fresh(), subject.fresh()
     if not isinstance(built.plugin, nn.Module):
@@ -183,7 +183,7 @@ def save_and_load(subject: Subject) -> None:
     need(not differs, f"with its own weights loaded, {differs}: some state isn't saved")
 
 
-@clause("compile", "torch.compile makes one graph of it (fullgraph), with the same values and gradients", *COMPILED)
+@clause("compile", "`torch.compile(fullgraph=True)` works and gives the same values and gradients", *COMPILED)
 def compiles(subject: Subject) -> None:
     built = subject.fresh()
     inputs, followed = subject.followed(built, subject.inputs)
@@ -205,7 +205,7 @@ def compiles(subject: Subject) -> None:
         need(not differs, f"compiled, the gradient on {differs}")
 
 
-@clause("autocast", "under bfloat16 autocast its geometry stays in float32, and its results near", *COMPILED)
+@clause("autocast", "under bfloat16 autocast its geometry stays in float32 and its results stay close", *COMPILED)
 def autocast(subject: Subject) -> None:
     built = subject.fresh()
     with torch.no_grad():

@@ -38,7 +38,7 @@ class _Witness(DataTerm):
         return TermValue(values, torch.ones_like(values))
 
 
-@clause("needs", "it asks for no more of the batch and the network than it declares", "data_term")
+@clause("needs", "it reads nothing from the batch and the network that `needs` does not declare", "data_term")
 def needs(subject: Subject) -> None:
     declared = subject.built.needs
     images = declared & {"real", "synthetic"}
@@ -55,7 +55,7 @@ def needs(subject: Subject) -> None:
             raise Broken(f"given {words} alone, it fails: {type(error).__name__}: {lines[0]}") from error
 
 
-@clause("weight 0", "with weight 0 it leaves the loss and its gradient as they are without it", "data_term", "prior")
+@clause("weight 0", "with weight 0, the loss and its gradient are the same as without it", "data_term", "prior")
 def weight_zero(subject: Subject) -> None:
     images = frozenset({"real"}) if subject.spec.kind == "prior" else subject.built.needs & {"real", "synthetic"}
     inputs = term_inputs(subject.built, images)
@@ -81,7 +81,12 @@ def weight_zero(subject: Subject) -> None:
         need(not differs, f"the gradient of the other terms is another one beside it, even at weight 0: on {differs}")
 
 
-@clause("invariances", "what it declares not to change with doesn't change it", "data_term", "prior")
+@clause(
+    "invariances",
+    "its value does not change under the transformations that it declares as invariances",
+    "data_term",
+    "prior",
+)
 def invariances(subject: Subject) -> None:
     term: Term = subject.built.plugin
     known = {"translation", "rotation", "mirror"} if subject.spec.kind == "prior" else {"translation", "rotation"}

@@ -17,7 +17,7 @@ _SEEDS = range(16)
 """Enough for a transform that leaves most batches unchanged."""
 
 
-@clause("applies to", "it says which images it changes, and leaves labelled points where they are", "transform")
+@clause("applies to", "it declares which images it changes, and it does not move labelled points", "transform")
 def applies_to(subject: Subject) -> None:
     transform = subject.built.plugin
     images = transform.applies_to
@@ -34,7 +34,7 @@ def applies_to(subject: Subject) -> None:
         )
 
 
-@clause("draws", "its draws follow the generator that it is given", "transform")
+@clause("draws", "its random numbers come from the given generator", "transform")
 def draws(subject: Subject) -> None:
     depth, points = subject.inputs["depth"], subject.inputs["points"]
     first = _outcome(subject, depth, points, _SEEDS[0])
@@ -50,8 +50,7 @@ def draws(subject: Subject) -> None:
 
 @clause(
     "images apart",
-    "an image, and the way back of its points, follow from itself and what is drawn for its place in the batch, "
-    "whatever the other images show",
+    "an image's result depends on this image and on the random numbers of its place in the batch, not on other images",
     "transform",
 )
 def images_apart(subject: Subject) -> None:
@@ -69,7 +68,7 @@ def images_apart(subject: Subject) -> None:
             )
 
 
-@clause("way back", "points of what its images show are taken back to where the images given show them", "transform")
+@clause("way back", "it maps points in its images back to their places in the given images", "transform")
 def way_back(subject: Subject) -> None:
     """Surface places of changed images, mapped back as points, must lie on the surface of the rendered hand."""
     built, depth = subject.built, subject.inputs["depth"]
