@@ -1,0 +1,1 @@
+"""Plugins that break the contract: one file for each kind, one small class for each fault."""
