@@ -78,7 +78,8 @@ def test_the_contract_as_a_test() -> None:
     assert items.outcome("options") == "passed"
     assert items.outcome("autocast") == "Skipped: it is never run so"
     said = items.outcome("gradient")
-    assert said.startswith("Failed: prior 'mine' breaks the clause 'gradient' (a gradient flows")
+    asked = next(clause.says for clause in items.clauses if clause.name == "gradient")
+    assert said.startswith(f"Failed: prior 'mine' breaks the clause 'gradient' ({asked})")
     assert "no output has a gradient on points" in said
     assert "the options {'margin_mm': -1}" in _Items(contract(spec, {"margin_mm": -1})).outcome("options").replace(
         "its options", "the options"

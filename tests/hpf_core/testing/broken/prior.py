@@ -23,7 +23,7 @@ class NoDescription(Config):
     margin_mm: float = Field(0.0, ge=0)
 
 
-@PRIOR.breaks_with_options("options", "takes an option that it doesn't have")
+@PRIOR.breaks_with_options("options", "accepts an unknown option")
 class TakesAnyOption(MineConfig, extra="ignore"):
     pass
 
