@@ -9,6 +9,6 @@
 """
 
 from hpf_core.objective.fit import Fit
-from hpf_core.testing import CLAUSES, Broken, Clause, Finding, NotApplicable, check, clauses_of, contract
+from hpf_core.testing import CLAUSES, Broken, Clause, ClauseResult, NotApplicable, check, clauses_of, contract
 
-__all__ = ["CLAUSES", "Broken", "Clause", "Finding", "Fit", "NotApplicable", "check", "clauses_of", "contract"]
+__all__ = ["CLAUSES", "Broken", "Clause", "ClauseResult", "Fit", "NotApplicable", "check", "clauses_of", "contract"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hpf_core.interfaces import Kind
     from hpf_core.plugins import Option, PluginRow, Registered
-    from hpf_core.testing import Finding
+    from hpf_core.testing import ClauseResult
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -251,7 +251,7 @@ def _document(found: Registered, options: list[Option]) -> dict[str, Any]:
     }
 
 
-def _check_document(offer: Registered, findings: list[Finding]) -> dict[str, Any]:
+def _check_document(offer: Registered, findings: list[ClauseResult]) -> dict[str, Any]:
     return {
         "kind": offer.spec.kind,
         "name": offer.spec.name,
@@ -304,7 +304,7 @@ def _row_table(rows: list[PluginRow]) -> Table:
     return table
 
 
-def _finding_table(findings: list[Finding]) -> Table:
+def _finding_table(findings: list[ClauseResult]) -> Table:
     from rich.text import Text
 
     table = _table("", "clause", "what it asks for")

@@ -17,7 +17,7 @@ from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from hpf_core.inference.sources import CameraOptions, Source
+    from hpf_core.inference.sources import CameraOptions, FrameSource
     from hpf_core.inference.streams import PredictedFrame
 
 _INPUTS = typer.Argument(
@@ -152,7 +152,7 @@ def _numbers(text: str) -> tuple[float, float, float, float]:
 
 
 def predicted(
-    predictor: Any, sources: list[Source], track: bool, look: Callable[[PredictedFrame], None]
+    predictor: Any, sources: list[FrameSource], track: bool, look: Callable[[PredictedFrame], None]
 ) -> list[PredictedFrame]:
     """All frames of all sources; depth images are let go of as soon as `look` has seen them."""
     import dataclasses

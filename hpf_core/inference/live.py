@@ -17,7 +17,7 @@ from typing import Any
 from hpf_core.data.cameras import Camera
 from hpf_core.errors import DataError
 from hpf_core.inference.predictor import HandPredictor
-from hpf_core.inference.sources import DepthFrame, Source
+from hpf_core.inference.sources import DepthFrame, FrameSource
 from hpf_core.inference.streams import PredictedFrame
 from hpf_core.inference.tracking import HandTracker
 from hpf_core.inference.viewer import page, view_frame
@@ -41,7 +41,7 @@ class Arrived:
     dropped: int
 
 
-def replayed(source: Source, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+def replayed(source: FrameSource, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
              ) -> Iterator[Arrived]:  # fmt: skip
     """The frames of a source at their own rate; frames that end before they are requested are dropped."""
     times, began, first, place, dropped = source.times, clock(), None, 0, 0

@@ -81,7 +81,7 @@ class DepthFrame:
     error: str = ""
 
 
-class Source:
+class FrameSource:
     """The frames of one input. `len` is their number; iteration reads them.
 
     Attributes:
@@ -107,9 +107,9 @@ class Source:
         """Seconds of all frames."""
         return [frame.time for frame in self._frames]
 
-    def every(self, step: int) -> Source:
+    def every(self, step: int) -> FrameSource:
         """Only each `step`-th frame."""
-        return Source(self.name, self.is_sequence, self._frames[::step])
+        return FrameSource(self.name, self.is_sequence, self._frames[::step])
 
     @property
     def names(self) -> list[str]:
@@ -167,7 +167,7 @@ class _Moment(_Reader):
         return depths, rig if len(views) == len(rig.cameras) else rig.take(views)
 
 
-def open_source(place: Path | str, options: CameraOptions, every_view: bool = False) -> Source:
+def open_source(place: Path | str, options: CameraOptions, every_view: bool = False) -> FrameSource:
     """The frames of a depth image (PNG, npy), a folder of them, or a capture.
 
     Args:
@@ -182,7 +182,7 @@ def open_source(place: Path | str, options: CameraOptions, every_view: bool = Fa
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path} is neither a PNG image nor an array of NumPy (.npy).")
-        return Source(str(path), False, [_File(path, 0.0, options, _is_nyu(path, options))])
+        return FrameSource(str(path), False, [_File(path, 0.0, options, _is_nyu(path, options))])
     if not path.is_dir():
         raise InputError(f"{path} doesn't exist. Give depth images (.png, .npy), folders of them, or captures.")
     capture, split = (path, None) if (path / RIG_FILE).is_file() else (path.parent, path.name)
@@ -197,10 +197,10 @@ def open_source(place: Path | str, options: CameraOptions, every_view: bool = Fa
         _File(file, _time_of(file, number, options.rate_hz), options, _is_nyu(file, options))
         for number, file in enumerate(found)
     ]
-    return Source(str(path), True, readers)
+    return FrameSource(str(path), True, readers)
 
 
-def _of_capture(layout: CaptureLayout, split: str | None, options: CameraOptions, every_view: bool) -> Source:
+def _of_capture(layout: CaptureLayout, split: str | None, options: CameraOptions, every_view: bool) -> FrameSource:
     splits = layout.splits() if split is None else (split,)
     if split is not None and split not in layout.splits():
         raise InputError(f"{layout.root} has no split '{split}'. It has {', '.join(layout.splits())}.")
@@ -210,7 +210,7 @@ def _of_capture(layout: CaptureLayout, split: str | None, options: CameraOptions
             readers.append(_Moment(layout, name, frame, len(readers) / options.rate_hz, every_view))
     if not readers:
         raise InputError(f"{layout.root} holds no frames.")
-    return Source(str(layout.root if split is None else layout.root / split), True, readers)
+    return FrameSource(str(layout.root if split is None else layout.root / split), True, readers)
 
 
 def read_depth_file(path: Path, unit_mm: float = 1.0) -> np.ndarray:

@@ -14,7 +14,7 @@ from hpf_core.data.cameras import Camera, Rig
 from hpf_core.errors import DataError
 from hpf_core.inference.hands import Hand
 from hpf_core.inference.predictor import HandPredictor
-from hpf_core.inference.sources import DepthFrame, Source
+from hpf_core.inference.sources import DepthFrame, FrameSource
 from hpf_core.inference.tracking import HandTracker
 
 _BATCH = 16  # images whose crops share a batch of the network, if images are independent
@@ -53,7 +53,7 @@ class PredictedFrame:
             file.write(json.dumps(self.document(annotation), allow_nan=False) + "\n")
 
 
-def predict_source(predictor: HandPredictor, source: Source, track: bool) -> Iterator[PredictedFrame]:
+def predict_source(predictor: HandPredictor, source: FrameSource, track: bool) -> Iterator[PredictedFrame]:
     """The hands of a source's frames, in order.
 
     Args:
@@ -73,7 +73,7 @@ def predict_source(predictor: HandPredictor, source: Source, track: bool) -> Ite
     yield from _batch(predictor, waiting)
 
 
-def _tracked(predictor: HandPredictor, source: Source) -> Iterator[PredictedFrame]:
+def _tracked(predictor: HandPredictor, source: FrameSource) -> Iterator[PredictedFrame]:
     tracker = HandTracker(predictor)
     for frame in source:
         if isinstance(frame.camera, Camera) and isinstance(frame.depth, np.ndarray):

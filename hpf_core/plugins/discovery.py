@@ -7,7 +7,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 
 from hpf_core.guests import interrupts, said, stdout_held
 from hpf_core.hookspecs import GROUP
-from hpf_core.plugins.records import Origin, normalise
+from hpf_core.plugins.records import PluginOrigin, normalise
 
 BUNDLED = "hpf"
 """The label of HPF's own plugins for any distribution name. They come first, and filters never exclude them."""
@@ -20,13 +20,13 @@ class EntryPointError(Exception):
     """An entry point without a usable plugin. The message is the reason; `__cause__` is the exception of the import."""
 
 
-def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
+def find() -> list[tuple[PluginOrigin, EntryPoint | EntryPointError]]:
     """Every entry point of the group: first HPF's own, then by package and name.
 
     Distributions are read separately: `importlib.metadata.entry_points()` raises for all of them if one has damaged
     metadata, related to HPF or not. As in that function, the first distribution of a name on `sys.path` wins.
     """
-    found: list[tuple[Origin, EntryPoint | EntryPointError]] = []
+    found: list[tuple[PluginOrigin, EntryPoint | EntryPointError]] = []
     seen: set[str] = set()
     for distribution in distributions():
         package, version = _identity(distribution)
@@ -43,12 +43,15 @@ def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
             if isinstance(error, UnicodeDecodeError | OSError):
                 continue
             found.append(
-                (Origin(package, version, "?"), _chained(f"its entry_points.txt is damaged: {said(error)}", error))
+                (
+                    PluginOrigin(package, version, "?"),
+                    _chained(f"its entry_points.txt is damaged: {said(error)}", error),
+                )
             )
             continue
         for point in points:
             label = BUNDLED if point.value == _BUNDLE else package
-            found.append((Origin(label, version, point.name), point))
+            found.append((PluginOrigin(label, version, point.name), point))
     found.sort(
         key=lambda item: (normalise(item[0].package) != BUNDLED, normalise(item[0].package), item[0].entry_point)
     )
@@ -56,8 +59,8 @@ def find() -> list[tuple[Origin, EntryPoint | EntryPointError]]:
 
 
 def _one_bundle(
-    found: list[tuple[Origin, EntryPoint | EntryPointError]],
-) -> list[tuple[Origin, EntryPoint | EntryPointError]]:
+    found: list[tuple[PluginOrigin, EntryPoint | EntryPointError]],
+) -> list[tuple[PluginOrigin, EntryPoint | EntryPointError]]:
     """HPF's own entry point, once: an environment may have two names of the distribution."""
     own = [item for item in found if item[0].package == BUNDLED]
     return [*own[:1], *(item for item in found if item[0].package != BUNDLED)]

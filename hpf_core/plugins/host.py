@@ -24,7 +24,7 @@ from hpf_core.interfaces import KINDS, Kind, PluginSpec
 from hpf_core.plugins import discovery, registration
 from hpf_core.plugins.checks import spec_problem
 from hpf_core.plugins.discovery import BUNDLED, EntryPointError
-from hpf_core.plugins.records import Origin, PluginRow, PluginWarning, Registered, Status, kind_words, normalise
+from hpf_core.plugins.records import PluginOrigin, PluginRow, PluginWarning, Registered, Status, kind_words, normalise
 from hpf_core.plugins.registration import RegistrationError
 
 FILTER = "HPF_PLUGINS"
@@ -79,7 +79,7 @@ class PluginHost(pluggy.PluginManager):
         Returns:
             The new rows.
         """
-        origin = Origin(package, version, entry_point or self.get_canonical_name(plugin))
+        origin = PluginOrigin(package, version, entry_point or self.get_canonical_name(plugin))
         faults, offers = len(self._faults), len(self._offers)
         try:
             registration.register(self, plugin, f"{origin.package}:{origin.entry_point}")
@@ -166,9 +166,9 @@ class PluginHost(pluggy.PluginManager):
             self._unknown.append(f"No plugin package or entry point is called {name!r}. {nearest(name, known)}")
         if not any(normalise(origin.package) == BUNDLED for origin, _ in found):
             reason = "HPF is not installed, so its own plugins were not found: pip install . in a clone of HPF"
-            self._fault(Origin(BUNDLED, "?", "bundled"), None, "broken", reason)
+            self._fault(PluginOrigin(BUNDLED, "?", "bundled"), None, "broken", reason)
 
-    def _load_one(self, origin: Origin, point: EntryPoint | EntryPointError) -> None:
+    def _load_one(self, origin: PluginOrigin, point: EntryPoint | EntryPointError) -> None:
         try:
             if isinstance(point, EntryPointError):
                 raise point
@@ -178,11 +178,11 @@ class PluginHost(pluggy.PluginManager):
         else:
             self.add(plugin, origin.package, origin.version, origin.entry_point)
 
-    def _block(self, origin: Origin, reason: str) -> None:
+    def _block(self, origin: PluginOrigin, reason: str) -> None:
         self.set_blocked(f"{origin.package}:{origin.entry_point}")
         self._fault(origin, None, "blocked", reason)
 
-    def _collect(self, plugin: object, origin: Origin, hook: str, kind: Kind) -> None:
+    def _collect(self, plugin: object, origin: PluginOrigin, hook: str, kind: Kind) -> None:
         """Call one hook of one plugin, and keep the valid results."""
         try:
             specs = [spec for given in registration.call(self, plugin, hook) for spec in given]
@@ -199,7 +199,7 @@ class PluginHost(pluggy.PluginManager):
 
     def _fault(
         self,
-        origin: Origin,
+        origin: PluginOrigin,
         kind: Kind | None,
         status: Status,
         reason: str,

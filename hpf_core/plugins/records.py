@@ -23,7 +23,7 @@ def normalise(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Origin:
+class PluginOrigin:
     """The origin of a plugin.
 
     Attributes:
@@ -61,9 +61,9 @@ class Registered:
     preset: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> PluginOrigin:
         """The distribution and its entry point."""
-        return Origin(self.package, self.version, self.entry_point)
+        return PluginOrigin(self.package, self.version, self.entry_point)
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class PluginRow:
     cause: BaseException | None = field(default=None, compare=False, repr=False)
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> PluginOrigin:
         """The distribution and its entry point."""
-        return Origin(self.package, self.version, self.entry_point)
+        return PluginOrigin(self.package, self.version, self.entry_point)
 
     def __str__(self) -> str:
         # A row with the entry point's name describes an entire entry point, or one of its hooks.

@@ -92,7 +92,7 @@ class TermPart(Part):
 
 
 @dataclass(frozen=True)
-class Parts:
+class ChosenPlugins:
     """A recipe's plugins except its terms; `transforms`, `observers`, `refiners` in the recipe's order.
 
     `hand`, `renderer` and `backbone` are None only while one of them has an error.
@@ -126,7 +126,7 @@ PLACES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 """The recipe's entries with plugins, or lists of plugins, other than terms."""
 
 
-def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> Parts:
+def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> ChosenPlugins:
     """Find a recipe's plugins except its terms; `problems` receives all errors."""
 
     def one(kind: Kind, use: Use | None, path: Path_) -> Part | None:
@@ -149,7 +149,7 @@ def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) 
         else:
             parts = [one(kind, use, (*path, index)) for index, use in enumerate(value)]
             found[path[-1]] = tuple(part for part in parts if part is not None)
-    return Parts(**found)
+    return ChosenPlugins(**found)
 
 
 def is_term(name: str, host: Host) -> bool:

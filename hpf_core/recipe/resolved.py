@@ -23,9 +23,9 @@ from hpf_core.recipe import merge
 from hpf_core.recipe.models import Recipe, Stage
 from hpf_core.recipe.plugins import (
     PLACES,
+    ChosenPlugins,
     Host,
     Part,
-    Parts,
     Terms,
     assumed_plugin,
     assumed_term,
@@ -46,7 +46,7 @@ _NOT_SET = object()
 
 
 @dataclass(frozen=True)
-class Resolved(Parts):
+class Resolved(ChosenPlugins):
     """The complete information for a run. Two are equal if their runs are the same.
 
     Attributes:
@@ -253,7 +253,7 @@ def _filled(
     recipe: Recipe,
     stem: str,
     init: str | None,
-    parts: Parts,
+    parts: ChosenPlugins,
     plans: Sequence[StagePlan],
     terms: Terms,
     versions: Mapping[str, str],

@@ -8,8 +8,8 @@
 `hpf plugins check PACKAGE` runs it from the command line; `docs/plugins.md` lists the clauses.
 """
 
-from hpf_core.testing.clause import Clause, Finding
+from hpf_core.testing.clause import Clause, ClauseResult
 from hpf_core.testing.contract import CLAUSES, check, clauses_of, contract
 from hpf_core.testing.outcome import Broken, NotApplicable
 
-__all__ = ["CLAUSES", "Broken", "Clause", "Finding", "NotApplicable", "check", "clauses_of", "contract"]
+__all__ = ["CLAUSES", "Broken", "Clause", "ClauseResult", "NotApplicable", "check", "clauses_of", "contract"]

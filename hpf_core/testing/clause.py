@@ -33,7 +33,7 @@ def clause(name: str, says: str, *kinds: Kind) -> Callable[[Callable[[Subject], 
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClauseResult:
     """Result of a clause: it holds, is broken (`why` says how), or doesn't apply (`why` gives the reason)."""
 
     clause: Clause

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from hpf_core.errors import HPFError, InputError, nearest
 from hpf_core.interfaces import Kind, PluginSpec
 from hpf_core.testing import data, general, models, onlookers, shapes, tensors, terms, transforms
-from hpf_core.testing.clause import Clause, Finding
+from hpf_core.testing.clause import Clause, ClauseResult
 from hpf_core.testing.outcome import Broken, NotApplicable
 from hpf_core.testing.subject import Options, Subject
 
@@ -72,7 +72,7 @@ def contract(
         found = (
             judged(clause, subject)
             if clause.name not in waived
-            else Finding(clause, "not applicable", waived[clause.name])
+            else ClauseResult(clause, "not applicable", waived[clause.name])
         )
         if found.status == "broken":
             pytest.fail(
@@ -91,25 +91,25 @@ def check(
     *,
     hand: PluginSpec | None = None,
     renderer: PluginSpec | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[ClauseResult]:
     """Check a plugin, clause by clause; the arguments are those of `contract`. Yields each finding at once."""
     subject = Subject(spec, options, hand, renderer)
     for clause in clauses_of(spec.kind):
         yield judged(clause, subject)
 
 
-def judged(clause: Clause, subject: Subject) -> Finding:
+def judged(clause: Clause, subject: Subject) -> ClauseResult:
     """The result of one clause. An exception of the plugin breaks the clause and becomes the reason."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # plugins warn about data, and the contract's data are unusual on purpose
             clause.check(subject)
     except Broken as error:
-        return Finding(clause, "broken", str(error))
+        return ClauseResult(clause, "broken", str(error))
     except NotApplicable as reason:
-        return Finding(clause, "not applicable", str(reason))
+        return ClauseResult(clause, "not applicable", str(reason))
     except HPFError as error:
-        return Finding(clause, "broken", str(error))
+        return ClauseResult(clause, "broken", str(error))
     except Exception as error:
-        return Finding(clause, "broken", f"{type(error).__name__}: {error}")
-    return Finding(clause, "holds")
+        return ClauseResult(clause, "broken", f"{type(error).__name__}: {error}")
+    return ClauseResult(clause, "holds")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from hpf_core.errors import InputError
 from hpf_core.interfaces import KINDS, Build, Config, Kind, Prior, TermValue
-from hpf_core.testing import CLAUSES, Clause, Finding, check, clauses_of, contract
+from hpf_core.testing import CLAUSES, Clause, ClauseResult, check, clauses_of, contract
 from hpf_core.testing.contract import judged
 from hpf_core.testing.subject import Subject
 
@@ -138,7 +138,7 @@ def test_any_failure_of_a_plugin_is_a_finding() -> None:
             raise KeyError("thumb")
 
     found = {finding.clause.name: finding for finding in check(PRIOR.spec(Fails))}
-    assert found["shapes"] == Finding(found["shapes"].clause, "broken", "KeyError: 'thumb'")
+    assert found["shapes"] == ClauseResult(found["shapes"].clause, "broken", "KeyError: 'thumb'")
     assert found["options"].status == "holds"
 
 
