@@ -70,9 +70,9 @@ def run(
     from hpf_core.errors import InputError, SaidElsewhere
     from hpf_core.guests import stdout_held
     from hpf_core.plugins import PluginHost
-    from hpf_core.recipe import check_resumed
     from hpf_core.report import run_and_report
     from hpf_core.runs.folder import RunFolder, last_folder
+    from hpf_core.runs.packages import check_resumed
 
     if device is not None and not device.strip():
         raise InputError("--device is empty: expected auto, cpu, cuda or one GPU such as cuda:1")

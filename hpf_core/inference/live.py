@@ -41,8 +41,9 @@ class Arrived:
     dropped: int
 
 
-def replayed(source: FrameSource, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-             ) -> Iterator[Arrived]:  # fmt: skip
+def replayed(
+    source: FrameSource, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Arrived]:
     """The frames of a source at their own rate; frames that end before they are requested are dropped."""
     times, began, first, place, dropped = source.times, clock(), None, 0, 0
     while place < len(source):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -16,15 +14,11 @@ from packaging.version import InvalidVersion
 import hpf_core
 from hpf_core.documents.errors import Problem, fail, problem_at
 from hpf_core.documents.tree import Node, Path_, canonical, constant, shorten
-from hpf_core.documents.yaml import decode, parse
-from hpf_core.errors import PluginError, RecipeError, nearest
+from hpf_core.errors import PluginError, nearest
 from hpf_core.interfaces import Config, Kind, PluginSpec
 from hpf_core.recipe.merge import term_names
 from hpf_core.recipe.models import Recipe, TermUse, Use, is_off, is_on
 from hpf_core.recipe.validate import validate, with_defaults
-
-if TYPE_CHECKING:
-    from hpf_core.recipe.resolved import Resolved
 
 TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")
 ALLOW = "--allow-other-plugins"
@@ -351,7 +345,7 @@ def saved_problems(recipe: Recipe, tree: Node, used: Mapping[str, str]) -> list[
     """An error for each plugin whose package differs from the one in the saved recipe."""
     node = tree.at_path(("versions",))
     hint = f"Install the versions that it was saved with, or add {ALLOW}: the results may then differ."
-    return [problem_at(node, ("versions",), text, hint) for text in _other_plugins(recipe.versions, used)]
+    return [problem_at(node, ("versions",), text, hint) for text in other_plugins(recipe.versions, used)]
 
 
 def version_notes(recipe: Recipe, versions: Mapping[str, str]) -> list[str]:
@@ -363,26 +357,7 @@ def version_notes(recipe: Recipe, versions: Mapping[str, str]) -> list[str]:
     ]
 
 
-def check_resumed(saved: Path, resolved: Resolved) -> None:
-    """Check that the run of a saved recipe can be resumed with the packages that `resolved` uses.
-
-    Raises:
-        RecipeError: plugins have other versions. For an unreadable recipe, the resume itself raises the error.
-    """
-    try:
-        versions = parse(decode(saved.read_bytes(), str(saved)), constant(None, str(saved)).at.source).get("versions")
-    except (OSError, RecipeError):
-        return
-    if versions is not None and versions.is_mapping:
-        differences = _other_plugins({k: str(v) for k, v in versions.plain().items()}, resolved.recipe.versions)
-        if differences:
-            raise RecipeError(
-                f"{saved.parent} can't be resumed with other plugins: {'; '.join(differences)}. Install the versions "
-                f"that it was started with, or add {ALLOW}: the result then belongs to neither of them."
-            )
-
-
-def _other_plugins(saved: Mapping[str, str], used: Mapping[str, str]) -> list[str]:
+def other_plugins(saved: Mapping[str, str], used: Mapping[str, str]) -> list[str]:
     """Describe the plugins' packages with another version than the saved one, and packages that replace others."""
     differences = [
         f"it was saved with {package} {shorten(version)}, and this is {used[package]}"
@@ -410,30 +385,3 @@ def deprecations(parts: Iterable[Part]) -> list[str]:
                     instead = info.deprecated if isinstance(info.deprecated, str) else "leave it out"
                     notes.append(f"option {name!r} of {what} is deprecated: {instead}")
     return list(dict.fromkeys(notes))
-
-
-def used_plugins(resolved: Resolved) -> dict[str, dict[str, Any]]:
-    """The origin of a run's code: for each plugin, "kind:name", its package, version and source. For an editable folder
-    or a repository with a commit, also the way of installation."""
-    return {
-        f"{part.spec.kind}:{part.spec.name}": {
-            "package": part.package,
-            "version": part.version,
-            "source": part.spec.source,
-            "installed": _how_installed(part.package),
-        }
-        for part in [*resolved.all(), *(term for stage in resolved.stages for term in stage.terms)]
-    }
-
-
-def _how_installed(package: str) -> str:
-    """The origin according to the installer (PEP 610); empty for a package index."""
-    try:
-        name = hpf_core.DISTRIBUTION if package == "hpf" else package
-        text = importlib.metadata.distribution(name).read_text("direct_url.json")
-        about = json.loads(text) if text else {}
-        url, commit = about.get("url", ""), about.get("vcs_info", {}).get("commit_id", "")
-        editable = about.get("dir_info", {}).get("editable", False)
-    except (importlib.metadata.PackageNotFoundError, AttributeError, OSError, ValueError, RecursionError):
-        return ""
-    return f"editable {url}" if editable else f"{url}@{commit}" if commit else str(url)

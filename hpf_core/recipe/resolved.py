@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
 from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
 from hpf_core.documents.tree import Node, Path_, canonical, path_text, shorten, tree_of
-from hpf_core.documents.yaml import resolve_scalar
+from hpf_core.documents.writer import to_yaml
 from hpf_core.recipe import merge
 from hpf_core.recipe.models import Recipe, Stage
 from hpf_core.recipe.plugins import (
@@ -37,11 +30,10 @@ from hpf_core.recipe.plugins import (
     version_notes,
     versions_of,
 )
-from hpf_core.recipe.read import escape, read_chain
+from hpf_core.recipe.read import read_chain
 from hpf_core.recipe.stages import Planner, Selection, StagePlan, selected
 from hpf_core.recipe.validate import validate, with_defaults
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
 _NOT_SET = object()
 
 
@@ -350,45 +342,3 @@ def _shown(path: Path_, value: Any) -> str:
     if isinstance(value, Mapping) and "use" in value:  # a plugin with all options
         return f"on, weight {value['weight']:g}" if len(path) == 2 and path[0] == "terms" else str(value["use"])
     return shorten(value) if isinstance(value, str) and value else shorten(json.dumps(value, ensure_ascii=False))
-
-
-# ----------------------------------------------------------------------------------------------------------------- YAML
-
-
-def to_yaml(document: Mapping[str, Any]) -> str:
-    """Format plain data as YAML with an exact round trip; lists of scalars take one line."""
-    writer = YAML(pure=True)
-    writer.width = 1_000_000  # a long text takes one line
-    writer.default_flow_style = False
-    writer.Representer = _Representer
-    writer.indent(mapping=2, sequence=4, offset=2)
-    out = io.StringIO()
-    writer.dump(_styled(document), out)
-    return out.getvalue()
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes `null` explicitly, where ruamel would write nothing."""
-
-    def represent_none(self, data: None) -> Any:
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _Representer.represent_none)
-
-
-def _styled(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return CommentedMap((_text(str(key)), _styled(child)) for key, child in value.items())
-    if isinstance(value, list | tuple):
-        items = CommentedSeq(_styled(child) for child in value)
-        if not any(isinstance(child, Mapping | list | tuple) for child in value):
-            items.fa.set_flow_style()
-        return items
-    return _text(escape(value)) if isinstance(value, str) else value
-
-
-def _text(text: str) -> str:
-    """Quote a text, unless it is a plain word that YAML 1.2 reads as text."""
-    plain = _PLAIN.match(text) and isinstance(resolve_scalar(text), str)
-    return text if plain else DoubleQuotedScalarString(text)

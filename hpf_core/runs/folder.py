@@ -21,9 +21,10 @@ import hpf_core
 from hpf_core.errors import DataError, InputError, RunError
 from hpf_core.files.cache import temporary_files, write_atomic
 from hpf_core.files.locks.file_lock import FileLock
-from hpf_core.recipe import Resolved, used_plugins
+from hpf_core.recipe import Resolved
 from hpf_core.runs import documents
 from hpf_core.runs.documents import INIT
+from hpf_core.runs.packages import used_plugins
 
 
 class RunFolder:

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpf_core.documents.tree import Node, Source
+from hpf_core.documents.writer import to_yaml
 from hpf_core.documents.yaml import parse
 from hpf_core.recipe import Resolved
 from hpf_core.recipe.merge import merge
-from hpf_core.recipe.resolved import to_yaml
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]

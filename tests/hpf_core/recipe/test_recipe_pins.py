@@ -18,7 +18,7 @@ from hpf_core.interfaces import Config, PluginSpec
 from hpf_core.plugins import PluginHost, describe_options
 from hpf_core.plugins.schema import recipe_schema
 from hpf_core.recipe import Resolved, load
-from hpf_core.recipe.plugins import check_resumed, used_plugins
+from hpf_core.runs.packages import check_resumed, used_plugins
 
 Resolve = Callable[..., Resolved]
 Refusal = Callable[..., str]

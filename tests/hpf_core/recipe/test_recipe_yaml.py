@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpf_core.documents.environment import substitute
 from hpf_core.documents.errors import InvalidRecipe
 from hpf_core.documents.tree import Node, Source
+from hpf_core.documents.writer import to_yaml
 from hpf_core.documents.yaml import MOST_BYTES, decode, parse, split_lines
-from hpf_core.recipe.read import substitute
-from hpf_core.recipe.resolved import to_yaml
 
 
 def read(text: str) -> Node:
