@@ -1,4 +1,4 @@
-"""`hpf ablate`: a recipe's rows, each run once per seed, and one table. Heavy imports belong inside the functions."""
+"""`hpf ablate`: variants of a recipe, one run per seed, one table. Heavy imports belong inside the functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpf_cli import show
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Sets, Verbose, names
 from hpf_cli.outputs import check_folder
 from hpf_core.errors import InputError, skip_on_failure
 
@@ -31,43 +31,60 @@ _FAILED = 1
 def ablate(
     base: Annotated[
         Path,
-        typer.Argument(help="The recipe that the rows change; or a finished ablation's folder.", show_default=False),
+        typer.Argument(
+            metavar="<recipe>", help="The recipe to vary, or the folder of a finished ablation.", show_default=False
+        ),
     ],
     rows: Annotated[
-        str,
-        typer.Option(
-            help="With commas: files of the folder rows/ beside the recipe, by name; paths; full, the recipe itself; "
-            "without:TERM; with:TERM; or all, which is full and the whole folder."
+        list[str],
+        names(
+            "--rows",
+            metavar="<row>",
+            help="A variant: full (the recipe), a file in the folder rows/ beside the recipe (its name), a path, "
+            "without:TERM, with:TERM, or all (full and the whole folder).",
+            show_default=True,
         ),
-    ] = "all",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row; the first has the recipe's seed.")] = 3,
+    ] = ["all"],  # noqa: B006  typer makes a new list
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, max=1000, metavar="<number>", help="Runs per variant. The first uses the recipe's seed."),
+    ] = 3,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of it all. [default: ablations/NAME]", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="<folder>",
+            help="Folder of the ablation. [default: ablations/NAME]",
+            show_default=False,
+        ),
     ] = None,
     scale: Annotated[
-        float, typer.Option(help="Shorten all that is trained: 0.01 for a look in minutes, which is no result.")
+        float,
+        typer.Option(metavar="<factor>", help="Shorten training, such as 0.01 for a smoke test in minutes."),
     ] = 1.0,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Do the I-th of N parts; all share the folder.", show_default=False),
+        typer.Option(
+            metavar="<i/n>", help="Run only the i-th of n parts. All parts share the folder.", show_default=False
+        ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value in every row: data.real.use=simulated.", show_default=False),
-    ] = None,
+    set_: Sets = None,
     table_only: Annotated[
-        bool, typer.Option("--table-only", help="Run nothing; make table and figures again.")
+        bool, typer.Option("--table-only", help="Train nothing. Write the table and the figures again.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs, their images and hours; train nothing.")
+        bool, typer.Option("--dry-run", help="Train nothing. Print the runs, their images and hours.")
     ] = False,
     no_plugin: NoPlugin = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print table.json to standard output.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Run a recipe's rows, each once per seed, and hold them against each other and the paper in one table.
+    """Train variants of a recipe with several seeds, and compare them with each other and the paper in one table.
 
-    What is done is skipped: give the same command again to go on. A row that fails is in the table with its reason, and
-    the exit code is 1.
+    Completed runs are skipped: repeat the command to resume. The table shows the reason of each run that failed, and
+    the exit code is then 1.
 
     \b
     Example:
@@ -80,12 +97,12 @@ def ablate(
     from hpf_core.plugins import PluginHost
 
     if not 0 < scale <= 1:
-        raise InputError(f"--scale {scale:g}: expected more than 0 and at most 1, the whole")
+        raise InputError(f"--scale is {scale:g}, but a number of more than 0 and at most 1 was expected")
     if base.is_dir() or table_only:
         _again(base, out, json_)
         return
     host = PluginHost.load(blocked=no_plugin or [])
-    plan = _plan(base, [name.strip() for name in rows.split(",") if name.strip()], seeds, out, scale, set_ or [], host)
+    plan = _plan(base, rows, seeds, out, scale, set_ or [], host)
     jobs = plans.shard(plan.jobs(), *_shard(shard))
     if dry_run:
         _dry_run(plan, jobs, host, json_)
@@ -95,7 +112,7 @@ def ablate(
 
 
 def _plan(
-    base: Path, names: list[str], seeds: int, out: Path | None, scale: float, sets: list[str], host: PluginHost
+    base: Path, rows: list[str], seeds: int, out: Path | None, scale: float, sets: list[str], host: PluginHost
 ) -> Plan:
     from hpf_core import recipe as recipes
     from hpf_core.ablation.paper import published_rows
@@ -104,8 +121,8 @@ def _plan(
 
     whole = recipes.load(base, sets=sets, host=host)
     for note in (*whole.changes, *whole.notes):
-        show.console.print(note, markup=False, style="yellow", soft_wrap=True)
-    chosen = choose(base, names, published_rows())
+        show.note(note, style="yellow")
+    chosen = choose(base, rows, published_rows())
     first = whole.recipe.seed
     return Plan(
         base=base.resolve(),
@@ -136,13 +153,13 @@ def _run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None
     @contextmanager
     def watch(what: str) -> Iterator[Watcher]:
         show.note(what)
-        with progress.Live(show.console) as live:
+        with progress.Live(show.progress_console()) as live:
             yield Watcher([live], live.progress)
 
     try:
         outcomes = Schedule(plan, jobs, host, watch, show.note).execute()
     except KeyboardInterrupt:
-        show.note(f"to go on from here: {shlex.join(['hpf', *sys.argv[1:]])}")
+        show.note(f"to resume: {shlex.join(['hpf', *sys.argv[1:]])}")
         raise
     _show(whole, json_)
     if "failed" in outcomes.values():
@@ -161,7 +178,7 @@ def _again(base: Path, out: Path | None, json_: bool) -> None:
 
 
 def _show(plan: Plan, json_: bool) -> None:
-    """Make the table of what is there, its files and figures, and show it."""
+    """Make the table of all complete runs, its files and figures, and print it."""
     from hpf_core.ablation import table
     from hpf_core.ablation.paper import published_rows
     from hpf_core.ablation.results import collect
@@ -196,24 +213,24 @@ def _table(results: Sequence[VariantResult]) -> Table:
     from hpf_core.ablation.variants import FULL
 
     rows = [cells(result) for result in results]
-    # What is the same for all is said once, and what no row fills is left out, so that the table fits into 80 columns.
-    # The paper's figure of the whole method alone compares with nothing.
+    # So that the table fits into 80 columns, equal values are printed once and empty columns are left out. The paper's
+    # result of the whole method alone is no comparison.
     others = (result.published for result in results if result.variant.name != FULL)
     theirs = any(paper and paper.mean_error_mm is not None for paper in others)
-    there = [k for k, name in enumerate(HEADINGS) if any(row[k] for row in rows) and (theirs or name != "paper")]
-    there = [k for k in there if HEADINGS[k] != "measured on"]
-    wide = sum(max(len(row[k]) for row in (HEADINGS, *rows)) + 1 for k in there)
+    shown = [k for k, name in enumerate(HEADINGS) if any(row[k] for row in rows) and (theirs or name != "paper")]
+    shown = [k for k in shown if HEADINGS[k] != "measured on"]
+    wide = sum(max(len(row[k]) for row in (HEADINGS, *rows)) + 1 for k in shown)
     if wide > Console().width:  # the control tells more
-        there = [k for k in there if HEADINGS[k] != "after/before"]
+        shown = [k for k in shown if HEADINGS[k] != "after/before"]
     where = _where(results)
     title = Text(f"measured on {where}") if where else None
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True
     )
-    for k in there:
+    for k in shown:
         table.add_column(HEADINGS[k], justify="right" if k else "left", no_wrap=bool(k), overflow="fold")
     for result, row in zip(results, rows, strict=True):
-        table.add_row(*(Text(row[k], style="dim" if not result.runs else "") for k in there))
+        table.add_row(*(Text(row[k], style="dim" if not result.runs else "") for k in shown))
     return table
 
 
@@ -233,7 +250,7 @@ def _dry_run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> 
     from hpf_cli import progress
     from hpf_core.ablation.dry import forecast
 
-    with progress.Live(show.console) as live:
+    with progress.Live(show.progress_console()) as live:
         found = forecast(plan, jobs, host, live.progress)
     hours = sum(each.hours for each in found)
     if json_:
@@ -244,8 +261,8 @@ def _dry_run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> 
     for reason, row in refused.items():
         show.result(f"{row} {reason}")
     show.result(
-        f"{hours:,.2f} hours in all on this machine, at the rate of a few steps (real frames: stand-ins with 3 views). "
-        "Caches, pictures and evaluation come on top."
+        f"{hours:,.2f} hours in total, estimated from a few steps on this machine (with artificial frames of 3 views "
+        "instead of real ones), without caches, pictures and evaluation."
     )
 
 
@@ -253,7 +270,7 @@ def _forecast_table(found: Sequence[Forecast]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="dry run: nothing is run", title_justify="left")
+    table = Table(title="dry run: no training", title_justify="left")
     for name, side in (("run", "left"), ("state", "left"), ("stages", "left"), ("images", "right"), ("hours", "right")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     for each in found:

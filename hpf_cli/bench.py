@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Verbose, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,24 +21,30 @@ _HERE = Path(__file__).parent
 
 def bench(
     only: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="These rows alone. [default: all]", show_default=False)
+        list[str] | None, names("--only", metavar="<row>", help="Measure only this row. [default: all]")
     ] = None,
-    alternations: Annotated[int, typer.Option(min=1, max=1000, help="How often each side is timed, in turn.")] = 10,
-    device: Annotated[str, typer.Option(help="Where tensors are: cpu, cuda, cuda:1, auto.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads for tensors on the CPU.")] = 1,
+    alternations: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="<number>", help="Measurements of each side, in turn.")
+    ] = 10,
+    device: Annotated[
+        str, typer.Option(metavar="<device>", help="Device of the tensors: cpu, cuda, cuda:1 or auto.")
+    ] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, max=256, metavar="<number>", help="CPU threads of PyTorch.")] = 1,
     precision: Annotated[
-        str, typer.Option(metavar="float32|bf16", help="Of the network in the rows that train.")
+        str, typer.Option(metavar="<precision>", help="float32 or bf16, for the network in rows that train.")
     ] = "float32",
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile what the rows that train repeat; minutes at first.")
+        bool, typer.Option("--compile", help="Compile the rows that train; this takes minutes at first.")
     ] = False,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Measure this machine: what HPF does against the plain way of doing it, in one process, in turn.
+    """Measure the speed of HPF on this machine, in turn with a baseline for each row.
 
-    Each row gives medians and, in brackets, first and third quartile. `kept` is what the plain way and HPF's keep in
-    memory for the backward pass. What the rows need (a small simulated capture, a prior) is made once and cached.
+    Each row has medians and, in brackets, the first and third quartile. `kept` is the memory that the baseline and HPF
+    keep for the backward pass. The inputs (a small simulated capture, a prior) are made once and cached.
 
     \b
     Example:
@@ -54,15 +60,14 @@ def bench(
     from hpf_core.plugins import PluginHost
     from hpf_core.recipe import load
 
-    names = [] if only is None else [name.strip() for name in only.split(",") if name.strip()]
     torch.set_num_threads(threads)
     host = PluginHost.load(blocked=no_plugin or [])
     runtime = [f"runtime.precision={precision}", f"runtime.compile={str(compiled).lower()}"]
     fit = load(_HERE / "bench_fit.yaml", sets=runtime, host=host)
     predict = load(_HERE / "bench_predict.yaml", host=host)
-    with progress.Live(show.console) as live:
+    with progress.Live(show.progress_console()) as live:
         made = Bench(fit, predict, device, alternations, live.progress)
-        rows = made.rows(names)
+        rows = made.rows(only or [])
     about = machine(made.device) | {"precision": precision, "compiled": compiled, "alternations": alternations}
     if as_json:
         show.emit_json(about | {"rows": [row.document() for row in rows]})

@@ -1,4 +1,4 @@
-"""`hpf data`: make simulated captures, check any capture before it is used, and prepare it.
+"""`hpf data`: simulate, check and prepare captures, and draw synthetic samples.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.commands import Command, Group
 from hpf_cli.hands import build_hand
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Verbose
 from hpf_cli.outputs import check_picture
 from hpf_cli.prepare import prepare
 from hpf_cli.sample import sample
@@ -29,20 +30,19 @@ if TYPE_CHECKING:
     from hpf_core.data.checks.findings import Finding
     from hpf_core.simulation.simulate import CaptureConfig
 
-app = typer.Typer(no_args_is_help=True)
-app.command("sample")(sample)
-app.command("prepare")(prepare)
+app = typer.Typer(cls=Group, no_args_is_help=True)
+app.command("sample", cls=Command, short_help="Draw synthetic samples.")(sample)
+app.command("prepare", cls=Command, short_help="Crop a capture and cache the crops.")(prepare)
 
-_JSON = typer.Option("--json", help="One JSON document on standard output.")
 _SHEET = typer.Option(
-    "--sheet", metavar="FILE", help="The contact sheet. [default: NAME-sheet.png]", show_default=False
+    "--sheet", metavar="<file>", help="The contact sheet, a PNG file. [default: NAME-sheet.png]", show_default=False
 )
 _OPTION_OF = {"train": "--frames", "spread_deg": "--spread"}
 
 
 @app.callback()
 def data() -> None:
-    """Make, check and prepare datasets.
+    """Simulate, check and prepare datasets.
 
     \b
     Example:
@@ -52,44 +52,52 @@ def data() -> None:
     """
 
 
-@app.command()
+@app.command(cls=Command, short_help="Simulate a capture with several cameras.")
 def simulate(
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder of the capture: new or empty.", show_default=False)
+        Path, typer.Argument(metavar="<folder>", help="Folder of the capture: new or empty.", show_default=False)
     ],
-    frames: Annotated[int, typer.Option(help="Frames to train on.")] = 400,
-    test: Annotated[int, typer.Option(help="Frames to test on, half of them of a person not trained on.")] = 100,
+    frames: Annotated[int, typer.Option(metavar="<number>", help="Frames of the split train.")] = 400,
+    test: Annotated[
+        int, typer.Option(metavar="<number>", help="Frames of the split test, half of them of a new subject.")
+    ] = 100,
     validation: Annotated[
-        int | None, typer.Option(help="Frames to tune on. [default: a tenth of --frames]", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="<number>",
+            help="Frames of the split validation. [default: a tenth of --frames]",
+            show_default=False,
+        ),
     ] = None,
-    views: Annotated[int, typer.Option(help="Calibrated cameras, 1 to 9; the first one is evaluated.")] = 3,
+    views: Annotated[int, typer.Option(metavar="<number>", help="Cameras, 1 to 9. The first one is evaluated.")] = 3,
     spread: Annotated[
-        float, typer.Option(metavar="DEG", help="Angle of the outermost cameras from the middle one, degrees.")
+        float, typer.Option(metavar="<degrees>", help="Angle between the middle and the outermost cameras.")
     ] = 30.0,
     layout: Annotated[
-        str, typer.Option(metavar="NAME", help="How it lies on disk: nyu, or capture with a rig.yaml.")
+        str, typer.Option(metavar="<layout>", help="nyu, the layout of NYU, or capture, HPF's own with a rig.yaml.")
     ] = "nyu",
-    seed: Annotated[int, typer.Option(help="All of the capture follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="<number>", help="Determines every byte of the capture.")] = 0,
     scene: Annotated[
         str,
         typer.Option(
-            metavar="KIND",
-            help="What else is seen: plain, table, second_person, two_hands, object, or empty (no hand).",
+            metavar="<scene>", help="plain, table, second_person, two_hands, object, or empty (without a hand)."
         ),
     ] = "plain",
     hand: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Hand model of the people seen. [default: that of recipes]", show_default=False
+            metavar="<name>", help="Hand model of the subjects. [default: the recipes' default]", show_default=False
         ),
     ] = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Simulate a multi-view capture in the raw layout of NYU, or in HPF's own with a rig.yaml (--layout capture).
+    """Simulate a capture with several cameras, in the layout of NYU or in HPF's own with a rig.yaml.
 
-    People that synthetic samples don't hold move a hand before calibrated depth cameras. After an interruption the same
-    command goes on where it stopped. An image takes about 0.17 MB.
+    New subjects, whose shape no synthetic sample has, move a hand in front of calibrated depth cameras. After an
+    interruption, repeat the command to resume. An image takes about 0.17 MB.
 
     \b
     Example:
@@ -115,14 +123,14 @@ def simulate(
     model = build_hand(hand, no_plugin or [])
     began = time.monotonic()
     try:
-        with Live(show.console) as live:
+        with Live(show.progress_console()) as live:
             made = make(out, model, config, live.progress, layout)  # type: ignore[arg-type]
     except KeyboardInterrupt:
         if partial_folder(out).is_dir():
             show.note(how_to_go_on(out))
         raise
     if not made:
-        show.note(f"{out}: this capture is there already, and there is nothing to do")
+        show.note(f"{out}: this capture is already complete")
     document = _made_document(out, config, made, time.monotonic() - began)
     if as_json:
         show.emit_json(document)
@@ -132,24 +140,28 @@ def simulate(
         show.result(f"look at it: hpf data check {shlex.quote(str(out))}")
 
 
-@app.command()
+@app.command(cls=Command, short_help="Check a capture and draw a contact sheet.")
 def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="A capture in the raw layout of NYU, or with a rig.yaml.", show_default=False
+            metavar="<folder>", help="A capture in the layout of NYU, or with a rig.yaml.", show_default=False
         ),
     ],
     sheet: Annotated[Path | None, _SHEET] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each split whose images are decoded.")] = 100,
+    frames: Annotated[
+        int, typer.Option(min=1, metavar="<number>", help="Frames of each split whose images are decoded.")
+    ] = 100,
     everything: Annotated[bool, typer.Option("--all", help="Decode every image.")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Check a dataset, real or simulated: with a rig.yaml, or in the raw layout of NYU with a contact sheet.
+    """Check a capture, real or simulated: one with a rig.yaml, or one in the layout of NYU.
 
-    With a rig.yaml: images, unit, byte order, and the cameras' surfaces onto each other. In NYU's layout
-    every file is looked at: is it there, of the right size and kind, whole. The annotation is checked in full: its
-    numbers, its place in the image, the rig that it implies. Exits with 2 where something is damaged.
+    With a rig.yaml, HPF checks images, unit and byte order, and how well the surfaces of the cameras agree. In the
+    layout of NYU, it checks every file and the whole annotation, and draws a contact sheet. The exit code is 2 if data
+    are damaged.
 
     \b
     Example:
@@ -165,7 +177,7 @@ def check(
     has_rig = (folder / RIG_FILE).exists()
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
-    with Live(show.console) as live:
+    with Live(show.progress_console()) as live:
         looked_at = check_rig_capture if has_rig else check_capture
         report = looked_at(folder, None if everything else frames, live.progress)
         drawn = 0
@@ -179,7 +191,7 @@ def check(
     else:
         show.result(_report_table(report))
         for split, one in _findings(report):
-            if one.status == "failed":  # once more in one piece: names that a table breaks into lines can't be copied
+            if one.status == "failed":  # again in one line, because users cannot copy names that a table wraps
                 show.error(f"{split + ': ' if split else ''}{one.check}: {one.message}")
         show.result(f"{folder}: {_VERDICTS[report.status]}")
         if drawn:
@@ -198,7 +210,7 @@ def _tenth(frames: int) -> int:
 
 
 def _config(**options: float | str) -> CaptureConfig:
-    """The capture's options; what is wrong with one is said by its name on the command line."""
+    """The capture's options. An error names the option as on the command line."""
     from pydantic import ValidationError
 
     from hpf_core.simulation.simulate import CaptureConfig
@@ -233,9 +245,9 @@ def _made_document(out: Path, config: CaptureConfig, made: bool, seconds: float)
 # --------------------------------------------------------------------------------------------------------------- check
 
 _VERDICTS = {
-    "ok": "right in all that was checked",
+    "ok": "passed every check",
     "warning": "can be used; see the warnings",
-    "failed": "damaged; see what failed",
+    "failed": "damaged; see the failed checks",
 }
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 

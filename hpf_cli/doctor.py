@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Verbose
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,25 +18,29 @@ _HERE = Path(__file__).parent
 
 
 def doctor(
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="all, cpu, cuda, cuda:1 or auto.")] = "all",
+    device: Annotated[
+        str, typer.Option(metavar="<device>", help="Devices to check: all, cpu, cuda, cuda:1 or auto.")
+    ] = "all",
     tolerance: Annotated[
-        float, typer.Option(metavar="FACTOR", min=0.001, max=1000, help="Factor on all tolerances.")
+        float, typer.Option(min=0.001, max=1000, metavar="<factor>", help="Multiply all tolerances by this factor.")
     ] = 1.0,
     compiled: Annotated[
         bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Check torch.compile as well. [default: on GPUs; a CPU needs minutes for it]",
+            help="Check torch.compile, too. [default: on GPUs only, because a CPU needs minutes]",
             show_default=False,
         ),
     ] = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Show what this machine has, and check that HPF computes the right values on each of its devices.
+    """Describe this machine, and check that HPF computes correct values on each of its devices.
 
-    Renderer, distance, terms, a training step and prediction are compared with a float64 reference on the CPU. It takes
-    about half a minute for each device, without --compile. The exit code is 1 where something is wrong.
+    Renderer, distances, terms, a training step and prediction are compared with a float64 reference on the CPU. This
+    takes about half a minute per device without --compile. The exit code is 1 if a value is wrong.
 
     \b
     Example:
@@ -52,7 +56,7 @@ def doctor(
     devices = choose_devices(device)
     host = PluginHost.load(blocked=no_plugin or [])
     fit, predict = (load(_HERE / f"{name}.yaml", host=host) for name in ("doctor_fit", "bench_predict"))
-    with progress.Live(show.console) as live:
+    with progress.Live(show.progress_console()) as live:
         found = examine(fit, predict, devices, tolerance, compiled, live.progress)
     about, todo = describe(host), advice(found)
     right = not todo

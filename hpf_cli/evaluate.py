@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import Json
 from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError
 
@@ -19,18 +20,33 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PREDICTIONS = typer.Argument(
-    metavar="PREDICTIONS...",
-    help="Text files, a line for each frame; or folders of runs.",
+    metavar="<predictions>",
+    help="A text file with one line per frame, or the folder of a run.",
     show_default=False,
 )
 _LABELS = typer.Option(
-    "--labels", "-l", metavar="FILE", help="The annotation: a text file of u v d, or MSRA15's folders of joint.txt."
+    "--labels",
+    "-l",
+    metavar="<file>",
+    help="The annotation: a text file of u v d, or MSRA15's folders of joint.txt.",
+    show_default=False,
 )
-_PROTOCOL = typer.Option("--protocol", "-p", metavar="NAME", help="Whose joints, camera and subjects: nyu, icvl, msra.")
-_OUT = typer.Option("--out", "-o", metavar="DIR", help="Write figures, tables, frames.csv and evaluation.json there.")
-_WRITE = typer.Option("--write", "-w", metavar="FILE", help="Write a run's predictions there as u v d, for others.")
-_AFTER = typer.Option("--after", "-a", metavar="STAGE", help="Of runs: what was predicted after it; default the last.")
-_JSON = typer.Option("--json", help="One JSON document on standard output.")
+_PROTOCOL = typer.Option(
+    "--protocol", "-p", metavar="<protocol>", help="Joints, camera and subjects: nyu, icvl or msra."
+)
+_OUT = typer.Option(
+    "--out", "-o", metavar="<folder>", help="Write figures, tables and data into this folder.", show_default=False
+)
+_WRITE = typer.Option(
+    "--write", "-w", metavar="<file>", help="Write a run's predictions as a text file of u v d.", show_default=False
+)
+_AFTER = typer.Option(
+    "--after",
+    "-a",
+    metavar="<stage>",
+    help="Use a run's predictions after this stage. [default: the last stage]",
+    show_default=False,
+)
 
 _WITHIN_MM = (20, 30, 40)  # in the table; 50 is in the JSON
 
@@ -42,14 +58,14 @@ def evaluate(
     out: Annotated[Path | None, _OUT] = None,
     write: Annotated[Path | None, _WRITE] = None,
     after: Annotated[str | None, _AFTER] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure predictions against labels, or show what runs measured.
+    """Compare predictions with labels, or print the recorded evaluations of runs.
 
-    Errors are in mm, over all joints and frames; a frame counts as a success at 20 mm when all of its joints are within
-    20 mm. Where the labels tell who is shown, people are reported separately. With --labels, runs are measured by what
-    they predicted, beside the files. --out draws all of them in one figure and one table, with published ones; without
-    --labels the stages of one run, or several runs of the same data, by the annotation that they keep.
+    Errors are in mm, over all joints and frames. A frame is a success at 20 mm if all of its joints are within 20 mm.
+    If the subjects are known, each is reported. With --labels, predictions of runs and files are evaluated together.
+    --out draws them in one figure and one table, with published results. Without --labels, it uses the annotation that
+    the runs recorded: all stages of one run, or several runs on the same data.
 
     \b
     Example:
@@ -117,14 +133,14 @@ def evaluation_table(documents: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _left_out(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each split of which frames couldn't be used, and so aren't among those that were measured."""
+    """A line for each split with frames that are left out, because they have a missing or damaged image."""
     lines = []
     for document in documents:
         if count := document.get("left_out", 0):
             where = f"; listed in {document['left_out_list']}" if "left_out_list" in document else ""
             what = f"{document['data']}/{document['split']}"
-            more = "1 frame more is" if count == 1 else f"{count:,} frames more are"
-            lines.append(f"{what}: {more} left out, of which an image is missing or damaged{where}")
+            frames = "1 frame" if count == 1 else f"{count:,} frames"
+            lines.append(f"{what}: {frames} left out because of missing or damaged images{where}")
     return list(dict.fromkeys(lines))
 
 

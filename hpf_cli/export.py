@@ -11,28 +11,32 @@ from typing import Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import Json
 from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError
 
 
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="WEIGHTS", help="shipped, the folder of a run, or a file of weights.")
+        str,
+        typer.Argument(metavar="<weights>", help="shipped, a run's folder, or a file of weights.", show_default=False),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The ONNX file; with --folder, the folder.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="<out>", help="The ONNX file, or the folder with --folder.", show_default=False)
+    ],
     folder: Annotated[
         bool, typer.Option("--folder", help="Write a folder of weights.safetensors, config.json and README.md.")
     ] = False,
-    opset: Annotated[int, typer.Option(min=18, max=23, help="Of ONNX; 18 runs fastest.")] = 18,
+    opset: Annotated[int, typer.Option(min=18, max=23, metavar="<number>", help="ONNX opset; 18 is the fastest.")] = 18,
     check: Annotated[
-        bool, typer.Option("--check", help="Compare the file's points in ONNX Runtime with torch's.")
+        bool, typer.Option("--check", help="Compare the points from ONNX Runtime with those from PyTorch.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a trained network as one ONNX file, with hand.json beside it: what its numbers mean, and a crop to try.
+    """Write a trained network as one ONNX file, with a description of its inputs and outputs (hand.json) beside it.
 
-    `hpf predict --weights FILE.onnx` runs it. Needs the extra `onnx`. With --folder, a folder that `--weights`, `init:`
-    and a model hub take.
+    `hpf predict --weights FILE.onnx` uses the file. The extra `onnx` is needed. With --folder, write a folder that
+    `--weights`, `init:` and model hubs accept instead.
 
     \b
     Example:
@@ -53,7 +57,9 @@ def export(
         said = f"wrote {', '.join(files)} to {out}"
     else:
         if out.suffix.lower() != ".onnx":
-            raise InputError(f"{out}: an ONNX file's name ends in .onnx; give {out.with_suffix('.onnx')}, or --folder.")
+            raise InputError(
+                f"{out}: a name that ends in .onnx was expected, such as {out.with_suffix('.onnx')}; or add --folder."
+            )
         check_file("OUT", out)
         from hpf_core.inference.onnx_file import check_onnx, export_onnx
 

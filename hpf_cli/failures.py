@@ -1,4 +1,4 @@
-"""From what a command raises to one message and an exit code: 1 the run failed, 2 the input was wrong.
+"""Turns exceptions of commands into one message and an exit code: 1 for a failed run, 2 for wrong input.
 
 Under `--json` the message is also a document on standard output, {"error": {"message": ..., "exit_code": ...}}, unless
 the command has written its own document before.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from hpf_cli import show
@@ -19,19 +20,21 @@ _WRONG_INPUT = {
     for name in ("ENAMETOOLONG", "ENOENT", "ENOTDIR", "EISDIR", "EACCES", "EPERM", "EROFS", "ELOOP", "EINVAL", "EEXIST")
     if hasattr(errno, name)
 }
-"""What the system refuses because of what it was asked for; a full disk, say, is a failed run."""
+"""Errors of the system that wrong input causes. Others, such as a full disk, are a failed run."""
 
 _SHOWN = 200
 
 
 def of_system(error: OSError) -> HPFError:
-    """An error of the operating system that no command foresaw, in words."""
+    """Describe an error of the operating system that no command handled."""
     if error.filename is None and error.errno == errno.ENOENT and _lost_folder():
-        return InputError("the working directory was deleted or moved: go to a folder that exists, and try again")
+        return InputError(
+            "the working directory was deleted or moved: change to an existing folder and repeat the command"
+        )
     reason = error.strerror or type(error).__name__
     kind = InputError if error.errno in _WRONG_INPUT else RunError
     if error.filename is None:
-        return kind(f"the system refused a file or a folder: {reason}")
+        return kind(f"the system refused access to a file or folder: {reason}")
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else str(error.filename)
     cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
     return kind(f"{cut}: {reason}")
@@ -46,6 +49,8 @@ def say(message: str, code: int, words: Sequence[str], shown: bool = False) -> N
         words: the command line.
         shown: whether standard error has it already.
     """
+    if show.is_verbose() and (raised := sys.exc_info()[1]) is not None:
+        show.note("".join(traceback.format_exception(raised)).rstrip())
     if not shown:
         show.error(message)
     if "--json" in words and not show.has_emitted():
@@ -64,7 +69,7 @@ def _lost_folder() -> bool:
 
 
 def leave_output() -> None:
-    """Write what standard output still holds; where it can't be written, say so and let go of it.
+    """Flush standard output. If this fails, print an error and close it.
 
     Raises:
         SystemExit: it can't be written (1).

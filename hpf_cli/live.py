@@ -5,12 +5,12 @@ Heavy imports belong inside the functions: `hpf --help` imports this module.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import Camera, Hand, Intrinsics, Json, Rate, UnitMm, Weights
 from hpf_cli.predict import camera_options
 from hpf_core.errors import InputError, nearest
 
@@ -18,19 +18,27 @@ _REPLAY = "replay:"
 
 
 def live(
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="replay:DIR, a folder or capture at its own pace.")],
-    camera: Annotated[Path | None, typer.Option("--camera", metavar="FILE", help="A rig.yaml with the camera.")] = None,
-    intrinsics: Annotated[str | None, typer.Option("--K", metavar="FX,FY,CX,CY", help="The camera, in pixels.")] = None,
-    unit_mm: Annotated[float, typer.Option(help="Millimetres of one step of the stored depth.")] = 1.0,
-    hand: Annotated[str, typer.Option(help="Which hand: auto, right, left, or both.")] = "auto",
-    weights: Annotated[str, typer.Option(metavar="WEIGHTS", help="As for `hpf predict`.")] = "shipped",
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second, where names hold no time.")] = 30.0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    stream: Annotated[
+        str,
+        typer.Argument(
+            metavar="<stream>", help="replay:FOLDER plays a folder or a capture at its own speed.", show_default=False
+        ),
+    ],
+    camera: Camera = None,
+    intrinsics: Intrinsics = None,
+    unit_mm: UnitMm = 1.0,
+    hand: Hand = "auto",
+    weights: Weights = "shipped",
+    rate: Rate = 30.0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="<number>", help="Port of the page; 0 for a free one.")
+    ] = 0,
+    as_json: Json = False,
 ) -> None:
-    """Find the hands of a stream as it comes, and show them on a page of this machine alone.
+    """Find the hands of a stream and show them in the browser of this machine.
 
-    Frames that come too fast are dropped, never queued; the page shows the latency. Ctrl-C ends it.
+    The page shows the latency. Frames that arrive too fast are dropped, so that the latency stays low. Press Ctrl-C to
+    stop.
 
     \b
     Example:

@@ -1,7 +1,7 @@
-"""`hpf`: the command line. It parses, calls the core and shows; each command lives in a module of its own.
+"""`hpf`: the command line. It parses options, calls the core and prints. Each command has its own module.
 
-Those modules are imported here, also for `hpf --help`, which answers at once: what they need beyond typer, rich and
-`hpf_core.errors` is imported inside their functions.
+`hpf --help` imports all of these modules and must be fast. So everything except typer, rich and `hpf_core.errors` is
+imported inside functions.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import traceback
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import hpf_core
 from hpf_cli import data, failures, plugins, recipe, show
 from hpf_cli.ablate import ablate
 from hpf_cli.bench import bench
+from hpf_cli.commands import Command, Group
 from hpf_cli.doctor import doctor
 from hpf_cli.evaluate import evaluate
 from hpf_cli.export import export
@@ -31,7 +31,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """Turns what a command raises into a message and an exit code: 1 the run failed, 2 the input was wrong."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -47,7 +47,7 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
         except HPFError as error:
             raise self._failed(error) from error
-        except BrokenPipeError as error:  # whoever read it, such as `head`, has enough
+        except BrokenPipeError as error:  # the reader, such as `head`, has ended
             raise typer.Exit(HPFError.exit_code) from error
         except OSError as error:
             raise self._failed(failures.of_system(error)) from error
@@ -67,9 +67,8 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    # Plain help: rich's would take the brackets of an example for markup.
+    # Plain help, because rich interprets brackets in examples as markup.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -87,34 +86,37 @@ def hpf(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """3D hand pose from depth maps, trained by fitting: no labels needed.
+    """3D hand pose from depth maps, trained by fitting, without labels.
 
     \b
     Example:
         hpf run recipes/quickstart.yaml
         hpf plugins show m2d
 
-    Exit codes: 0 done, 1 the run failed, 2 the input was wrong, 130 interrupted.
+    Exit codes: 0 success, 1 failed run, 2 wrong input, 130 interrupted.
     """
 
 
-app.command("run", short_help="Run a recipe: train, evaluate, write it all down.")(run)
-app.command("eval")(evaluate)
-app.command("predict", short_help="Find the hands in depth images, folders and captures.")(predict)
-app.command("view", short_help="Make a page that shows predictions.")(view)
-app.command("live", short_help="Show the hands of a stream in the browser.")(live)
-app.command("export", short_help="Write a trained network as ONNX, or as a folder of weights.")(export)
-app.command("ablate", short_help="Run a recipe's rows, several seeds each; one table and the paper's figures.")(ablate)
-app.command("report", short_help="Make the report of a run again.")(report)
-app.command("bench", short_help="Measure this machine: the table of speeds.")(bench)
-app.command("doctor", short_help="Show what this machine has, and check HPF on its devices.")(doctor)
-app.add_typer(data.app, name="data")
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(plugins.app, name="plugins")
+for _name, _command, _summary in (
+    ("run", run, "Train and evaluate a recipe."),
+    ("eval", evaluate, "Compare predictions with labels."),
+    ("predict", predict, "Find hands in depth images."),
+    ("view", view, "Write a page that shows predictions."),
+    ("live", live, "Show the hands of a stream in the browser."),
+    ("export", export, "Write a trained network as ONNX or a folder."),
+    ("ablate", ablate, "Train variants of a recipe and compare them."),
+    ("report", report, "Write the report of a run again."),
+    ("bench", bench, "Measure the speed of HPF on this machine."),
+    ("doctor", doctor, "Describe this machine, and check HPF on it."),
+):
+    app.command(_name, cls=Command, short_help=_summary)(_command)
+app.add_typer(data.app, name="data", short_help="Simulate, check and prepare datasets.")
+app.add_typer(recipe.app, name="recipe", short_help="Check and show recipes.")
+app.add_typer(plugins.app, name="plugins", short_help="List, show, write and test plugins.")
 
 
 def main() -> None:
-    """The console script. An exception that gets here is a bug, and says so below its traceback."""
+    """The console script. An exception that arrives here is a bug, and a message below its traceback says so."""
     try:
         try:
             app()

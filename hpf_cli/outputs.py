@@ -1,4 +1,4 @@
-"""What commands write, tried before any work: what can't be written is wrong input, not a failed run."""
+"""Check output paths before any work, so that an unwritable path is wrong input and not a failed run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_picture(option: str, path: Path) -> None:
     """
     _refuse_folder(option, path, "sheet.png")
     if path.suffix.lower() != ".png":
-        raise InputError(f"{option} {path}: the sheet is a PNG file; name it, e.g., {path.with_suffix('.png')}")
+        raise InputError(f"{option} {path}: expected a PNG file, such as {path.with_suffix('.png')}")
     check_file(option, path)
 
 
@@ -54,7 +54,7 @@ def check_folder(option: str, path: Path) -> None:
 
 def _refuse_folder(option: str, path: Path, example: str) -> None:
     if os.path.isdir(path):  # Path.is_dir raises where a folder above may not be looked into
-        raise InputError(f"{option} {path}: is a folder; give a file in it, e.g. {path / example}")
+        raise InputError(f"{option} {path}: is a folder; give a file, such as {path / example}")
 
 
 def _try(option: str, path: Path, folder: Path) -> None:

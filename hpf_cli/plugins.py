@@ -1,4 +1,4 @@
-"""`hpf plugins`: what is installed, what is wrong with it, what each can be told; new ones, and their contract.
+"""`hpf plugins`: list and show plugins, write a new one, and test plugins against their contract.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -12,27 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
-from hpf_cli.options import NoPlugin
+from hpf_cli.commands import Command, Group
+from hpf_cli.options import Json, Kind, NoPlugin
 from hpf_core.errors import HPFError, InputError, PluginError, nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hpf_core.interfaces import Kind
+    from hpf_core import interfaces
     from hpf_core.plugins import Option, PluginRow, Registered
     from hpf_core.testing import ClauseResult
 
-app = typer.Typer(no_args_is_help=True)
-
-_KIND = typer.Option("--kind", "-k", metavar="KIND", help="Only this kind: hand, renderer, backbone, data_term, ...")
-_JSON = typer.Option("--json", help="One JSON document on standard output.")
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 
 @app.callback()
 def plugins() -> None:
-    """See the installed plugins and their options, begin one of your own, and check that it keeps its contract.
+    """Show the installed plugins and their options, write a new plugin, and test plugins against their contract.
 
-    Loading a plugin is running its code: HPF imports what is installed. HPF_PLUGINS lists those that may be.
+    Loading a plugin runs its code. HPF imports all installed plugin packages, or only those in HPF_PLUGINS.
 
     \b
     Example:
@@ -43,16 +41,16 @@ def plugins() -> None:
     """
 
 
-@app.command("list")
+@app.command("list", cls=Command, short_help="List the plugins.")
 def list_plugins(
-    kind: Annotated[str | None, _KIND] = None,
+    kind: Kind = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
     strict: Annotated[bool, typer.Option("--strict-plugins", help="Exit with 2 if any plugin is broken.")] = False,
 ) -> None:
-    """List every plugin: whole, broken (with the reason) or blocked.
+    """List every plugin: OK, broken (with the reason) or blocked.
 
-    With --kind, packages that are broken or blocked as a whole are listed too: nobody knows what they offer.
+    With --kind, the list still contains packages that are broken or blocked as a whole: their kinds are unknown.
 
     \b
     Example:
@@ -71,17 +69,19 @@ def list_plugins(
     else:
         show.note(f"No {(wanted or 'plugin').replace('_', ' ')} is installed. docs/plugins.md says how to write one.")
     if strict and host.problems():
-        raise PluginError("Not every plugin is whole (see above), and --strict-plugins asks for that.")
+        raise PluginError("A plugin is broken (see above), and --strict-plugins allows none.")
 
 
-@app.command("show")
+@app.command("show", cls=Command, short_help="Show a plugin and its options.")
 def show_plugin(
-    name: Annotated[str, typer.Argument(help="A plugin's name or alias, as recipes write it.")],
-    kind: Annotated[str | None, _KIND] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="<name>", help="Name or alias of the plugin in recipes.", show_default=False)
+    ],
+    kind: Kind = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
 ) -> None:
-    """Show a plugin: its options with types, defaults and meaning, and whose it is.
+    """Show a plugin: its package, and its options with types, defaults and descriptions.
 
     \b
     Example:
@@ -99,17 +99,28 @@ def show_plugin(
         _show(found, options)
 
 
-@app.command("new")
+@app.command("new", cls=Command, short_help="Write a package with a new plugin.")
 def new_plugin(
-    kind: Annotated[str, typer.Argument(help="hand, renderer, backbone, data_term, prior, dataset, ...")],
-    name: Annotated[str, typer.Argument(help="What recipes will call it, such as my_prior.")],
-    out: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
-    as_json: Annotated[bool, _JSON] = False,
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="<kind>",
+            help="hand, renderer, backbone, data_term, prior, dataset, transform, refiner or observer.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str, typer.Argument(metavar="<name>", help="Its name in recipes, such as my_prior.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="<folder>", help="Where to make the folder of the package.")
+    ] = Path(),
+    as_json: Json = False,
 ) -> None:
-    """Write a small package with a working plugin of a kind, to begin your own from.
+    """Write a small package with a working plugin of a kind, as a starting point for your own.
 
     It has a pyproject.toml with the entry point, one module with typed options, a test that runs the contract, and a
-    README; for a prior or a data term also a recipe, by which runs with and without it are compared.
+    README. For a prior or a data term, it also has a recipe that compares training with and without it.
 
     \b
     Example:
@@ -130,25 +141,35 @@ def new_plugin(
     show.note(f"\nNext: pip install -e {place} && hpf plugins check {folder.name}")
 
 
-@app.command("check")
+@app.command("check", cls=Command, short_help="Test plugins against their contract.")
 def check_plugins(
     packages: Annotated[
         list[str],
-        typer.Argument(metavar="PACKAGE...", help="Packages, or names of single plugins.", show_default=False),
+        typer.Argument(metavar="<package>", help="A package, or the name of one plugin.", show_default=False),
     ],
-    kind: Annotated[str | None, _KIND] = None,
+    kind: Kind = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the plugin, as in a recipe; repeatable."),
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="<key=value>",
+            help="Set an option of the plugin, as in a recipe. Repeat it for more.",
+            show_default=False,
+        ),
     ] = None,
-    hand: Annotated[str | None, typer.Option(help="Hand model that it is for.", show_default=False)] = None,
-    renderer: Annotated[str | None, typer.Option(help="Renderer that it is for.", show_default=False)] = None,
+    hand: Annotated[
+        str | None, typer.Option(metavar="<name>", help="Test it with this hand model.", show_default=False)
+    ] = None,
+    renderer: Annotated[
+        str | None, typer.Option(metavar="<name>", help="Test it with this renderer.", show_default=False)
+    ] = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
 ) -> None:
-    """Check that plugins keep the contract of their kind, clause by clause. Exits with 1 where one is broken.
+    """Test plugins against the contract of their kind. The exit code is 1 if a plugin breaks a clause.
 
-    A package's plugins are all checked, in seconds each: built, run on small simulated scenes, compiled.
+    All plugins of a package are built, run on small simulated data, and compiled. Each takes some seconds.
 
     \b
     Example:
@@ -165,7 +186,7 @@ def check_plugins(
 
     if set_ and len(found) > 1:
         names = ", ".join(offer.spec.name for offer in found)
-        raise InputError(f"--set is for one plugin, and these are {len(found)}: {names}. Name the one that is meant.")
+        raise InputError(f"--set needs one plugin, but there are {len(found)}: {names}. Give the name of one of them.")
     options = options_of(found[0], set_ or [])
     built_with: dict[str, Any] = {
         "hand": None if hand is None else host.get("hand", hand).spec,
@@ -192,8 +213,8 @@ def check_plugins(
         raise typer.Exit(HPFError.exit_code)
 
 
-def _kind(word: str) -> Kind:
-    """The kind that a word means; `-` and the plural are understood."""
+def _kind(word: str) -> interfaces.Kind:
+    """The kind with this name; `-` and the plural are accepted."""
     from hpf_core.interfaces import KINDS
 
     wanted = word.lower().replace("-", "_")
@@ -283,7 +304,7 @@ def _table(*columns: str) -> Table:
 def _row_table(rows: list[PluginRow]) -> Table:
     from rich.text import Text
 
-    table = _table("kind", "name", "package", "what it is")
+    table = _table("kind", "name", "package", "description")
     for row in rows:
         state = {"ok": "", "broken": "broken: ", "blocked": "blocked: "}[row.status]
         also = f"Also: {', '.join(row.aliases)}" if row.aliases else ""
@@ -307,7 +328,7 @@ def _row_table(rows: list[PluginRow]) -> Table:
 def _finding_table(findings: list[ClauseResult]) -> Table:
     from rich.text import Text
 
-    table = _table("", "clause", "what it asks for")
+    table = _table("", "clause", "requirement")
     marks = {"holds": ("ok", "green"), "broken": ("broken", "bold red"), "not applicable": ("-", "dim")}
     for finding in findings:
         why = Text(finding.why, style="red" if finding.status == "broken" else "dim")
@@ -329,7 +350,7 @@ def _show(found: Registered, options: list[Option]) -> None:
         "deprecated": spec.deprecated,
         "needs": ", ".join(sorted(spec.needs)),
         "provides": ", ".join(sorted(spec.provides)),
-        "weight": f"{spec.default_weight:g} where a recipe gives none" if _is_term(found) else "",
+        "weight": f"{spec.default_weight:g} by default" if _is_term(found) else "",
         "aliases": "; ".join(f"{alias} = {_value(preset)}" for alias, preset in spec.aliases.items()),
     }
     for what, text in facts.items():

@@ -13,6 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import (
+    Camera,
+    Every,
+    Hand,
+    Intrinsics,
+    Json,
+    Quiet,
+    Rate,
+    Track,
+    UnitMm,
+    Verbose,
+    Weights,
+    names,
+)
 from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError, nearest
 
@@ -21,7 +35,7 @@ if TYPE_CHECKING:
     from hpf_core.inference.streams import PredictedFrame
 
 _INPUTS = typer.Argument(
-    metavar="INPUT...", help="Depth images (PNG, npy), folders of them, or captures.", show_default=False
+    metavar="<input>", help="A depth image (PNG, npy), a folder of images, or a capture.", show_default=False
 )
 _SHOWN_ERRORS = 5  # unreadable frames that are named one by one
 _FAR_MM = 2200.0  # hands beyond it have too few pixels
@@ -30,46 +44,49 @@ _SHOWN_HANDS = 12  # frames of the table on a terminal
 
 def predict(
     inputs: Annotated[list[Path], _INPUTS],
-    camera: Annotated[
-        Path | None, typer.Option("--camera", metavar="FILE", help="A rig.yaml with the camera of the images.")
-    ] = None,
-    intrinsics: Annotated[
-        str | None, typer.Option("--K", metavar="FX,FY,CX,CY", help="The camera of the images, in pixels.")
-    ] = None,
-    unit_mm: Annotated[float, typer.Option(help="Millimetres of one step of the stored depth.")] = 1.0,
-    hand: Annotated[str, typer.Option(help="Which hand: auto, right, left, or both.")] = "auto",
-    weights: Annotated[
-        str, typer.Option(metavar="WEIGHTS", help="shipped, the folder of a run, or a file of weights.")
-    ] = "shipped",
+    camera: Camera = None,
+    intrinsics: Intrinsics = None,
+    unit_mm: UnitMm = 1.0,
+    hand: Hand = "auto",
+    weights: Weights = "shipped",
     refine: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A refiner, such as inverse_kinematics; repeatable.", show_default=False),
+        list[str] | None, names("--refine", metavar="<refiner>", help="A refiner, such as inverse_kinematics.")
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
+    every: Every = 1,
     views: Annotated[
-        bool, typer.Option("--all-views", help="Of captures, all views together, in the rig's frame.")
+        bool, typer.Option("--all-views", help="Use all views of a capture together, in the rig's frame.")
     ] = False,
-    track: Annotated[
-        bool, typer.Option("--track/--no-track", help="Follow and smooth hands over the frames of a folder.")
-    ] = True,
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second, where the files' names hold no time.")] = 30.0,
+    track: Track = True,
+    rate: Rate = 30.0,
     joints: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An annotation's joints, such as nyu14. [default: all points]")
+        str | None,
+        typer.Option(
+            metavar="<annotation>", help="Write these joints, such as nyu14. [default: all points]", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Where to write: .json, .jsonl, .csv, .npz, .txt, .html."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="<file>",
+            help="Write the predictions: .json, .jsonl, .csv, .npz, .txt or .html.",
+            show_default=False,
+        ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a picture of each frame with its hands there.")
+        Path | None,
+        typer.Option(metavar="<folder>", help="Write a picture of each frame with its hands.", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, auto.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    device: Annotated[str, typer.Option(metavar="<device>", help="Device of the network: cpu, cuda or auto.")] = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Find the hands in depth images: where their joints are, which side they are, and how sure that is.
+    """Find hands in depth images: their joints, which side they are, and how confident the result is.
 
-    Points are in mm in the camera's frame: x right, y down, z away. Frames without a hand are listed; they are no
-    error. Of a folder, hands are followed from frame to frame and smoothed.
+    Points are in mm in the camera's frame: x right, y down, z away. A frame without a hand is listed and is no
+    error. In a folder, hands are tracked from frame to frame and smoothed.
 
     \b
     Example:
@@ -163,7 +180,7 @@ def predicted(
     total = sum(len(source) for source in sources)
     frames: list[PredictedFrame] = []
     began = time.monotonic()
-    with Live(show.console) as live:
+    with Live(show.progress_console()) as live:
         for source in sources:
             for frame in predict_source(predictor, source, track and source.is_sequence and len(source) > 1):
                 look(frame)
@@ -231,7 +248,7 @@ def _show(frames: list[PredictedFrame], document: dict[str, Any]) -> None:
             table.add_row(Text(frame.name), "no image" if frame.error else "none", "", "", "", "")
     show.result(table)
     if len(frames) > _SHOWN_HANDS:
-        show.result(f"and {len(frames) - _SHOWN_HANDS:,} frames more; write all of them with --out FILE")
+        show.result(f"and {len(frames) - _SHOWN_HANDS:,} more frames; --out FILE writes all of them")
     for entry in document["unreadable"][:_SHOWN_ERRORS]:
         show.warning(entry["error"])
     counts = f"{document['with_hands']:,} of {document['frames']:,} frames hold a hand"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Verbose, names
 from hpf_cli.outputs import check_folder
 from hpf_core.errors import InputError, PluginError
 
@@ -27,50 +27,57 @@ _NAMED = 20  # frames that are left out of a split; the list in the cache has al
 def prepare(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="DATASET", help="The dataset, as recipes name it: nyu, or capture.", show_default=False),
+        typer.Argument(metavar="<dataset>", help="The dataset's name in recipes: nyu or capture.", show_default=False),
     ],
     root: Annotated[
         Path,
-        typer.Argument(
-            metavar="ROOT", help="Its folder: with `train` and `test`, or with a rig.yaml.", show_default=False
-        ),
+        typer.Argument(metavar="<folder>", help="Its folder: with train and test, or a rig.yaml.", show_default=False),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="CACHE", help="The cache's folder. [default: $HPF_CACHE_DIR]", show_default=False),
+        typer.Option(
+            "--out", "-o", metavar="<folder>", help="Folder of the cache. [default: $HPF_CACHE_DIR]", show_default=False
+        ),
     ] = None,
-    size: Annotated[int, typer.Option(help="Pixels of a crop's side: 64, 96 or 128.")] = 64,
+    size: Annotated[int, typer.Option(metavar="<pixels>", help="Side of a crop: 64, 96 or 128 pixels.")] = 64,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one on each core]", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="<number>", help="Processes. [default: one per core]", show_default=False),
     ] = None,
     centre: Annotated[
         str | None,
         typer.Option(
-            metavar="HOW",
-            help="Where crops are centred: annotated, mass or refined, as in the recipe.",
+            metavar="<method>",
+            help="How to centre crops: annotated, mass or refined. [default: the dataset's]",
             show_default=False,
         ),
     ] = None,
     views: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Cameras used, with commas: numbers, or names in rig.yaml. [default: 1,2,3; all]",
-            show_default=False,
+        list[str] | None,
+        names(
+            "--views",
+            metavar="<camera>",
+            help="Use this camera: a number, or a name in rig.yaml. [default: 1,2,3; all]",
         ),
     ] = None,
     turned: Annotated[
         bool | None,
-        typer.Option("--turned/--straight", help="Whether crops are turned along their ray.", show_default=False),
+        typer.Option(
+            "--turned/--straight",
+            help="Ray-aligned or axis-aligned crops. [default: the dataset's]",
+            show_default=False,
+        ),
     ] = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Prepare a dataset: find its cameras, crop all images, keep the crops in the cache, and check what was written.
+    """Prepare a dataset: find its cameras, crop all images, and store the crops in the cache.
 
-    Uses all cores. After Ctrl-C or a kill the same command goes on where it stopped; with everything there it reads the
-    whole cache and makes anew what was damaged. Images that are missing or damaged are listed, and their frames left
-    out. `hpf run` with the same crops then starts at once; without this command it prepares them itself.
+    After an interruption, repeat the command to resume. If the cache is complete, the command reads all of it and
+    regenerates damaged parts. Frames with missing or damaged images are left out and listed. `hpf run` with the same
+    crops then starts at once. Without this command, `hpf run` prepares the dataset itself.
 
     \b
     Example:
@@ -82,11 +89,10 @@ def prepare(
     from hpf_core.files.cache import cache_folder
 
     if size not in _SIZES:
-        raise InputError(f"--size is {size}, but crops are of 64, 96 or 128 pixels.")
+        raise InputError(f"--size is {size}, but 64, 96 or 128 was expected.")
     cache = (out or cache_folder()).absolute()
     check_folder("--out" if out else "the cache's folder", cache)
-    numbers = None if views is None else views.split(",")
-    options = {"root": str(root), "views": numbers, "centre": centre, "turned": turned}
+    options = {"root": str(root), "views": views, "centre": centre, "turned": turned}
     capture = _capture(
         dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []
     )
@@ -99,7 +105,7 @@ def prepare(
     for split in prepared:
         for line in _left_out(split):
             show.note(f"{split.split}: {line}")
-    show.note(f"{cache}: ready after {seconds:.1f} s; every byte was read back and is as it was written")
+    show.note(f"{cache}: ready after {seconds:.1f} s; all bytes were read back and compared")
     show.note(f"run on it: {_how_to_run(capture, cache if out else None)}")
 
 
@@ -110,11 +116,11 @@ def _prepare(capture: Capture, jobs: int | None) -> float:
 
     began = time.monotonic()
     try:
-        with Live(show.console) as live:
+        with Live(show.progress_console()) as live:
             capture.prepare(live.progress, jobs, check=True)
     except KeyboardInterrupt:
         for folder in capture.unfinished():
-            show.note(f"what is made so far is kept in {folder}: the same command goes on from there")
+            show.note(f"the complete part is kept in {folder}: repeat the command to resume")
         raise
     return time.monotonic() - began
 
@@ -133,12 +139,12 @@ def _left_out(split: PreparedSplit) -> Iterator[str]:
     for reason in split.left_out[:_NAMED]:
         yield f"left out: {reason}"
     if len(split.left_out) > _NAMED:
-        yield f"left out: {len(split.left_out) - _NAMED:,} frames more"
+        yield f"left out: {len(split.left_out) - _NAMED:,} more frames"
     if split.palm_off_mm is not None:
-        yield f"crops' centres are {split.palm_off_mm:.0f} mm (median) from the annotated palms"
+        yield f"the centres of the crops are {split.palm_off_mm:.0f} mm (median) from the annotated palms"
     if split.left_out:
         meta = split.folder / "meta.json"
-        yield f"listed in {meta}; once the images are mended, remove that folder and prepare again"
+        yield f"listed in {meta}; after you repair the images, remove that folder and prepare again"
 
 
 def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked: Sequence[str]) -> Capture:
@@ -161,7 +167,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     lacking = sorted(set(options) - set(found.spec.config.model_fields))
     if lacking:
         raise PluginError(
-            f"The dataset '{found.spec.name}' has no option `{lacking[0]}`: it isn't read from a folder of images, and "
+            f"The dataset '{found.spec.name}' has no option `{lacking[0]}`: it does not read a folder of images, so "
             "there is nothing to prepare."
         )
     try:

@@ -1,8 +1,9 @@
-"""What `hpf run` shows: live progress on a terminal, a line for each stage elsewhere, and the tables at the end."""
+"""Progress of `hpf run`: bars on a terminal, one line per stage elsewhere, and the tables at the end."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _Bars(Progress):
-    """A line for each task, and below them what each term adds to the loss, as many lines as they need."""
+    """One line for each task, and below them the weighted value of each term."""
 
     terms: Sequence[str] = ()
 
@@ -49,7 +50,8 @@ class Live(Observer):
             disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._said: set[str] = set()
+        self._began: dict[str, float] = {}
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -62,17 +64,21 @@ class Live(Observer):
         self._bar.stop()
 
     def progress(self, done: int, total: int, what: str, text: str = "") -> None:
-        """Work outside of the stages, with what is said beside its bar."""
+        """Work outside of the stages, with a text beside its bar. Under `--verbose`, a line for each tenth of it."""
         self._update(what, done, total, text)
-        if what not in self._said:
-            self._said.add(what)
+        if what not in self._began:
+            self._began[what], self._tenths[what] = time.monotonic(), 10 * done // max(total, 1)
             self._line(what)
+        if show.is_verbose() and (tenth := 10 * done // max(total, 1)) > self._tenths[what]:
+            self._tenths[what] = tenth
+            seconds = time.monotonic() - self._began[what]
+            self._print(f"{what}: {done:,} of {total:,} after {seconds:.1f} s{'; ' if text else ''}{text}")
         if done >= total:
             self._bar.remove_task(self._tasks.pop(what))
-            self._said.discard(what)
+            del self._began[what], self._tenths[what]
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Say where the run is written."""
+        """Print the run's folder."""
         self._print(f"run folder: {folder}")
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
@@ -87,12 +93,14 @@ class Live(Observer):
         self._bar.terms = [f"{name} {value:.3g}" for name, value in metrics["weighted"].items()]
         text = f"loss {metrics['loss']:.4g}  {metrics['images_per_second']:.0f} img/s"
         self._update(stage, step, self._steps, text)
+        if show.is_verbose():
+            self._print(f"{stage} step {step:,} of {self._steps:,}: {text}  {'  '.join(self._bar.terms)}")
 
     def evaluated(self, stage: str, result: Mapping[str, Any]) -> None:
         """The mean error after a stage."""
         simulated = " (simulated)" if result.get("simulated") else ""
         count = result.get("left_out", 0)
-        left_out = f"; {count} more left out, of which an image is missing or damaged" if count else ""
+        left_out = f"; {count} left out because of missing or damaged images" if count else ""
         self._print(
             f"after {stage}: mean error {result['mean_error_mm']:.2f} mm on {result['frames']} frames of "
             f"{result['data']}/{result['split']}{simulated}{left_out}"
@@ -100,7 +108,7 @@ class Live(Observer):
 
     def _update(self, name: str, done: int, total: int, text: str) -> None:
         if name not in self._tasks:
-            # With what is done from the start: the time left follows from what comes after it.
+            # With the steps already done: the remaining time follows from the new ones.
             self._tasks[name] = self._bar.add_task(name, total=total, completed=done, text=text)
         self._bar.update(self._tasks[name], completed=done, total=total, text=text)
 
@@ -153,7 +161,7 @@ def _cells(figures: Mapping[str, Any]) -> list[str]:
 
 
 def effects(summary: Mapping[str, Any]) -> list[str]:
-    """What fitting did to the mean error: against the start and against the control."""
+    """The effect of fitting on the mean error, compared with the start and with the control."""
     from hpf_core.runs.lineage import Lineage
 
     found = {row["after"]: row["mean_error_mm"] for row in summary["evaluation"]}
@@ -167,7 +175,7 @@ def effects(summary: Mapping[str, Any]) -> list[str]:
             lines.append(f"mean error after {stage}: {found[stage] / found[before]:.2f} x that after {before}")
             lines.append(f"mean error after {control}: {found[control] / found[before]:.2f} x that after {before}")
         ratio = found[stage] / found[control]
-        lines.append(f"{stage} against its control ({control}): {ratio:.2f} x; below 1, what {stage} adds helps")
+        lines.append(f"{stage} compared with its control ({control}): {ratio:.2f} x; below 1, what {stage} adds helps")
     return lines
 
 
@@ -175,7 +183,7 @@ def print_estimate(rows: Sequence[StageEstimate]) -> None:
     """The table of a dry run, on standard output."""
     from hpf_core.engine.dry_run import VIEWS
 
-    table = Table(title="dry run: the recipe is not run", title_justify="left")
+    table = Table(title="dry run: no training", title_justify="left")
     table.add_column("stage")
     for name in ("steps", "images a step", "images", "images/s", "hours", "peak MiB"):
         table.add_column(name, justify="right")
@@ -194,6 +202,6 @@ def print_estimate(rows: Sequence[StageEstimate]) -> None:
         show.result(f"{row.stage}: {' + '.join(row.terms)}")
     total = sum(row.hours for row in rows)
     show.result(
-        f"{total:,.2f} hours in all, at the rate of a few steps on this machine (real frames: stand-ins with {VIEWS} "
-        "views). Caches, pictures and evaluation come on top."
+        f"{total:,.2f} hours in total, estimated from a few steps on this machine (with artificial frames of {VIEWS} "
+        "views instead of real ones), without caches, pictures and evaluation."
     )

@@ -12,24 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpf_cli import show
-from hpf_cli.options import NoPlugin
+from hpf_cli.commands import Command, Group
+from hpf_cli.options import Json, NoPlugin, Seed, Sets, Stages, With, Without
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
     from hpf_core.recipe import Problem, Resolved
 
-app = typer.Typer(no_args_is_help=True)
-
-_JSON = typer.Option("--json", help="One JSON document on standard output.")
-_SET = typer.Option("--set", metavar="PATH=VALUE", help="Change a value, e.g. terms.m2d.weight=0.5; repeatable.")
-_WITH = typer.Option("--with", metavar="TERM", help="Add a term to every stage that fits; repeatable.")
-_WITHOUT = typer.Option("--without", metavar="TERM", help="Switch a term off; repeatable.")
-_STAGES = typer.Option("--stages", metavar="STAGE", help="Keep only these stages, separated by commas; repeatable.")
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 
 @app.callback()
 def recipe() -> None:
-    """Check recipes and see what they come to.
+    """Check recipes, and show a recipe with all of its values.
 
     \b
     Example:
@@ -38,13 +33,13 @@ def recipe() -> None:
     """
 
 
-@app.command()
+@app.command(cls=Command, short_help="Check recipes without running them.")
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipes.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="<recipe>", help="A recipe.", show_default=False)],
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
 ) -> None:
-    """Check recipes, every value of them, without starting anything. Exits with 2 if one is wrong.
+    """Check every value of recipes without running them. The exit code is 2 if a recipe is wrong.
 
     \b
     Example:
@@ -78,18 +73,18 @@ def check(
         raise typer.Exit(InputError.exit_code)
 
 
-@app.command("show")
+@app.command("show", cls=Command, short_help="Show a recipe with every value filled in.")
 def show_recipe(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recipe.", show_default=False)],
-    sets: Annotated[list[str] | None, _SET] = None,
-    with_terms: Annotated[list[str] | None, _WITH] = None,
-    without_terms: Annotated[list[str] | None, _WITHOUT] = None,
-    stages: Annotated[list[str] | None, _STAGES] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Another seed.", show_default=False)] = None,
+    file: Annotated[Path, typer.Argument(metavar="<recipe>", help="The recipe.", show_default=False)],
+    sets: Sets = None,
+    with_terms: With = None,
+    without_terms: Without = None,
+    stages: Stages = None,
+    seed: Seed = None,
     no_plugin: NoPlugin = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Json = False,
 ) -> None:
-    """Show a recipe with all that it extends, all changes and every default: a recipe that can be run itself.
+    """Show a recipe with the recipes that it extends, all changes and all defaults. The output is a valid recipe.
 
     \b
     Example:
@@ -115,10 +110,10 @@ def show_recipe(
     if as_json:
         show.emit_json(resolved.document())
     else:
-        typer.echo(resolved.to_yaml(), nl=False)  # to the letter, so that it can be written to a file
+        typer.echo(resolved.to_yaml(), nl=False)  # without rich, so that the output is a valid file
 
 
-@app.command()
+@app.command(cls=Command, short_help="Print the JSON schema of recipes.")
 def schema(no_plugin: NoPlugin = None) -> None:
     """Print the JSON schema of recipes, with the options of every installed plugin, for editors.
 
@@ -126,7 +121,7 @@ def schema(no_plugin: NoPlugin = None) -> None:
     Example:
         hpf recipe schema > recipe.schema.json
 
-    Then begin a recipe with `# yaml-language-server: $schema=recipe.schema.json`.
+    Put `# yaml-language-server: $schema=recipe.schema.json` into the first line of a recipe.
     """
     from hpf_core.plugins import PluginHost
     from hpf_core.plugins.schema import recipe_schema

@@ -8,16 +8,19 @@ from typing import Annotated
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import Json
 from hpf_cli.outputs import check_folder
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, finished or not.")],
-    json_: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="<run>", help="The folder of a run, complete or not.", show_default=False)
+    ],
+    json_: Json = False,
 ) -> None:
-    """Make report.html again in the folder of each run, of what there is.
+    """Write report.html again into the folder of each run.
 
-    Every run that ends makes its own; this is for runs that were killed, or made by an older HPF.
+    Every run writes its report when it ends. Use this command for interrupted runs and for runs of an older HPF.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`hpf run`: a recipe's stages, trained, evaluated and written down. Heavy imports belong inside the function."""
+"""`hpf run`: train and evaluate the stages of a recipe. Heavy imports belong inside the function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Seed, Sets, Stages, Verbose, With, Without
 from hpf_core.process_group import is_launched
 
 if TYPE_CHECKING:
@@ -17,41 +17,43 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
+    recipe: Annotated[Path, typer.Argument(metavar="<recipe>", help="The recipe, a YAML file.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: runs/NAME-1, -2, ...]", show_default=False)
-    ] = None,
-    without: Annotated[
-        list[str] | None, typer.Option(help="Switch a term off in every stage; can be repeated.", show_default=False)
-    ] = None,
-    with_: Annotated[
-        list[str] | None,
+        Path | None,
         typer.Option(
-            "--with", help="Add a term to every stage that fits it, at its default weight.", show_default=False
+            "--out", "-o", metavar="<folder>", help="Folder of the run. [default: runs/NAME-1]", show_default=False
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value: terms.m2d.weight=0.5; can be repeated.", show_default=False),
+    without: Without = None,
+    with_: With = None,
+    set_: Sets = None,
+    stages: Stages = None,
+    seed: Seed = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<device>", help="auto, cpu, cuda or one GPU (cuda:1). [default: the recipe's]", show_default=False
+        ),
     ] = None,
-    stages: Annotated[str | None, typer.Option(help="Only these stages, with commas.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.", show_default=False)] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1", show_default=False)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder (or the last one).")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the run in --out, or else the last run of this recipe.")
+    ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show stages, images, memory and hours at the measured rate; train nothing."),
+        typer.Option("--dry-run", help="Do not train. Print stages, images, and estimates of hours and memory."),
     ] = False,
     no_plugin: NoPlugin = None,
     allow_other_plugins: Annotated[
         bool,
         typer.Option(
-            "--allow-other-plugins", help="Run a saved recipe, or resume, with other versions of its plugins."
+            "--allow-other-plugins", help="Accept other plugin versions than those of the saved recipe or run."
         ),
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print summary.json to standard output.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Run a recipe: all of its stages, with a table, figures and summary.json at the end.
+    """Train all stages of a recipe, evaluate, and write tables, figures and summary.json.
 
     \b
     Example:
@@ -61,7 +63,7 @@ def run(
         torchrun --nproc-per-node 2 -m hpf run recipes/quickstart.yaml
     """
     if is_launched():
-        # Before torch is imported: each process would tell of its sockets, and DDP of what it needn't have looked for.
+        # Before torch is imported: otherwise each process prints messages about its sockets and DDP.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from hpf_cli import progress, show
@@ -82,25 +84,23 @@ def run(
         sets=sets,
         with_terms=with_ or [],
         without_terms=without or [],
-        stages=None if stages is None else [stages],
+        stages=stages,
         seed=seed,
         host=PluginHost.load(blocked=no_plugin or []),
         allow_other_plugins=allow_other_plugins,
     )
     if resume and not allow_other_plugins:
-        begun = out or last_folder(resolved.recipe.name or "run")
-        check_resumed(RunFolder(begun).recipe, resolved)
-    # Several processes make one run (docs/distributed.md): one of them shows it.
-    if show.is_first():
-        for change in resolved.changes:
-            show.console.print(change, markup=False, style="yellow", soft_wrap=True)
-        for note in resolved.notes:
-            show.console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
+        previous = out or last_folder(resolved.recipe.name or "run")
+        check_resumed(RunFolder(previous).recipe, resolved)
+    for change in resolved.changes:
+        show.note(change, style="yellow")
+    for note in resolved.notes:
+        show.note(f"note: {note}", style="yellow")
     if dry_run:
         if show.is_first():
             _dry_run(resolved, json_)
         return
-    with progress.Live(show.console if show.is_first() else show.NOWHERE) as live:
+    with progress.Live(show.progress_console()) as live:
         made = Run(resolved, out, resume=resume, observers=[live], progress=live.progress)
         try:
             with stdout_held():
@@ -114,7 +114,7 @@ def run(
         return
     assert made.out is not None
     if made.was_done:
-        show.note(f"{made.out}: this run is done already, and there is nothing to resume")
+        show.note(f"{made.out}: this run is already complete")
     if json_:
         show.emit_json(summary)
     else:
@@ -130,14 +130,14 @@ def _say_how_to_resume(folder: Path | None, no_plugin: list[str]) -> None:
     command = ["hpf", "run", str(RunFolder(folder).recipe), "--out", str(folder), "--resume"]
     for package in no_plugin:
         command += ["--no-plugin", package]
-    show.note(f"to go on from here: {shlex.join(command)}")
+    show.note(f"to resume: {shlex.join(command)}")
 
 
 def _dry_run(resolved: Resolved, json_: bool) -> None:
     from hpf_cli import progress, show
     from hpf_core.engine.dry_run import estimate
 
-    with progress.Live(show.console) as live:
+    with progress.Live(show.progress_console()) as live:
         rows = estimate(resolved, live.progress)
     if json_:
         show.emit_json({"stages": [row.document() for row in rows]})

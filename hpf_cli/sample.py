@@ -1,4 +1,4 @@
-"""`hpf data sample`: look at what a network is pretrained on. Heavy imports belong inside the functions."""
+"""`hpf data sample`: synthetic samples and their statistics. Heavy imports belong inside the functions."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ from typing import Annotated, Any
 
 import typer
 
-from hpf_cli.options import NoPlugin
+from hpf_cli.options import Json, NoPlugin, Quiet, Verbose
 from hpf_cli.outputs import check_picture
 from hpf_core.errors import InputError
 
 
 def sample(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe with data.synthetic. [default: all defaults]", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="<recipe>", help="A recipe with data.synthetic. [default: default options]", show_default=False
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=1024, help="Samples on the sheet.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the samples.")] = 0,
-    out: Annotated[Path, typer.Option(help="The sheet, a PNG file; the statistic's figure goes beside it.")] = Path(
-        "samples.png"
-    ),
+    count: Annotated[int, typer.Option(min=1, max=1024, metavar="<number>", help="Samples on the sheet.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="<number>", help="Seed of the samples.")] = 0,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="<file>", help="The sheet, a PNG file. OUT-coverage.png goes beside it."),
+    ] = Path("samples.png"),
     stats: Annotated[
-        int, typer.Option(min=0, max=100_000, help="Samples of the statistic of what they cover; 0 for none.")
+        int, typer.Option(min=0, max=100_000, metavar="<number>", help="Samples of the statistics; 0 for none.")
     ] = 2000,
     no_plugin: NoPlugin = None,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Draw samples of the synthetic dataset as a network sees them, and say what they cover.
+    """Draw synthetic samples as the network gets them, and print statistics of their poses and views.
 
-    The sheet has the depth maps, with the hand's points drawn over every second column. OUT-coverage.png shows the
-    statistic, of which the table is a summary; the whole of it is printed with --json.
+    The sheet shows the depth maps, with the points of the hand in every second column. OUT-coverage.png shows the
+    statistics. The table is a summary of them, and --json prints all.
 
     \b
     Example:
@@ -53,10 +59,10 @@ def sample(
 
     check_picture("--out", out)
     if 0 < stats < LEAST:
-        raise InputError(f"--stats {stats}: a statistic needs {LEAST} samples or more; 0 is for none")
+        raise InputError(f"--stats is {stats}, but the statistics need {LEAST} samples or more, or 0 for none")
     host = PluginHost.load(blocked=no_plugin or [])
     made = source(host, None if recipe is None else load(recipe, host=host))
-    with progress.Live(show.console) as live:
+    with progress.Live(show.progress_console()) as live:
         batches = made.draw(max(count, stats), seed, progress=live.progress)
     depth = torch.cat([batch.depth for batch in batches])[:count].numpy()
     points = torch.cat([batch.points for batch in batches])[:count].numpy()

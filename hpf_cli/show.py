@@ -1,6 +1,6 @@
-"""What every command shows with: messages and progress on standard error, results on standard output.
+"""Output of every command: messages and progress to standard error, results to standard output.
 
-Text from outside (names, paths, reasons) is never read as rich's markup: a `[` stays a `[`.
+Text from outside (names, paths, reasons) is never interpreted as markup of rich: a `[` stays a `[`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.measure import Measurement
@@ -22,7 +22,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from hpf_core import process_group
-from hpf_core.errors import RunError
+from hpf_core.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType, RenderResult
@@ -64,10 +64,13 @@ console = _guarded(Console(stderr=True))
 """Standard error: messages, progress, warnings."""
 
 NOWHERE = Console(quiet=True)
-"""For processes of a run that aren't the first: nothing is seen of what is printed here."""
+"""A console that prints nothing: for all processes of a run except the first, and for `--quiet`."""
+
+Verbosity = Literal["quiet", "normal", "verbose"]
+_verbosity: list[Verbosity] = ["normal"]
 
 _results = _guarded(Console())
-_CLOSED = "standard output is closed: the result can't be written there"
+_CLOSED = "standard output is closed: the result can't be written"
 _emitted: list[bool] = []  # an entry once a JSON document was written
 
 
@@ -76,29 +79,48 @@ def is_first() -> bool:
     return process_group.rank() == 0
 
 
-def note(message: str) -> None:
-    """Say something on standard error; of several processes of a run, the first one does."""
-    if is_first():
-        console.print(Text(message), soft_wrap=True)
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Choose how much this command prints to standard error.
+
+    Raises:
+        InputError: both --quiet and --verbose are given.
+    """
+    if {_verbosity[0], verbosity} == {"quiet", "verbose"}:
+        raise InputError("--quiet and --verbose exclude each other: leave one of them out.")
+    _verbosity[0] = verbosity
+
+
+def is_verbose() -> bool:
+    """Whether `--verbose` is given."""
+    return _verbosity[0] == "verbose"
+
+
+def progress_console() -> Console:
+    """The console for progress: standard error, or nothing under `--quiet` and in all processes except the first."""
+    return console if is_first() and _verbosity[0] != "quiet" else NOWHERE
+
+
+def note(message: str, style: str = "") -> None:
+    """Print a message to standard error: not under `--quiet`, and only in the first process of a run."""
+    progress_console().print(Text(message, style), soft_wrap=True)
 
 
 def warning(message: str) -> None:
-    """Warn on standard error; of several processes of a run, the first one does."""
+    """Print a warning to standard error, only in the first process of a run."""
     if is_first():
         console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
 
 
 def error(message: str) -> None:
-    """Say what is wrong on standard error. Ending the program is another matter: raise an `HPFError` for both."""
+    """Print an error to standard error. To end the program as well, raise an `HPFError` instead."""
     who = "" if is_first() else f"rank {process_group.rank()}: "
     console.print(Text.assemble(who, ("error: ", "bold red"), message), soft_wrap=True)
 
 
 def result(shown: RenderableType) -> None:
-    """Show a result, such as a table, on standard output. A plain string is shown as it is.
+    """Print a result, such as a table, to standard output. A plain string stays unchanged.
 
-    What can't be broken into lines, as a table's figures, isn't cut either, however narrow the terminal or the file is
-    taken for: it runs over.
+    Numbers of a table are neither wrapped nor cut. In a narrow terminal, the table is wider than the terminal.
     """
     with _output():
         if isinstance(shown, str):
@@ -131,8 +153,9 @@ def has_emitted() -> bool:
 
 
 def begin() -> None:
-    """Forget what an earlier command of this process wrote."""
+    """Forget what an earlier command of this process wrote, and its verbosity."""
     _emitted.clear()
+    _verbosity[0] = "normal"
 
 
 def drop_output() -> None:
@@ -164,7 +187,7 @@ def _output() -> Iterator[None]:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Within it, what warns the user (a broken plugin, say) is one line, without Python's file and line."""
+    """Print warnings for the user, such as a broken plugin, as one line, without Python's file and line."""
 
     def showwarning(
         message: Warning | str,

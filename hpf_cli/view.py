@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hpf_cli import show
+from hpf_cli.options import Camera, Every, Hand, Intrinsics, Json, Quiet, Rate, Track, UnitMm, Verbose, Weights
 from hpf_cli.outputs import check_file
 from hpf_cli.predict import camera_options, predicted
 from hpf_core.errors import InputError, nearest
@@ -18,22 +19,28 @@ from hpf_core.errors import InputError, nearest
 
 def view(
     place: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Depth images, a folder, a capture, or predictions (.jsonl).")
+        Path,
+        typer.Argument(
+            metavar="<input>", help="A depth image, a folder, a capture, or predictions (.jsonl).", show_default=False
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("hands.html"),
-    camera: Annotated[Path | None, typer.Option("--camera", metavar="FILE", help="A rig.yaml with the camera.")] = None,
-    intrinsics: Annotated[str | None, typer.Option("--K", metavar="FX,FY,CX,CY", help="The camera, in pixels.")] = None,
-    unit_mm: Annotated[float, typer.Option(help="Millimetres of one step of the stored depth.")] = 1.0,
-    hand: Annotated[str, typer.Option(help="Which hand: auto, right, left, or both.")] = "auto",
-    weights: Annotated[str, typer.Option(metavar="WEIGHTS", help="As for `hpf predict`.")] = "shipped",
-    every: Annotated[int, typer.Option(min=1, help="Only each so many-th frame.")] = 1,
-    track: Annotated[bool, typer.Option("--track/--no-track", help="Follow and smooth hands over a folder.")] = True,
-    rate: Annotated[float, typer.Option(min=0.1, help="Frames a second, where names hold no time.")] = 30.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="<file>", help="The page.")] = Path("hands.html"),
+    camera: Camera = None,
+    intrinsics: Intrinsics = None,
+    unit_mm: UnitMm = 1.0,
+    hand: Hand = "auto",
+    weights: Weights = "shipped",
+    every: Every = 1,
+    track: Track = True,
+    rate: Rate = 30.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Write one page that shows depth, points and spheres, and the hand with its surface in 3D. No server is needed.
+    """Write one HTML page that shows depth maps, estimated points and spheres, and the hand's surface in 3D.
 
-    It plays, steps, sorts the least sure frames first, and has a light and a dark theme.
+    The page needs no server. It plays and steps through the frames, and can sort them by confidence, lowest first. It
+    has a light and a dark theme.
 
     \b
     Example:
@@ -47,7 +54,7 @@ def view(
     if hand not in SIDES:
         raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
     if out.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--out {out}: the page is an HTML file; name it {out.with_suffix('.html')}")
+        raise InputError(f"--out is {out}, but an HTML file was expected, such as {out.with_suffix('.html')}")
     check_file("--out", out)
     shown: list[dict[str, Any]] = []
     if place.suffix.lower() in (".jsonl", ".json"):

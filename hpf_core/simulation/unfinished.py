@@ -131,7 +131,7 @@ def how_to_go_on(folder: Path) -> str:
     """Tell the user where the unfinished capture of `folder` lies."""
     partial = partial_folder(folder)
     return (
-        f"What is made so far is kept in {partial}: run the same again to go on, or remove it with: {_removal(partial)}"
+        f"The complete part is kept in {partial}: repeat the command to resume, or remove it with: {_removal(partial)}"
     )
 
 

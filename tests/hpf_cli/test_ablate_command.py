@@ -127,7 +127,7 @@ def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
         (["--scale", "0"], "more than 0 and at most 1"),
         (["--shard", "2"], "expected I/N, such as 1/4"),
         (["--shard", "3/2"], "the first is 1/2, the last 2/2"),
-        (["--rows", ","], "no row is asked for"),
+        (["--rows", ","], "--rows needs a name"),
         (["--set", "stages.fit.steps=3"], "Known: pretrain"),
         (["--table-only"], "needs the ablation's folder"),
         (["--table-only", "--out", "."], "holds no ablation"),
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_it_and_says_how_to_go_on(base: Path, tmp_path: Path, monkey
     code, _, said = hpf(base, "--out", tmp_path / "out")
     assert code == 130
     assert made == ["pretraining"], "the other rows aren't begun"
-    assert "to go on from here: hpf" in said
+    assert "to resume: hpf" in said
     assert not list((tmp_path / "out" / "claims").iterdir())
 
 

@@ -46,7 +46,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 def test_the_same_again_says_that_it_is_there(made: Path) -> None:
     done = run("data", "simulate", made, *SMALL)
     assert done.exit_code == 0
-    assert "nothing to do" in done.stderr
+    assert "already complete" in done.stderr
     assert "train 2, validation 1, test 2 frames x 2 views, seed 0" in done.stdout
 
 
@@ -103,7 +103,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_does(made: Path, tmp_path: Path) 
         shutil.rmtree(out)
         pytest.skip("the capture was done before it could be interrupted")
     assert child.returncode == 130, said
-    assert "run the same again to go on" in said
+    assert "repeat the command to resume" in said
     assert "Traceback" not in said
     assert not out.exists()
     assert run("data", "simulate", out, *SMALL).exit_code == 0
@@ -137,7 +137,7 @@ def test_a_whole_capture_is_right_and_drawn(made: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     done = run("data", "check", made)
     assert done.exit_code == 0, done.output
-    assert "right in all that was checked" in done.stdout
+    assert "passed every check" in done.stdout
     command = f"HPF_NYU_ROOT={made} hpf run recipes/paper.yaml --set 'data.real.views=[1,2]'"
     assert f"run on it: {command}\n" in done.stderr
     with Image.open(tmp_path / "small-sheet.png") as sheet:
@@ -189,7 +189,7 @@ def test_damage_is_named_and_exits_with_2(copy: Path, tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "test: sizes: 1 is of a wrong kind or cut off: depth_2_0000001.png (cut off)" in done.stderr
     assert f"train: annotation: {copy / 'train' / 'joint_data.mat'} can't be read as a MATLAB file" in done.stderr
-    assert "damaged; see what failed" in done.stdout
+    assert "damaged; see the failed checks" in done.stdout
     assert "run on it" not in done.stderr
     document = json.loads(run("data", "check", copy, "--sheet", tmp_path / "sheet.png", "--json").stdout)
     failed = {(one["split"], one["check"]) for one in document["checks"] if one["status"] == "failed"}
@@ -199,8 +199,8 @@ def test_damage_is_named_and_exits_with_2(copy: Path, tmp_path: Path) -> None:
 def test_a_sheet_that_cannot_be_written_is_refused_before_any_work(made: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for sheet, message in (
-        (tmp_path, f"is a folder; give a file in it, e.g. {tmp_path / 'sheet.png'}"),
-        (tmp_path / "sheet.jpg", f"the sheet is a PNG file; name it, e.g., {tmp_path / 'sheet.png'}"),
+        (tmp_path, f"is a folder; give a file, such as {tmp_path / 'sheet.png'}"),
+        (tmp_path / "sheet.jpg", f"expected a PNG file, such as {tmp_path / 'sheet.png'}"),
         (tmp_path / "file" / "sheet.png", f"{tmp_path / 'file'} is a file, not a folder"),
     ):
         done = run("data", "check", made, "--sheet", sheet)

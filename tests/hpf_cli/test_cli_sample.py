@@ -66,8 +66,8 @@ def test_no_statistic_where_none_is_asked_for(hpf: Callable[..., Any], tmp_path:
     ("words", "message"),
     [
         (["--count", "0"], "--count"),
-        (["--stats", "5"], "a statistic needs 16 samples or more"),
-        (["--out", "sheet.jpg"], "the sheet is a PNG file; name it, e.g., sheet.png"),
+        (["--stats", "5"], "the statistics need 16 samples or more"),
+        (["--out", "sheet.jpg"], "expected a PNG file, such as sheet.png"),
         (["--out", "folder.png"], "is a folder"),
         (["--out", "file/s.png"], "is a file, not a folder"),
         (["missing.yaml"], "missing.yaml"),

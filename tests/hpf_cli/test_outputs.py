@@ -79,7 +79,7 @@ def test_files_in_the_way_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=f"--out {place}: {file} is a file, not a folder"):
             check("--out", place)
-    with pytest.raises(InputError, match=r"is a folder; give a file in it, e\.g\. .*predictions\.txt"):
+    with pytest.raises(InputError, match=r"is a folder; give a file, such as .*predictions\.txt"):
         outputs.check_file("--write", tmp_path)
 
 

@@ -77,7 +77,7 @@ def test_what_fitting_did_in_words():
     assert effects(summary) == [
         "mean error after fit: 0.75 x that after pretrain",
         "mean error after control: 0.90 x that after pretrain",
-        "fit against its control (control): 0.83 x; below 1, what fit adds helps",
+        "fit compared with its control (control): 0.83 x; below 1, what fit adds helps",
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_second_fit_starts_from_the_first_and_not_from_its_control():
     assert effects(summary)[1:] == [
         "mean error after more: 0.50 x that after fit",
         "mean error after less: 1.00 x that after fit",
-        "more against its control (less): 0.50 x; below 1, what more adds helps",
+        "more compared with its control (less): 0.50 x; below 1, what more adds helps",
     ]
 
 

@@ -54,13 +54,13 @@ def test_training_and_evaluation_go_on_without_them(host, tmp_path):
     assert (told["split"], len(told["left_out"])) == ("test", 1)
     assert "depth_3_0000002.png is damaged" in told["left_out"][0]
     shown = CliRunner().invoke(app, ["eval", str(tmp_path / "run")])
-    line = "nyu/test: 1 frame more is left out, of which an image is missing or damaged; listed in "
+    line = "nyu/test: 1 frame left out because of missing or damaged images; listed in "
     assert line + str(tmp_path / "run" / "left_out.json") in shown.stdout.replace("\n", "")
     (document,) = json.loads(CliRunner().invoke(app, ["eval", str(tmp_path / "run"), "--json"]).stdout)["evaluation"]
     assert (document["left_out"], document["left_out_list"]) == (1, str(tmp_path / "run" / "left_out.json"))
     console = Console(record=True, width=200, force_terminal=False, file=io.StringIO())
     Live(console).evaluated("fit", found)
-    assert "on 3 frames of nyu/test (simulated); 1 more left out" in console.export_text()
+    assert "on 3 frames of nyu/test (simulated); 1 left out because" in console.export_text()
 
 
 def build_hand(host):

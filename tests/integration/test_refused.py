@@ -192,5 +192,5 @@ def test_exit_codes_and_how_to_go_on(tiny, tmp_path, monkeypatch, whole):
 
     done = invoke("run", whole[0] / "recipe.yaml", "--out", whole[0], "--resume")
     assert done.exit_code == 0
-    assert "done already" in done.stderr
-    assert "fit against its control" in done.stdout
+    assert "already complete" in done.stderr
+    assert "fit compared with its control" in done.stdout

@@ -185,7 +185,7 @@ def kept_so_far(folder: Path) -> str:
     partial = partial_folder(folder)
     if not partial.is_dir():
         return ""
-    return f"What is made so far is kept in {partial}: the same again goes on from there."
+    return f"The complete part is kept in {partial}: repeat the command to resume."
 
 
 def _one_key_a_line(content: dict[str, object]) -> str:

@@ -329,12 +329,12 @@ def test_a_disk_that_fills_up_keeps_what_is_whole_and_says_where(
 
     with monkeypatch.context() as patched:
         patched.setattr(StoreFiles, "write", full)
-        with pytest.raises(RunError, match=r"No space left on device\. What is made so far is kept in .*: the same"):
+        with pytest.raises(RunError, match=r"No space left on device\. The complete part is kept in .*: repeat"):
             capture(root, tmp_path / "cache").prepare(jobs=1)
         (kept,) = capture(root, tmp_path / "cache").unfinished()
         patched.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
         with pytest.raises(
-            InputError, match=rf"has 0 bytes left\. Make room there\. .* kept in {kept}: the same again"
+            InputError, match=rf"has 0 bytes left\. Make room there\. .* kept in {kept}: repeat the command"
         ):
             capture(root, tmp_path / "cache").prepare(jobs=1)
     assert [path.name for path in kept.parent.iterdir() if path.name.startswith(".")] == [kept.name], "no lock"

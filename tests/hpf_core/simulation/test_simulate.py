@@ -247,7 +247,7 @@ def test_a_disk_that_is_too_small_is_known_before(
         (begun / "train").mkdir()
         (begun / "train" / "depth_1_0000001.png").write_bytes(b"an image")
     with pytest.raises(
-        InputError, match=r"has 1 MB left\. What is made so far is kept in .*-partial: run the same again"
+        InputError, match=r"has 1 MB left\. The complete part is kept in .*-partial: repeat the command"
     ):
         simulate.simulate(tmp_path / "capture", hand, CONFIG)
     assert sorted(path.name for path in begun.iterdir()) == ["capture.json", "train"]
@@ -267,7 +267,7 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
-        with pytest.raises(RunError, match=r"No space left on device\. What is made so far is kept in .*-partial"):
+        with pytest.raises(RunError, match=r"No space left on device\. The complete part is kept in .*-partial"):
             simulate.simulate(out, hand, CONFIG)
     left = list(partial_folder(out).rglob("*.png*"))
     assert 0 < len(left) <= 5
