@@ -64,6 +64,27 @@ def problem_at(node: Node | None, path: Path_, message: str, hint: str = "", key
     return Problem(message, path_text(path), at, hint)
 
 
+class Problems:
+    """Collects the errors in a document.
+
+    Attributes:
+        tree: the document.
+        found: the errors so far.
+    """
+
+    def __init__(self, tree: Node) -> None:
+        self.tree = tree
+        self.found: list[Problem] = []
+
+    def add(self, path: Path_, message: str, hint: str = "", key: bool = False) -> None:
+        """Add a problem with the value at a path; with `key`, the problem points to the value's key."""
+        self.found.append(problem_at(self.tree.at_path(path), path, message, hint, key))
+
+    def raise_if_any(self) -> None:
+        """Raise `InvalidRecipe` if there are problems."""
+        raise_if(self.found)
+
+
 def fail(message: str, path: str = "", at: Origin | None = None, hint: str = "") -> NoReturn:
     """Raise `InvalidRecipe` for one problem."""
     raise InvalidRecipe([Problem(message, path, at, hint)])

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hpf_core.documents import yaml
 from hpf_core.documents.errors import Problem, raise_if
-from hpf_core.documents.tree import Node, Source, constant
+from hpf_core.documents.tree import Node, constant
 from hpf_core.errors import InputError, PluginError, nearest
 from hpf_core.interfaces import KINDS, Kind
 from hpf_core.plugins.host import PluginHost
 from hpf_core.plugins.records import Registered, normalise
-from hpf_core.recipe.validate import validate
+from hpf_core.recipe.plugins import check_options
+from hpf_core.recipe.read import literal
 
 
 def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> list[Registered]:
@@ -54,14 +54,13 @@ def options_of(offer: Registered, sets: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--set {text}: expected OPTION=VALUE, such as steps=10")
-        node = yaml.parse(value, Source(f"--set {text}", is_file=False))
+        node = literal(value, f"--set {text}")
         given[name.strip()] = replace(node, key_at=node.at)
     tree = constant(None, "--set").with_entries(given)
     options: dict[str, Any] = tree.plain()
     problems: list[Problem] = []
-    owner = f"{offer.spec.name} (plugin of {offer.package} {offer.version})"
     if given:
-        validate(offer.spec.config, {**offer.preset, **options}, tree, (), problems, owner, "Options")
+        check_options(offer, options, tree, (), problems, ())
     raise_if(problems)
     return options
 

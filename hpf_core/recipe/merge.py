@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from hpf_core.documents.errors import Problem, fail, problem_at, raise_if
-from hpf_core.documents.tree import Node, Path_, canonical, constant, describe, find_key, path_text, shorten
+from hpf_core.documents.tree import Node, Path_, canonical, describe, find_key, path_text, shorten
 from hpf_core.errors import nearest
 from hpf_core.interfaces import Kind
 from hpf_core.recipe.models import Recipe, is_off, is_on
@@ -67,6 +68,11 @@ def merge(base: Node, over: Node, path: Path_ = ()) -> Node:
     return replace(over, value=entries)
 
 
+def merge_all(trees: Sequence[Node]) -> Node:
+    """Merge a recipe, its base, the base's base, ...: each of the trees over all that follow it."""
+    return functools.reduce(merge, reversed(trees))
+
+
 def merge_variant(base: Node, variant: Node) -> Node:
     """Merge an ablation's variant into any base. Switching off a stage that the base lacks has no effect."""
     stages, known = variant.entries.get("stages"), base.entries.get("stages")
@@ -82,11 +88,11 @@ def merge_variant(base: Node, variant: Node) -> Node:
 
 
 def _is_stage(path: Path_) -> bool:
-    return len(path) == 2 and path[0] == "stages"
+    return path[:-1] == ("stages",)
 
 
 def _is_term(path: Path_) -> bool:
-    return len(path) == 2 and path[0] == "terms"
+    return path[:-1] == ("terms",)
 
 
 def _expanded(node: Node) -> Node:
@@ -369,8 +375,3 @@ def _partner_problem(
     if partner_name not in before:
         return f"stage {partner_name} comes after its control {name}", "Write the control below its stage."
     return None
-
-
-def set_seed(tree: Node, seed: int) -> Node:
-    """Put the seed of `--seed` into the tree."""
-    return tree.with_entries({**tree.entries, "seed": constant(seed, f"--seed {seed}")})

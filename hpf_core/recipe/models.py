@@ -28,17 +28,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Use(BaseModel):
-    """A plugin and its options: its name, or a mapping `{use: name, option: value, ...}`."""
+class _WithOptions(BaseModel):
+    """Unknown keys are a plugin's own options, which the plugin's model checks."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
-
-    use: _Text = Field(description="Name of the plugin; `-` and `_` are the same.")
 
     @property
     def options(self) -> dict[str, Any]:
         """The plugin's own options, as written."""
         return dict(self.model_extra or {})
+
+
+class Use(_WithOptions):
+    """A plugin and its options: its name, or a mapping `{use: name, option: value, ...}`."""
+
+    use: _Text = Field(description="Name of the plugin; `-` and `_` are the same.")
 
     @model_validator(mode="before")
     @classmethod
@@ -46,10 +50,8 @@ class Use(BaseModel):
         return {"use": value} if isinstance(value, str) else value
 
 
-class TermUse(BaseModel):
+class TermUse(_WithOptions):
     """A term and its options: a mapping, the name of a plugin, `on` (at its defaults), or `off`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
     use: _Text | None = Field(default=None, description="Name of the term's plugin; the key itself if not given.")
     weight: float | None = Field(
@@ -57,11 +59,6 @@ class TermUse(BaseModel):
         ge=0,
         description="Weight of the raw value in the total loss, 1 per unit of the term; 0 switches it off.",
     )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The plugin's own options, as written."""
-        return dict(self.model_extra or {})
 
     @property
     def off(self) -> bool:

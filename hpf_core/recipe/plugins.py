@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 import hpf_core
-from hpf_core.documents.errors import Problem, fail, problem_at
+from hpf_core.documents.errors import Problem, Problems, fail, problem_at
 from hpf_core.documents.tree import Node, Path_, canonical, constant, shorten
 from hpf_core.errors import PluginError, nearest
 from hpf_core.interfaces import Config, Kind, PluginSpec
@@ -20,6 +20,7 @@ from hpf_core.recipe.merge import term_names
 from hpf_core.recipe.models import Recipe, TermUse, Use, is_off, is_on
 from hpf_core.recipe.validate import validate, with_defaults
 
+Kinds = Kind | tuple[Kind, ...]
 TERM_KINDS: tuple[Kind, ...] = ("data_term", "prior")
 ALLOW = "--allow-other-plugins"
 """The option of `hpf run` that allows plugins of other versions."""
@@ -49,7 +50,7 @@ class Host(Protocol):
         """The default plugin of each kind."""
         ...
 
-    def get(self, kind: Kind | tuple[Kind, ...], name: str) -> Offer:
+    def get(self, kind: Kinds, name: str) -> Offer:
         """Return the plugin of a name or alias; raises `PluginError` for an unknown name."""
         ...
 
@@ -120,18 +121,11 @@ PLACES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 """The recipe's entries with plugins, or lists of plugins, other than terms."""
 
 
-def find_parts(recipe: Recipe, tree: Node, host: Host, problems: list[Problem]) -> ChosenPlugins:
+def find_parts(recipe: Recipe, host: Host, problems: Problems) -> ChosenPlugins:
     """Find a recipe's plugins except its terms; `problems` receives all errors."""
 
     def one(kind: Kind, use: Use | None, path: Path_) -> Part | None:
-        if use is None:
-            return None
-        node = tree.at_path(path)
-        offer = _offer(kind, use.use, node, path, host, problems)
-        config = None if offer is None else _config(offer, use.options, node, path, problems)
-        if offer is None or config is None:
-            return None
-        return Part(offer.spec.name, offer.spec, config, offer.package, offer.version)
+        return None if use is None else _part(kind, use.use, use, problems.tree.at_path(path), path, host, problems)
 
     found: dict[str, Any] = {}
     for kind, path in PLACES:
@@ -155,30 +149,28 @@ def is_term(name: str, host: Host) -> bool:
     return True
 
 
-def _offer(
-    kind: Kind | tuple[Kind, ...], name: str, node: Node, path: Path_, host: Host, problems: list[Problem]
-) -> Offer | None:
+def _part(
+    kind: Kinds, name: str, use: Use | TermUse, node: Node, path: Path_, host: Host, problems: Problems
+) -> Part | None:
+    """A plugin with its options checked; None if there is an error, which `problems` receives."""
     try:
-        return host.get(kind, name)
+        offer = host.get(kind, name)
     except PluginError as error:
-        problems.append(problem_at(node.entries.get("use", node), path, str(error)))
+        problems.found.append(problem_at(node.entries.get("use", node), path, str(error)))
         return None
+    config = check_options(offer, use.options, node, path, problems.found, tuple(type(use).model_fields))
+    return None if config is None else Part(offer.spec.name, offer.spec, config, offer.package, offer.version)
 
 
-def _config(
-    offer: Offer,
-    options: Mapping[str, Any],
-    node: Node,
-    path: Path_,
-    problems: list[Problem],
-    extra: tuple[str, ...] = ("use",),
+def check_options(
+    offer: Offer, options: Mapping[str, Any], node: Node, path: Path_, problems: list[Problem], extra: tuple[str, ...]
 ) -> Config | None:
+    """A plugin's options, checked by its own model; None and the problems if they are wrong. See `validate`."""
     owner = f"{offer.spec.name} (plugin of {offer.package} {offer.version})"
-    data = {**offer.preset, **options}
-    return validate(offer.spec.config, data, node, path, problems, owner, "Options", extra)
+    return validate(offer.spec.config, {**offer.preset, **options}, node, path, problems, owner, "Options", extra)
 
 
-def assumed_plugin(kind: Kind | tuple[Kind, ...], written: Any, host: Host) -> Any:
+def assumed_plugin(kind: Kinds, written: Any, host: Host) -> Any:
     """A plugin's entry with the defaults of its options; unchecked. An unknown plugin's entry stays as written."""
     entry = {"use": written} if isinstance(written, str) else written
     try:
@@ -234,17 +226,11 @@ class Terms:
 
 
 def find_terms(
-    tree: Node,
-    recipe: Recipe,
-    added: Collection[str],
-    removed: Collection[str],
-    host: Host,
-    problems: list[Problem],
+    recipe: Recipe, added: Collection[str], removed: Collection[str], host: Host, problems: Problems
 ) -> Terms:
     """Find the terms of a checked recipe.
 
     Args:
-        tree: the recipe's tree with the places of all values.
         recipe: the checked recipe.
         added, removed: the terms of `--with` and `--without`.
         host: finds plugins.
@@ -253,7 +239,7 @@ def find_terms(
     Raises:
         InvalidRecipe: `--without` names no term of this recipe.
     """
-    names = term_names(tree)
+    names = term_names(problems.tree)
     for name in removed:
         if name not in names:
             fail(f"--without {name}: the recipe has no such term", hint=nearest(name, names))
@@ -269,17 +255,16 @@ def find_terms(
     on: dict[str, TermPart] = {}
     for name, use in uses.items():
         path: Path_ = ("terms", name) if name in recipe.terms else places.get(name, ())
-        node = tree.at_path(path) if path else constant(name, f"--with {name}")
+        node = problems.tree.at_path(path) if path else constant(name, f"--with {name}")
         if name not in off:
-            offer = _offer(TERM_KINDS, use.use or name, node, path, host, problems)
-            config = offer and _config(offer, use.options, node, path, problems, extra=("use", "weight"))
-            if offer and isinstance(config, Config):
-                weight = float(offer.spec.default_weight if use.weight is None else use.weight)
-                on[name] = TermPart(name, offer.spec, config, offer.package, offer.version, weight)
+            part = _part(TERM_KINDS, use.use or name, use, node, path, host, problems)
+            if part is not None:
+                weight = float(part.spec.default_weight if use.weight is None else use.weight)
+                on[name] = TermPart(**{**vars(part), "name": name}, weight=weight)
         elif name not in places and not is_term(use.use or name, host):
             # Nothing confirms that the name is a term. It may be a misspelt name of an active term.
             message = f"{use.use or name!r} is switched off, but there is no such term"
-            problems.append(problem_at(node, path, message, nearest(name, places), key=True))
+            problems.add(path, message, nearest(name, places), key=True)
     return Terms(on, off, uses, places)
 
 
@@ -294,15 +279,13 @@ def versions_of(parts: Iterable[Part]) -> dict[str, str]:
     return versions
 
 
-def pin_problems(recipe: Recipe, tree: Node, parts: Iterable[Part]) -> list[Problem]:
-    """Errors in the recipe's `plugins`: a package is missing, has another version, or isn't listed."""
+def check_pins(recipe: Recipe, parts: Iterable[Part], problems: Problems) -> None:
+    """Check the recipe's `plugins`: each package is installed in a listed version, and every used package is listed."""
     if recipe.plugins is None:
-        return []
-    problems: list[Problem] = []
+        return
     used = {canonicalize_name(part.package): part for part in parts if part.package not in _OURS}
     listed = set()
     for index, text in enumerate(recipe.plugins):
-        path: Path_ = ("plugins", index)
         message, hint = "", ""
         try:
             wanted = Requirement(text)
@@ -317,14 +300,12 @@ def pin_problems(recipe: Recipe, tree: Node, parts: Iterable[Part]) -> list[Prob
             elif not _satisfies(wanted, version):
                 message = f"{wanted.name} {version} is installed, but the recipe needs {wanted.specifier}"
         if message:
-            problems.append(problem_at(tree.at_path(path), path, message, hint))
+            problems.add(("plugins", index), message, hint)
     for name, part in used.items():
         if name not in listed:
             kind = part.spec.kind.replace("_", " ")
             message = f"the {kind} {part.spec.name!r} is from the package {part.package}, which isn't listed here"
-            hint = f"Add {part.package}=={part.version} to run its code."
-            problems.append(problem_at(tree.at_path(("plugins",)), ("plugins",), message, hint))
-    return problems
+            problems.add(("plugins",), message, f"Add {part.package}=={part.version} to run its code.")
 
 
 def _installed(package: str) -> str | None:
@@ -341,11 +322,11 @@ def _satisfies(wanted: Requirement, version: str) -> bool:
         return not wanted.specifier
 
 
-def saved_problems(recipe: Recipe, tree: Node, used: Mapping[str, str]) -> list[Problem]:
-    """An error for each plugin whose package differs from the one in the saved recipe."""
-    node = tree.at_path(("versions",))
+def check_saved(recipe: Recipe, used: Mapping[str, str], problems: Problems) -> None:
+    """Check that each plugin's package is the one in the saved recipe."""
     hint = f"Install the versions that it was saved with, or add {ALLOW}: the results may then differ."
-    return [problem_at(node, ("versions",), text, hint) for text in other_plugins(recipe.versions, used)]
+    for text in other_plugins(recipe.versions, used):
+        problems.add(("versions",), text, hint)
 
 
 def version_notes(recipe: Recipe, versions: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from hpf_core.documents import yaml
 from hpf_core.documents.environment import substitute
-from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
+from hpf_core.documents.errors import fail
 from hpf_core.documents.tree import Node, Source, describe
 from hpf_core.errors import nearest
 
@@ -38,9 +38,9 @@ def read_chain(
             return chain
         if real in known:
             circle = " -> ".join(each.name for each in [*known[known.index(real) :], real])
-            raise_if([problem_at(asked, ("extends",), f"the recipe extends itself: {circle}")])
+            _fail_reading(f"the recipe extends itself: {circle}", asked)
         if len(chain) == _MOST_FILES:
-            raise_if([problem_at(asked, ("extends",), f"a chain of more than {_MOST_FILES} recipes")])
+            _fail_reading(f"a chain of more than {_MOST_FILES} recipes", asked)
         tree, above = _read_one(path, asked, environment)
         chain.append((real, tree))
         if above is None:
@@ -60,7 +60,7 @@ def _read_one(path: Path, asked: Node | None, environment: Mapping[str, str]) ->
     tree = substitute(tree, environment)
     above = tree.entries.get("extends")
     if above is not None and above.value is not None and not (isinstance(above.value, str) and above.value):
-        raise_if([problem_at(above, ("extends",), f"expected the path of a recipe, got {describe(above.plain())}")])
+        _fail_reading(f"expected the path of a recipe, got {describe(above.plain())}", above)
     own = tree.with_entries({key: node for key, node in tree.entries.items() if key != "extends"})
     return own, None if above is None or above.value is None else above
 
@@ -105,9 +105,7 @@ def _looks_like_a_recipe(path: Path) -> bool:
 
 
 def _fail_reading(message: str, asked: Node | None, hint: str = "") -> NoReturn:
-    raise InvalidRecipe(
-        [Problem(message, hint=hint) if asked is None else problem_at(asked, ("extends",), message, hint)]
-    )
+    fail(message, "" if asked is None else "extends", None if asked is None else asked.at, hint)
 
 
 def _shown(path: Path) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hpf_core.documents.errors import InvalidRecipe, Problem, fail, problem_at, raise_if
-from hpf_core.documents.tree import Node, Path_, canonical, path_text, shorten, tree_of
+from hpf_core.documents.errors import InvalidRecipe, Problems, fail, problem_at
+from hpf_core.documents.tree import Node, Path_, canonical, constant, path_text, shorten, tree_of
 from hpf_core.documents.writer import to_yaml
 from hpf_core.recipe import merge
 from hpf_core.recipe.models import Recipe, Stage
@@ -22,11 +22,11 @@ from hpf_core.recipe.plugins import (
     Terms,
     assumed_plugin,
     assumed_term,
+    check_pins,
+    check_saved,
     deprecations,
     find_parts,
     find_terms,
-    pin_problems,
-    saved_problems,
     version_notes,
     versions_of,
 )
@@ -114,11 +114,11 @@ def load(
     tree, paths = merge.apply_sets(written, sets, selection.with_terms)
     if over is not None:
         chain = read_chain(Path(over), same_folder=True)
-        variant = _merged_chain([each for _, each in chain])
+        variant = merge.merge_all([each for _, each in chain])
         written, sources = merge.merge_variant(written, variant), [*(each for each, _ in chain), *sources]
         tree = merge.set_again(merge.merge_variant(tree, variant), sets, selection.with_terms)
     if seed is not None:
-        tree = merge.set_seed(tree, seed)
+        tree = tree.with_entries({**tree.entries, "seed": constant(seed, f"--seed {seed}")})
     stem = _name_of(Path(over or path))
     resolved = _resolve(tree, selection, host, stem, allow_other_plugins)
     changes: list[str] = []
@@ -148,24 +148,17 @@ def _merged(path: Path, host: Host) -> tuple[Node, list[Path]]:
     chain = read_chain(path)
     trees = [tree for _, tree in chain]
     trees[-1] = merge.with_defaults(trees[-1], host.defaults)
-    return _merged_chain(trees), [each for each, _ in chain]
-
-
-def _merged_chain(trees: Sequence[Node]) -> Node:
-    merged = trees[-1]
-    for tree in reversed(trees[:-1]):
-        merged = merge.merge(merged, tree)
-    return merged
+    return merge.merge_all(trees), [each for each, _ in chain]
 
 
 def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_other_plugins: bool = True) -> Resolved:
     """Resolve a merged tree; the result's `changes` lists the effects of the selection."""
-    problems: list[Problem] = []
     changes: list[str] = []
     tree, inherited_real, resting = merge.complete(written)
     tree, warmups = merge.shorten_warmups(tree)
-    recipe = validate(Recipe, tree.plain(), tree, (), problems, choices="Known here")
-    raise_if(problems)
+    problems = Problems(tree)
+    recipe = validate(Recipe, tree.plain(), tree, (), problems.found, choices="Known here")
+    problems.raise_if_any()
     assert recipe is not None
     for path, old in warmups.items():
         changes.append(f"{path_text(path)}: {old} -> {tree.at_path(path).value} (a tenth of the steps of --set)")
@@ -173,19 +166,19 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_o
     if len(stages) < len(recipe.stages):
         left = ", ".join(name for name in recipe.stages if name not in stages)
         changes.append(f"stages: only {', '.join(stages)}, not {left} (--stages)")
-    parts = find_parts(recipe, tree, host, problems)
-    _check_measured(recipe, tree, problems)
-    init = _init(recipe, tree, problems)
-    terms = find_terms(tree, recipe, selection.with_terms, selection.without_terms, host, problems)
-    planner = Planner(tree, recipe, selection, terms, parts.backbone, inherited_real, problems, changes)
-    plans = planner.plan(stages)
-    raise_if(problems)
+    parts = find_parts(recipe, host, problems)
+    _check_measured(recipe, problems)
+    init = _init(recipe, problems)
+    terms = find_terms(recipe, selection.with_terms, selection.without_terms, host, problems)
+    plans = Planner(recipe, selection, terms, parts.backbone, inherited_real, problems, changes).plan(stages)
+    problems.raise_if_any()
     used = {term.name: term for plan in plans for term in plan.terms}
     everything = [*parts.all(), *used.values()]
     versions = versions_of(everything)
-    problems += pin_problems(recipe, tree, everything)
-    problems += [] if allow_other_plugins else saved_problems(recipe, tree, versions)
-    raise_if(problems)
+    check_pins(recipe, everything, problems)
+    if not allow_other_plugins:
+        check_saved(recipe, versions, problems)
+    problems.raise_if_any()
     return Resolved(
         **vars(parts),
         recipe=_filled(recipe, stem, init, parts, plans, terms, versions, host),
@@ -200,27 +193,25 @@ def _resolve(written: Node, selection: Selection, host: Host, stem: str, allow_o
     )
 
 
-def _check_measured(recipe: Recipe, tree: Node, problems: list[Problem]) -> None:
+def _check_measured(recipe: Recipe, problems: Problems) -> None:
     """Check that the evaluated datasets are given."""
     if recipe.evaluate is not None and getattr(recipe.data, recipe.evaluate.data) is None:
-        without = f"the recipe has no data.{recipe.evaluate.data} to measure on"
-        problems.append(problem_at(tree.get("evaluate"), ("evaluate",), without))
+        problems.add(("evaluate",), f"the recipe has no data.{recipe.evaluate.data} to measure on")
     if recipe.log.unseen_every is not None and recipe.data.synthetic is None:
-        without = "the recipe has no data.synthetic to measure on"
-        problems.append(problem_at(tree.get("log"), ("log", "unseen_every"), without))
+        problems.add(("log", "unseen_every"), "the recipe has no data.synthetic to measure on")
 
 
-def _init(recipe: Recipe, tree: Node, problems: list[Problem]) -> str | None:
+def _init(recipe: Recipe, problems: Problems) -> str | None:
     """The file of the initial weights as an absolute path, also if the recipe names a folder of weights."""
     if recipe.init is None or recipe.init == "shipped":
         return recipe.init
-    node = tree.at_path(("init",))
+    node = problems.tree.at_path(("init",))
     path = os.path.abspath(node.at.source.folder / os.path.expanduser(recipe.init))
     if os.path.isdir(path):  # a folder of weights, as `hpf export --folder` writes it
         path = os.path.join(path, "weights.safetensors")
     if not os.path.isfile(path):
         hint = "A relative path starts from the recipe's folder; on the command line, from the working directory."
-        problems.append(problem_at(node, ("init",), f"there is no file {path}; or null, or shipped", hint))
+        problems.add(("init",), f"there is no file {path}; or null, or shipped", hint)
     return path
 
 
@@ -300,10 +291,7 @@ def _assumed(written: Node, host: Host, stem: str) -> dict[str, Any]:
     terms = document["terms"] if isinstance(document["terms"], dict) else {}
     document["terms"] = {name: assumed_term(name, terms.get(name, "on"), host) for name in merge.term_names(tree)}
     for kind, path in PLACES:
-        *holders, last = path
-        holder = document
-        for token in holders:
-            holder = holder.get(token) or {}
+        holder, last = _value_at(path[:-1], document), path[-1]
         value = holder.get(last) if isinstance(holder, dict) else None
         if isinstance(value, list):
             holder[last] = [assumed_plugin(kind, each, host) for each in value]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hpf_core.documents.errors import Problem, fail, problem_at
-from hpf_core.documents.tree import Node, Path_, canonical
+from hpf_core.documents.errors import Problem, Problems, fail
+from hpf_core.documents.tree import Path_, canonical
 from hpf_core.errors import nearest
 from hpf_core.interfaces import PluginSpec
 from hpf_core.recipe.models import Recipe, Stage
@@ -99,7 +99,6 @@ class Planner:
     """The common context of all stage plans.
 
     Attributes:
-        tree: the recipe's tree with the places of all values.
         recipe: the checked recipe.
         selection: the command line's selections.
         terms: the terms, on and off.
@@ -109,13 +108,12 @@ class Planner:
         changes: receives the effects of `--with` and `--without`, in words.
     """
 
-    tree: Node
     recipe: Recipe
     selection: Selection
     terms: Terms
     backbone: Part | None
     inherited_real: frozenset[str]
-    problems: list[Problem]
+    problems: Problems
     changes: list[str]
 
     def plan(self, stages: Mapping[str, Stage]) -> tuple[StagePlan, ...]:
@@ -129,9 +127,6 @@ class Planner:
             self.changes.append(f"{term}: off{_in_stages(where)} (--without)")
         return tuple(plan for plan in plans if plan is not None)
 
-    def _wrong(self, path: Path_, message: str, hint: str = "", key: bool = False) -> None:
-        self.problems.append(problem_at(self.tree.at_path(path), path, message, hint, key))
-
     def _listed(self, name: str, stage: Stage) -> list[str]:
         """The active terms in a stage's own list. Each term's needs are checked."""
         kept: list[str] = []
@@ -140,24 +135,24 @@ class Planner:
             term = canonical(written)
             path: Path_ = ("stages", name, "terms", index)
             if term in seen:
-                self._wrong(path, f"{term} is listed twice")
+                self.problems.add(path, f"{term} is listed twice")
             elif term in self.terms.on:
-                unmet = self._unmet(self.terms.on[term].spec, stage.draw.real, stage.draw.synthetic)
+                unmet = self._unmet(term, stage)
                 if unmet:
-                    self._wrong(path, f"{term} {unmet}")
+                    self.problems.add(path, f"{term} {unmet}")
                 kept.append(term)
             seen.add(term)
         return kept
 
-    def _unmet(self, spec: PluginSpec, real: int, synthetic: int) -> str:
+    def _unmet(self, term: str, stage: Stage) -> str:
         """The needs of a term that a stage doesn't meet, in words; empty if all are met."""
-        drawn = {"real": real, "synthetic": synthetic}
+        needs = _needs(self.terms.on[term].spec)
         for images in _IMAGES:
-            if images in _needs(spec) and drawn[images] == 0:
+            if images in needs and getattr(stage.draw, images) == 0:
                 return f"needs {images} images, and the stage draws none (draw.{images} is 0)"
         if self.backbone is None:
             return ""
-        lacking = _needs(spec) - set(_IMAGES) - {"points"} - self.backbone.spec.provides
+        lacking = needs - set(_IMAGES) - {"points"} - self.backbone.spec.provides
         if not lacking:
             return ""
         provided = ", ".join(sorted({"points", *self.backbone.spec.provides}))
@@ -174,7 +169,7 @@ class Planner:
         for name, stage in stages.items():
             if stage.control_of is not None:
                 continue
-            unmet = self._unmet(self.terms.on[term].spec, stage.draw.real, stage.draw.synthetic)
+            unmet = self._unmet(term, stage)
             if term in listed[name] and not was_off:
                 reasons.append(f"{term}: in stage {name} already (--with)")
             elif unmet:
@@ -185,7 +180,7 @@ class Planner:
                 added.append(name)
         if not added and not any(term in terms for terms in listed.values()):
             lines = "; ".join(reason.removesuffix(" (--with)") for reason in reasons)
-            self.problems.append(Problem(f"--with {term}: it fits in no stage: {lines}"))
+            self.problems.found.append(Problem(f"--with {term}: it fits in no stage: {lines}"))
         if added:
             weight = self.terms.on[term].weight
             self.changes.append(f"{term}: on{_in_stages(added)}, weight {weight:g} (--with)")
@@ -200,14 +195,14 @@ class Planner:
         for kind, count in (("real", real), ("synthetic", synthetic)):
             if count and getattr(self.recipe.data, kind) is None:
                 what = f"{count} {kind} {'frames' if kind == 'real' else 'samples'}"
-                self._wrong((*path, "draw", kind), f"draws {what} a step, but the recipe has no data.{kind}")
+                self.problems.add((*path, "draw", kind), f"draws {what} a step, but the recipe has no data.{kind}")
         if not terms:
             named = [canonical(term) for term in stage.terms]
             if all(term in self.terms.off for term in named):
                 gone = [term for term in named if term in self.selection.without_terms]
                 by = f" after --without {','.join(gone)}" if gone else ": all of its terms are off"
                 hint = f"Leave the stage out by --stages, or keep one of {', '.join(named)}."
-                self._wrong(path, f"no term is left{by}", hint, key=True)
+                self.problems.add(path, f"no term is left{by}", hint, key=True)
             return None
         same = {key: getattr(stage, key) for key in Stage.model_fields if key not in ("draw", "terms", "during")}
         return StagePlan(
@@ -226,7 +221,7 @@ class Planner:
         for written in stage.during:
             if canonical(written) not in named and stage.control_of is None:
                 path = ("stages", name, "during", written)
-                self._wrong(path, f"{written} isn't among the stage's terms", nearest(written, named), key=True)
+                self.problems.add(path, f"{written} isn't among the stage's terms", nearest(written, named), key=True)
         spans = {canonical(term): span for term, span in stage.during.items() if canonical(term) in terms}
         if stage.cycle is not None and len(spans) == len(terms):
             last = 0
@@ -235,7 +230,7 @@ class Planner:
                     break
                 last = max(last, end)
             if last < stage.cycle:
-                self._wrong(("stages", name, "during"), f"no term counts in step {last} of each {stage.cycle}")
+                self.problems.add(("stages", name, "during"), f"no term counts in step {last} of each {stage.cycle}")
         return spans
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -89,9 +90,8 @@ def _instance(model: type[_M], data: Any) -> _M:
     """Build the model from plain data, without type conversions beyond those that YAML needs.
 
     We pass JSON: pydantic's strict mode then accepts lists for tuples and texts for paths and enumerations, and
-        converts
-    nothing else. But pydantic also checks the model's own defaults as JSON, and a path isn't valid JSON. If it refuses
-    only defaults, the given values are right, and we build the model in the usual way.
+    converts nothing else. But pydantic also checks the model's own defaults as JSON, and a path isn't valid JSON. If it
+    refuses only defaults, the given values are right, and we build the model in the usual way.
 
     Raises:
         ValidationError: the data are wrong.
@@ -131,7 +131,7 @@ def _problem(
         holder = inner[:-1] if inner and inner[-1] == location[-1] else inner
         whole = (*path, *holder, location[-1])
         name = str(location[-1])
-        known = _fields(model_at(model, holder))
+        known = _fields(model, holder)
         info = known.get(name)
         if kind == "missing":
             message = "is missing" + (f" ({info.description.rstrip('.')})" if info and info.description else "")
@@ -142,8 +142,7 @@ def _problem(
         what = "unknown option" if owner else "unknown key"
         return whole, problem_at(found, whole, what, _unknown_hint(name, legal, owner, choices), key=True)
     whole = (*path, *inner)
-    holder_model = model_at(model, inner[:-1])
-    info = _fields(holder_model).get(str(inner[-1])) if inner else None
+    info = _fields(model, inner[:-1]).get(str(inner[-1])) if inner else None
     hint = info.description if info is not None and info.description else ""
     value = detail.get("input")
     on_key = bool(location) and location[-1] == "[key]"
@@ -204,8 +203,10 @@ def _descend(node: Node, location: tuple[Any, ...]) -> tuple[Path_, Node]:
     return tuple(inner), node
 
 
-def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    return {} if model is None else dict(model.model_fields)
+def _fields(model: type[BaseModel], path: Path_) -> dict[str, FieldInfo]:
+    """The fields of the model at a path; none if no model is there."""
+    found = model_at(model, path)
+    return {} if found is None else dict(found.model_fields)
 
 
 def model_at(model: type[BaseModel] | None, path: Path_) -> type[BaseModel] | None:
@@ -240,13 +241,11 @@ def with_defaults(model: type[BaseModel], written: Any) -> Any:
 
 def _flatten(annotation: Any) -> list[Any]:
     """The branches of a union and the type inside Annotated, or the annotation itself."""
-    if isinstance(annotation, type) and not get_args(annotation):
-        return [annotation]
-    origin = getattr(annotation, "__origin__", None)
-    if hasattr(annotation, "__metadata__"):
-        return _flatten(origin)
-    if type(annotation).__name__ in ("UnionType", "Union", "_UnionGenericAlias"):
-        return [branch for argument in get_args(annotation) for branch in _flatten(argument)]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _flatten(arguments[0])
+    if origin in (Union, UnionType):
+        return [branch for argument in arguments for branch in _flatten(argument)]
     return [annotation]
 
 
