@@ -6,6 +6,10 @@ Units are millimetres, axes x right, y down, z away from the camera (`docs/geome
 may change without notice.
 """
 
+from hpf_core.data.cameras import Camera
+from hpf_core.data.crop import Crop, crop
+from hpf_core.data.hand_centre import fuse as fuse_centres
+from hpf_core.data.hand_centre import in_cameras, in_rig, mass_centre
 from hpf_core.errors import DataError, HPFError, InputError, PluginError, RecipeError, RunError, nearest
 from hpf_core.files.cache import bytes_key, write_atomic
 from hpf_core.frames import Estimate, Labels, RealFrames, State, SyntheticSamples, ViewIndex
@@ -55,7 +59,9 @@ __all__ = [
     "Backbone",
     "BoneRanges",
     "Build",
+    "Camera",
     "Config",
+    "Crop",
     "DataError",
     "DataTerm",
     "Estimate",
@@ -94,8 +100,13 @@ __all__ = [
     "apply_rigid",
     "at_least_float32",
     "bytes_key",
+    "crop",
+    "fuse_centres",
     "hookimpl",
+    "in_cameras",
+    "in_rig",
     "invert_rigid",
+    "mass_centre",
     "nearest",
     "no_progress",
     "of_spheres",

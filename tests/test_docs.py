@@ -20,6 +20,7 @@ from hpf_cli.main import app
 from hpf_core.engine.run import Run
 from hpf_core.evaluation.labels import write_uvd
 from hpf_core.evaluation.protocols import NYU
+from hpf_core.frames import State
 from hpf_core.hookspecs import HOOKS
 from hpf_core.interfaces import KINDS
 from hpf_core.plugins import PluginHost
@@ -444,3 +445,12 @@ def test_recipes_resolve_and_state_their_weights(host: PluginHost) -> None:
         assert used <= stated_weights(path), path.name
         assert "pretrain" not in [stage.name for stage in resolved.stages][1:], path.name
         assert all(math.isfinite(term.weight) for stage in resolved.stages for term in stage.terms)
+
+
+def test_the_python_of_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The crop of the page shows its object at the right depth, in the frame of the rig."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(blocks(text_of("docs/datasets.md"), "python")[0], "docs/datasets.md", "exec"), names)
+    depth = names["cut"].depth[names["cut"].state == State.HIT]
+    assert float(np.median(depth)) + names["frame_to_rig"][2, 3] == pytest.approx(600, abs=1)
