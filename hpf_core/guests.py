@@ -105,7 +105,7 @@ def blamed(plugins: Iterable[tuple[str, Any]]) -> Iterator[None]:
         if who is not None:
             raise RunError(f"{who} failed: {said(error)}") from error
         if isinstance(error, SystemExit):
-            raise RunError(f"the run was ended from inside: {said(error)}") from error
+            raise RunError(f"a plugin ended the run: {said(error)}") from error
         raise
 
 

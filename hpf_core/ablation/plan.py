@@ -139,11 +139,12 @@ class Plan:
                 there, asked = known.document()[what], self.document()[what]
                 if there != asked:
                     raise InputError(
-                        f"{self.out} holds an ablation with another {what} ({there}, not {asked}); its runs can't be "
+                        f"{self.out} contains an ablation with another {what} ({there}, not {asked}); its runs "
+                        "can't be "
                         "compared with new ones. Give another --out"
                     )
         elif self.out.exists() and not (self.out.is_dir() and all(_is_draft(path) for path in self.out.iterdir())):
-            raise InputError(f"{self.out} isn't empty and holds no ablation; give another --out")
+            raise InputError(f"{self.out} isn't empty and is no folder of an ablation; give another --out")
         variants = {variant.name: variant for variant in (*(known.variants if known else ()), *self.variants)}
         seeds = sorted({*(known.seeds if known else ()), *self.seeds})
         whole = Plan(self.base, tuple(variants.values()), tuple(seeds), self.sets, self.scale, self.out)
@@ -175,7 +176,7 @@ def read(folder: Path) -> Plan:
     """
     path = folder / _DOCUMENT
     if not path.is_file():
-        raise InputError(f"{folder} holds no ablation (no {_DOCUMENT} in it)")
+        raise InputError(f"{folder} is no folder of an ablation: {_DOCUMENT} is missing")
     try:
         found = read_json(path, PlanDocument)
     except DataError as error:

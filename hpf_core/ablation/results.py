@@ -200,7 +200,7 @@ def _why_not(plan: Plan, variant: Variant, run: RunResult, full: VariantResult |
     """Why the control of `full` doesn't serve a run; empty if it does."""
     folder = plan.run_folder(Job(variant, run.seed))
     if not controls.draws_real(folder, run.after):
-        return f"{run.after} draws no real frames: there is nothing to control"
+        return f"{run.after} draws no real frames, so it has no control"
     if full is None or variant.name == FULL:
         return "it has no control" + ("" if variant.name == FULL else ", and there is no row full")
     if lender is None:
@@ -210,7 +210,7 @@ def _why_not(plan: Plan, variant: Variant, run: RunResult, full: VariantResult |
     if lender.after != run.after:
         return f"full's control is of {lender.after}, but its last stage is {run.after}"
     if run.before_mm is None or lender.before_mm is None:
-        return "what it started from wasn't measured, so that full's control may have had another start"
+        return "its start wasn't measured, so the control of full may have had another start"
     found = controls.differences(plan.run_folder(Job(full.variant, run.seed)), folder, run.after)
     if found is None:
         return "it has no control of its own, and its recipe or that of full can't be read"
@@ -236,7 +236,7 @@ def read_run(run: Path, seed: int) -> RunResult | None:
     measured = {entry["after"]: entry for entry in summary["evaluation"]}
     last = next(stage["name"] for stage in reversed(summary["stages"]) if not stage.get("control_of"))
     if last not in measured:
-        raise DataError(f"{run} wasn't measured: its recipe says `evaluate: null`")
+        raise DataError(f"{run} wasn't evaluated: its recipe has `evaluate: null`")
     lineage = Lineage.of_summary(summary)
     before, control = lineage.before(last), lineage.control(last)
     entry = measured[last]

@@ -26,9 +26,7 @@ def caption(plan: Plan, results: Sequence[VariantResult]) -> list[str]:
     """The caption, one sentence a line. The first sentence states the limits of the figures."""
     said = []
     if simulated(results):
-        said.append(
-            "Measured on SIMULATED data, where the table says so: not to be compared with figures on real data."
-        )
+        said.append("Rows marked as simulated use SIMULATED data. Do not compare them with results on real data.")
     if plan.scale != 1:
         said.append(
             f"SHORTENED: everything was trained for {plan.scale:g} of its steps (--scale {plan.scale:g}); these are no "
@@ -86,7 +84,7 @@ def differences(results: Sequence[VariantResult]) -> list[str]:
         if len(found):
             seeds = f"{len(found)} seeds" if len(found) > 1 else "one seed, which has no spread"
             said.append(
-                f"{result.label}: {_with_spread(found, '{:.2f}', sign='+')} mm against full, seed by seed ({seeds})"
+                f"{result.label}: {_with_spread(found, '{:.2f}', sign='+')} mm compared with full, per seed ({seeds})"
             )
     return said
 

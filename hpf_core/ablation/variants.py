@@ -68,7 +68,7 @@ def choose(base: Path, asked: Sequence[str], first: Iterable[str] = ()) -> tuple
                     f"two rows are called '{variant.name}': {other.path} and {variant.path}; rename one of them"
                 )
     if not chosen:
-        raise InputError("no row is asked for; give --rows NAME,NAME or leave it out for all of them")
+        raise InputError("no row is chosen; give --rows NAME,NAME, or leave it out to use all rows")
     return tuple(chosen.values())
 
 

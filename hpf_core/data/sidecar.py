@@ -97,6 +97,6 @@ def read_sidecar(root: Path) -> Sidecar | None:
         where = ".".join(str(step) for step in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
         raise DataError(
-            f"{path} is damaged: {where + ': ' if where else ''}{said}. It says who is seen in which frames; "
-            "restore it, or make the capture anew."
+            f"{path} is damaged: {where + ': ' if where else ''}{said}. It contains the subject of each frame. "
+            "Restore it, or simulate the capture again."
         ) from error

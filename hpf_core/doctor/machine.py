@@ -66,10 +66,10 @@ def notes(found: dict[str, Any]) -> list[str]:
             break
     if found["driver"] and not found["gpus"]:
         build = found["cuda_of_torch"]
-        cause = f"its CUDA {build} may be newer than the driver" if build else "it is a build for CPUs alone"
+        cause = f"its CUDA {build} may be newer than the driver" if build else "it is a build without CUDA"
         said.append(
-            f"an NVIDIA driver ({found['driver']}) is installed, but this PyTorch sees no GPU: {cause}. Install the "
-            "build that https://pytorch.org names for the driver, and check CUDA_VISIBLE_DEVICES"
+            f"an NVIDIA driver ({found['driver']}) is installed, but this PyTorch sees no GPU: {cause}. Install "
+            "the build for this driver from https://pytorch.org, and check CUDA_VISIBLE_DEVICES"
         )
     for name, folder in found["folders"].items():
         if not folder["path"]:

@@ -124,7 +124,7 @@ class Keeper:
             try:
                 step, _ = _restored(path, trainer)
             except DataError as error:
-                text = f"{error}: the run goes on from what was saved before it"
+                text = f"{error}: the run resumes from an earlier checkpoint"
                 warnings.warn(text, ResumeWarning, stacklevel=2)
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)

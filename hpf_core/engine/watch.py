@@ -42,8 +42,8 @@ class Watchers:
             except (Exception, SystemExit) as error:
                 self._observers.remove(watcher)
                 warnings.warn(
-                    f"observer {name} is switched off, and the run goes on: "
-                    f"{event} raised {type(error).__name__}: {error}{_place(error)}",
+                    f"observer {name} is disabled for the rest of the run: {event} raised "
+                    f"{type(error).__name__}: {error}{_place(error)}",
                     ObserverWarning,
                     stacklevel=2,
                 )

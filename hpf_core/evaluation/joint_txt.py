@@ -81,7 +81,7 @@ def read_joint_txt(path: Path, protocol: TextProtocol) -> np.ndarray:
         try:
             rows.append([float(token) for token in tokens])
         except ValueError:
-            raise DataError(f"{path}:{number}: it holds something that isn't a number.") from None
+            raise DataError(f"{path}:{number}: it contains something that isn't a number.") from None
     xyz = np.array(rows).reshape(frames, len(protocol.joints), 3) * np.array([1.0, -1.0, -1.0])
     bad = ~(np.isfinite(xyz).all(axis=-1) & (xyz[..., 2] > 0)).all(axis=-1)
     if bad.any():

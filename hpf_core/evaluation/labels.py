@@ -131,7 +131,7 @@ def text_lines(path: Path) -> list[str]:
         ) from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path}:{line}: not a text file (it holds zero bytes); expected UTF-8 text.")
+        raise DataError(f"{path}:{line}: not a text file (it contains zero bytes); expected UTF-8 text.")
     # splitlines() also splits at form feeds, so its line numbers would differ from an editor's.
     lines = text.replace("\r\n", "\n").rstrip().split("\n")
     if lines == [""]:

@@ -179,7 +179,7 @@ def _check_shapes(predicted: np.ndarray, truth: np.ndarray, names: tuple[str, ..
     if predicted.shape != truth.shape:
         raise DataError(f"The prediction has shape {predicted.shape}, but the annotation {truth.shape}.")
     if truth.shape[0] == 0 or truth.shape[1] == 0:
-        raise DataError(f"There is nothing to evaluate: the annotation has shape {truth.shape}.")
+        raise DataError(f"The annotation is empty: its shape is {truth.shape}.")
     if len(names) != truth.shape[1] or len(set(names)) != len(names):
         raise DataError(f"{truth.shape[1]} joints need as many different names, but these are given: {list(names)}.")
     outside = [tip for tip in fingertips if not 0 <= tip < len(names)]

@@ -244,9 +244,9 @@ def choose_device(wanted: str) -> torch.device:
         device = torch.device(wanted)
         torch.empty(1, device=device)
         if device.type == "meta":
-            raise RuntimeError("it holds no numbers")
+            raise RuntimeError("it has no numbers")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         have = "cpu, cuda" if torch.cuda.is_available() else "cpu (no CUDA device is seen here)"
-        raise InputError(f"device '{wanted}' can't be used: {reason}. Here there is: {have}.") from error
+        raise InputError(f"device '{wanted}' can't be used: {reason}. This machine has: {have}.") from error
     return device

@@ -23,9 +23,7 @@ from hpf_core.progress import Progress, no_progress
 NETWORK = "network"
 """Name of the points before the first refiner, among the refiners' names."""
 
-_UNLABELLED = (
-    "Without labels there are no errors in mm to measure: leave out `evaluate`, or set `evaluate.data: synthetic`"
-)
+_UNLABELLED = "Without labels, errors in mm can't be measured: write `evaluate: null`, or `evaluate: {data: synthetic}`"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def split_size(parts: Parts, split: str, limit: int | None = None) -> int:
     if split not in sizes:
         raise DataError(f"the dataset has no split '{split}'. {nearest(split, sizes)}")
     if sizes[split] == 0:
-        raise DataError(f"the dataset's split '{split}' is empty: there is nothing to evaluate on")
+        raise DataError(f"the dataset's split '{split}' is empty, so it can't be evaluated")
     return min(sizes[split], limit) if limit else sizes[split]
 
 

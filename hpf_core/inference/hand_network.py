@@ -158,8 +158,7 @@ def _of_file(path: Path, refiners: Sequence[str], device: torch.device, host: Pl
     options, grid = about.get("backbone"), about.get("grid")
     if not isinstance(options, dict) or not isinstance(grid, dict) or "use" not in options:
         raise InputError(
-            f"{path} doesn't say of which network its weights are. Give a weights.safetensors that HPF wrote at the "
-            "end of a run."
+            f"{path} doesn't describe its network. Give a weights.safetensors that HPF wrote at the end of a run."
         )
     grid_made = Grid(int(grid["size"]), float(grid["cube_mm"]))
     hand, renderer, build = _hand_and_renderer(str(about.get("hand", "")), grid_made, host)

@@ -192,7 +192,7 @@ def open_source(place: Path | str, options: CameraOptions, every_view: bool = Fa
     folders = splits or [path]
     found = [file for folder in folders for file in _images(folder)]
     if not found:
-        raise InputError(f"{path} holds no depth images (.png or .npy) and no {RIG_FILE}.")
+        raise InputError(f"{path} contains no depth images (.png or .npy) and no {RIG_FILE}.")
     readers = [
         _File(file, _time_of(file, number, options.rate_hz), options, _is_nyu(file, options))
         for number, file in enumerate(found)
@@ -235,8 +235,8 @@ def _png(path: Path, content: bytes) -> np.ndarray:
     header = read_header(content)
     if (header.bits, header.colour) != (16, 0):
         raise DataError(
-            f"{path} is {header}, but a depth image has 16-bit grey. A colourised picture holds no depth any more; "
-            "depth that is packed into colours needs a rig.yaml with its encoding."
+            f"{path} is {header}, but a depth image has 16-bit grey. A colourised picture has lost its depth. "
+            "If the depth is encoded in the colours, give a rig.yaml with its encoding."
         )
     return decode(content, header)
 

@@ -65,8 +65,8 @@ def load(source: Path, dtype: torch.dtype, quiet: bool = False) -> ctypes.CDLL |
     if library is None and not quiet and not _told:
         _told.append(reason)
         warnings.warn(
-            f"No C compiler serves ({reason}): rendering, distances and residuals are left to tensor operations, "
-            "several times slower. Install gcc or clang, or name one in CC (said once)",
+            f"No C compiler works ({reason}). Rendering, distances and residuals use tensor operations, which "
+            "are several times slower. Install gcc or clang, or set CC (printed once)",
             NoCompilerWarning,
             stacklevel=2,
         )
@@ -202,7 +202,7 @@ def _compiler() -> Sequence[str]:
             raise _Uncompiled(f"CC={chosen} can't be parsed: {error}") from error
         if words and shutil.which(words[0]):
             return words
-    raise _Uncompiled(f"no C compiler is found ({chosen or 'cc, gcc, clang'})")
+    raise _Uncompiled(f"HPF found no C compiler ({chosen or 'cc, gcc, clang'})")
 
 
 @functools.cache

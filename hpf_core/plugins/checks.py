@@ -94,7 +94,7 @@ def _text_problem(spec: PluginSpec) -> str | None:
         if not isinstance(text, str) or not text.strip() or "\n" in text.strip():
             return f"its {what} must be one line of text, not {_shown(text)}"
     if not isinstance(spec.deprecated, str) or "\n" in spec.deprecated:
-        return f"its deprecated must say in one line what to use instead, not {_shown(spec.deprecated)}"
+        return f"its deprecated must be one line that names the replacement, not {_shown(spec.deprecated)}"
     return None if callable(spec.factory) else f"its factory must be callable, not {_shown(spec.factory)}"
 
 

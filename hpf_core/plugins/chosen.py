@@ -33,7 +33,7 @@ def chosen(host: PluginHost, names: Iterable[str], kind: Kind | None = None) -> 
         broken = [row for row in host.rows() if row.status != "ok" and row.origin.matches(wanted)]
         if broken:
             reasons = "".join(f"\n  - {row}" for row in broken)
-            raise PluginError(f"{name} can't be checked as a whole:{reasons}") from broken[0].cause
+            raise PluginError(f"{name} can't be checked:{reasons}") from broken[0].cause
         offers = [offer for offer in host.registered() if offer.origin.matches(wanted)]
         if not offers:
             offers = [_by_name(host, kind, name)]

@@ -83,7 +83,7 @@ def load(point: EntryPoint) -> object:
         if interrupts(error):
             raise
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise EntryPointError(f"it points to nothing: there is no module {error.name!r}") from error
+            raise EntryPointError(f"its module doesn't exist: {error.name!r}") from error
         reason = f"importing {name} failed: {said(error)}"
         if isinstance(error, ImportError) and (error.name or "").startswith("hpf_core"):
             reason += " (is it built for another version of HPF?)"

@@ -110,9 +110,7 @@ class PluginHost(pluggy.PluginManager):
             if rivals:
                 raise PluginError(_clash(rivals, name))
         if len(found) > 1:
-            raise PluginError(
-                f"{name!r} is a {' and a '.join(kind_words(o.spec.kind) for o in found)}: say which kind."
-            )
+            raise PluginError(f"{name!r} is a {' and a '.join(kind_words(o.spec.kind) for o in found)}: add the kind.")
         if not found:
             raise self._missing(kinds, name)
         return replace(found[0], preset=MappingProxyType(dict(_names_of(found[0].spec)[normalise(name)])))
@@ -165,7 +163,7 @@ class PluginHost(pluggy.PluginManager):
         for name in sorted((blocked | (only or frozenset())) - known):
             self._unknown.append(f"No plugin package or entry point is called {name!r}. {nearest(name, known)}")
         if not any(normalise(origin.package) == BUNDLED for origin, _ in found):
-            reason = "HPF is not installed, so its own plugins were not found: pip install . in a clone of HPF"
+            reason = "HPF is not installed, so its own plugins are missing: pip install . in a clone of HPF"
             self._fault(PluginOrigin(BUNDLED, "?", "bundled"), None, "broken", reason)
 
     def _load_one(self, origin: PluginOrigin, point: EntryPoint | EntryPointError) -> None:

@@ -133,5 +133,5 @@ def _arguments(plugin: object) -> str:
             asked = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
             asked = asked if inspect.ismodule(plugin) else asked[1:]
             if asked:
-                return f"{hook} takes no arguments, and this one asks for {', '.join(asked)}"
+                return f"{hook} has no arguments, but this one has {', '.join(asked)}"
     return ""

@@ -16,7 +16,7 @@ from hpf_core.recipe.models import Recipe
 from hpf_core.recipe.plugins import TERM_KINDS
 
 _Schema = dict[str, Any]
-_SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On as it stands, or off."}
+_SWITCH: _Schema = {"enum": ["on", "off", True, False, None], "description": "On with its own options, or off."}
 _TEXT: _Schema = {"type": "string"}
 
 

@@ -252,9 +252,11 @@ class Recipe(_Strict):
     terms: dict[_TermName, TermUse] = Field(
         default={}, description="Weights and options of terms; the others are at defaults."
     )
-    evaluate: Evaluate | None = Field(default=None, description="How the network is measured; not at all if not given.")
+    evaluate: Evaluate | None = Field(
+        default=None, description="How to evaluate the network after each stage; null for no evaluation."
+    )
     log: Log = Field(default=Log(), description="How often things are written.")
-    runtime: Runtime = Field(default=Runtime(), description="What it computes on.")
+    runtime: Runtime = Field(default=Runtime(), description="Device and precision of the computation.")
     plugins: list[_Text] | None = Field(
         default=None,
         description="Packages whose plugins may be used, each with the versions that will do (hpf-my-prior==0.1.0); "

@@ -263,7 +263,7 @@ def find_terms(
                 on[name] = TermPart(**{**vars(part), "name": name}, weight=weight)
         elif name not in places and not is_term(use.use or name, host):
             # Nothing confirms that the name is a term. It may be a misspelt name of an active term.
-            message = f"{use.use or name!r} is switched off, but there is no such term"
+            message = f"{use.use or name!r} is disabled, but no such term exists"
             problems.add(path, message, nearest(name, places), key=True)
     return Terms(on, off, uses, places)
 

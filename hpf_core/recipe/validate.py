@@ -159,7 +159,7 @@ def _problem(
         hint = nearest(value, legal) if isinstance(value, str) else hint
     elif kind == "string_pattern_mismatch":
         words = PATTERNS.get(context["pattern"], f"it must match {context['pattern']}")
-        message = f"{describe(value)} may not stand here: {words}"
+        message = f"{describe(value)} is not allowed here: {words}"
     elif kind == "too_short":
         message = f"needs at least {context['min_length']} of them, got {context['actual_length']}"
     elif kind in ("value_error", "assertion_error"):

@@ -39,7 +39,7 @@ def write_report(root: Path) -> Path:
     """
     run = read_run(root)
     for path in run.unread:
-        warnings.warn(f"{path} is damaged: the report lacks what it holds", ReportWarning, stacklevel=2)
+        warnings.warn(f"{path} is damaged: the report is incomplete", ReportWarning, stacklevel=2)
     text = render(run)
     path = RunFolder(root).report
     write_atomic(path, lambda temporary: _write(temporary, text))

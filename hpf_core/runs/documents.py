@@ -120,7 +120,7 @@ class Summary(_Document):
         names = [stage.name for stage in self.stages]
         known = {INIT, *names}
         if len(set(names)) < len(names) or (names and all(stage.control_of is not None for stage in self.stages)):
-            raise ValueError("stages need different names, and one of them must be no control")
+            raise ValueError("stages need different names, and at least one must not be a control")
         measured = [entry.after for entry in self.evaluation]
         if len(set(measured)) < len(measured) or (names and not known.issuperset(measured)):
             raise ValueError("evaluation needs one entry for each stage at most")
@@ -214,7 +214,7 @@ def read_summary(run: Path) -> dict[str, Any]:
     """
     path = run / "summary.json"
     if not path.is_file():
-        raise DataError(f"{run} holds no summary.json: it isn't the folder of a run that ended.")
+        raise DataError(f"{run} has no summary.json: it isn't the folder of a completed run.")
     return read_json(path, Summary)
 
 

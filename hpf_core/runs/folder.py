@@ -136,13 +136,13 @@ class RunFolder:
 
     def _check_resumed(self, resolved: Resolved) -> None:
         if not self.recipe.is_file():
-            raise InputError(f"{self.root} holds no run to resume (no recipe.yaml in it)")
+            raise InputError(f"{self.root} is no run to resume: it has no recipe.yaml")
         begun, asked = _saved(self.recipe), _as_saved(resolved)
         different = sorted(k for k in (begun.keys() | asked.keys()) - _MAY_CHANGE if begun.get(k) != asked.get(k))
         if different:
             raise InputError(
-                f"{self.root} holds a run of another recipe than the one that is to be resumed; they differ in "
-                f"{', '.join(different)}. To go on with that run: hpf run {self.recipe} --out {self.root} --resume; "
+                f"{self.root} contains a run of another recipe; they differ in "
+                f"{', '.join(different)}. To resume that run: hpf run {self.recipe} --out {self.root} --resume; "
                 "for a new one, give another --out"
             )
 

@@ -29,8 +29,8 @@ def check_resumed(saved: Path, resolved: Resolved) -> None:
         differences = other_plugins({k: str(v) for k, v in versions.plain().items()}, resolved.recipe.versions)
         if differences:
             raise RecipeError(
-                f"{saved.parent} can't be resumed with other plugins: {'; '.join(differences)}. Install the versions "
-                f"that it was started with, or add {ALLOW}: the result then belongs to neither of them."
+                f"{saved.parent} can't be resumed with other plugins: {'; '.join(differences)}. Install its "
+                f"versions, or add {ALLOW} to mix versions in one run."
             )
 
 

@@ -56,7 +56,7 @@ def read_run(run: Path, after: str | None = None) -> RunPredictions:
     controls = {stage["name"] for stage in summary.get("stages", []) if stage.get("control_of") is not None}
     candidates = [name for name in documents if name not in controls]
     if after is None and not candidates:
-        raise InputError(f"{run} was evaluated after controls alone: name one of them with --after")
+        raise InputError(f"{run} was evaluated only after controls: choose one with --after")
     chosen = after if after is not None else candidates[-1]
     path = run / "evaluation" / f"{chosen}.safetensors"
     joints, truth = (errors.double().numpy() for errors in read_joints(path))

@@ -62,8 +62,8 @@ class CaptureConfig(Config):
     train: int = Field(400, ge=1, le=9_999_999, description="Frames in the train split.")
     validation: int = Field(100, ge=1, le=9_999_999, description="Frames in the validation split.")
     test: int = Field(100, ge=1, le=9_999_999, description="Frames in the test split.")
-    views: int = Field(3, ge=1, le=9, description="Calibrated cameras; the first stands in the middle.")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="Everything in the capture follows from it.")
+    views: int = Field(3, ge=1, le=9, description="Calibrated cameras; the first is in the middle.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Determines the whole capture.")
     distance_mm: float = Field(850.0, ge=500, le=2000, description="Distance of the hand from each camera, mm.")
     spread_deg: float = Field(
         30.0, ge=0, le=150, description="Angle of the outermost cameras from the middle one, degrees."

@@ -111,7 +111,7 @@ class Unfinished:
         if there != self._sidecar.made:
             raise InputError(
                 f"{self.path} holds an unfinished capture of other options{_difference(there, self._sidecar.made)}. "
-                f"Go on with those, or remove it with: {_removal(self.path)}"
+                f"Repeat the command with those options, or remove it with: {_removal(self.path)}"
             )
 
 

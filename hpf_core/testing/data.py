@@ -53,12 +53,12 @@ def frames(subject: Subject) -> None:
         numbers = np.arange(min(3, count))
         found = data.frames(split, numbers)
         batch, views = found.present.shape
-        need(batch == len(numbers), f"{len(numbers)} frames of {split!r} were asked for, and {batch} came")
+        need(batch == len(numbers), f"{len(numbers)} frames of {split!r} were requested, but {batch} were returned")
         shaped("to_rig", found.to_rig, (batch, views, 4, 4), torch.float32)
         shaped("sequence", found.sequence, (batch,), torch.int64)
         shaped("time", found.time, (batch,), torch.float64)
         shaped("index", found.index, (batch,), torch.int64)
-        need(found.index.tolist() == numbers.tolist(), f"index is {found.index.tolist()}, not the numbers asked for")
+        need(found.index.tolist() == numbers.tolist(), f"index is {found.index.tolist()}, not the requested numbers")
         need(found.depth.device.type == "cpu", "frames() must give frames on the host")
         need(found.present.any(dim=1).all(), "a frame has no view at all")
         _rigid(found)
@@ -70,12 +70,12 @@ def frames(subject: Subject) -> None:
         reverse = data.frames(split, numbers[::-1].copy())
         for name in ("depth", "state", "present", "to_rig", "sequence", "time"):
             equal = torch.equal(getattr(reverse, name).flip(0), getattr(found, name))
-            need(equal, f"{name} is another one when frames of {split!r} are asked for in another order")
+            need(equal, f"{name} changes if frames of {split!r} are requested in another order")
         for row in range(len(numbers)):
             alone = data.frames(split, numbers[row : row + 1])
             for name in ("depth", "state", "present", "to_rig", "sequence", "time"):
                 equal = torch.equal(getattr(alone, name)[0], getattr(found, name)[row])
-                need(equal, f"{name} is another one when a frame of {split!r} is asked for alone")
+                need(equal, f"{name} changes if a frame of {split!r} is requested alone")
 
 
 @clause("evaluation", "labels, protocol and cameras agree with each other and with the hand model", "dataset")

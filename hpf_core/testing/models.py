@@ -27,12 +27,12 @@ _STEP_MM = 1e-4
 def names_and_indices(subject: Subject) -> None:
     hand = subject.built.hand
     count = len(hand.names)
-    need(len(set(hand.names)) == count > 0, "its names aren't different from each other, or there are none")
+    need(len(set(hand.names)) == count > 0, "its names are not unique, or it has none")
     need(hand.radii.shape == (count,) and (hand.radii > 0).all(), f"radii must be {count} lengths above 0")
     listed = {"links": [i for link in hand.links for i in link], "fingertips": hand.fingertips, "wrist": hand.wrist}
     for name, numbers in {**listed, "palm_centre": [hand.palm_centre]}.items():
         need(all(0 <= i < count for i in numbers), f"{name} has a number that is none of its {count} points'")
-    need(len(hand.wrist) > 0, "wrist names no point: a forearm can't be told from the hand")
+    need(len(hand.wrist) > 0, "wrist has no point, so HPF can't separate the forearm from the hand")
     globals_ = len(hand.pose_names) >= 6
     need(globals_, "a pose begins with the global rotation and translation: 6 parameters at least")
     for key, (joints, matrix) in hand.annotations.items():

@@ -127,7 +127,7 @@ def _term_without_gradient(subject: Subject, inputs: Any) -> None:
         weights = value_of(subject.built, followed).weights
     need(
         not weights.requires_grad,
-        "weights have a gradient: say .detach(), or a term could lower itself by weighing less",
+        "weights have a gradient: add .detach(), because a term could otherwise decrease its own weight",
     )
 
 

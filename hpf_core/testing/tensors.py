@@ -36,7 +36,7 @@ class _NoDrawOnTheHost(TorchDispatchMode):
         given = (*args, *(kwargs or {}).values())
         made = func(*args, **(kwargs or {}))
         if isinstance(made, Tensor) and any(isinstance(value, torch.Generator) for value in given):
-            need(made.device.type != "cpu", "it draws random numbers on the CPU: say device=generator.device")
+            need(made.device.type != "cpu", "it draws random numbers on the CPU: add device=generator.device")
         return made
 
 
@@ -173,7 +173,10 @@ def save_and_load(subject: Subject) -> None:
         for value in built.plugin.parameters():
             value.add_(0.01 * torch.randn(value.shape, generator=scene.generator(5)))
     state = {name: value.contiguous() for name, value in built.plugin.state_dict().items()}
-    need(all(isinstance(v, Tensor) for v in state.values()), "its state holds what isn't a tensor: it can't be saved")
+    need(
+        all(isinstance(v, Tensor) for v in state.values()),
+        "its state contains something other than tensors, which can't be saved",
+    )
     try:
         other.plugin.load_state_dict(load_bytes(save_bytes(state)), strict=True)
     except (RuntimeError, ValueError) as error:

@@ -18,7 +18,7 @@ class DataToModelConfig(Config):
     """Options of the data term `d2m`."""
 
     cross_view: bool = Field(
-        True, description="Hold each view's estimate against the depth maps of all present views, not its own alone."
+        True, description="Compare each view's estimate with the depth maps of all present views, not only its own."
     )
     clamp_mm: float | None = Field(
         None,
@@ -32,7 +32,7 @@ class DataToModelConfig(Config):
         "palm's centre, are left out; `keep`: all points count (the paper).",
     )
     margin_mm: float = Field(
-        0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
+        0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` is; negative: before it."
     )
     far_mm: float | None = Field(
         None,

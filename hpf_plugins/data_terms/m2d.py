@@ -26,7 +26,7 @@ class ModelToDataConfig(Config):
     """Options of the data term `m2d`."""
 
     cross_view: bool = Field(
-        True, description="Hold each view's estimate against the depth maps of all present views, not its own alone."
+        True, description="Compare each view's estimate with the depth maps of all present views, not only its own."
     )
     background: Literal["silhouette", "far"] = Field(
         "silhouette",
@@ -45,7 +45,7 @@ class ModelToDataConfig(Config):
         "the line from the palm's centre, are left out of the mean; `keep`: all pixels count (the paper).",
     )
     margin_mm: float = Field(
-        0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` stands; negative: before it."
+        0.0, description="How far beyond the wrist, in mm, the plane of `wrist_plane` is; negative: before it."
     )
     loss: Literal["l1", "squared"] = Field(
         "l1",

@@ -98,7 +98,7 @@ class Multiview(DataTerm):
             warnings.warn(
                 f"multiview: {few} of the batch's {len(counts)} frames have fewer than the {self.least_views} views "
                 f"that `average: {self.config.average}` needs; they add nothing to this term. "
-                "Choose `average: mean` for frames with 2 views (said once)",
+                "Choose `average: mean` for frames with 2 views (printed once)",
                 TooFewViewsWarning,
                 stacklevel=2,
             )

@@ -36,7 +36,7 @@ class CaptureDataConfig(CroppedConfig):
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
     calibration: Method = Field(
         "file",
-        description="Where the cameras stand: 'file', `to_rig` in `rig.yaml`; or 'annotated', from the joints in "
+        description="Poses of the cameras: 'file', `to_rig` in `rig.yaml`; or 'annotated', from the joints in "
         "joints.npz.",
     )
     limit: int | None = Field(
@@ -59,8 +59,8 @@ def _make(config: CaptureDataConfig, build: Build) -> Capture:
     about = _about(layout)
     if layout.rig.hand == "both":
         raise DataError(
-            f"{layout.rig.where}: `hand: both` can't be trained on, for a crop doesn't say which hand it shows. Write "
-            "`right` or `left`, and keep each hand's recordings in a capture of its own."
+            f"{layout.rig.where}: training can't use `hand: both`, because a crop doesn't show which hand it is. Write "
+            "`right` or `left`, and put each hand's recordings into a separate capture."
         )
     if layout.rig.hand == "left":
         layout = Mirrored(layout)
@@ -91,7 +91,7 @@ def _layout(root: str) -> CaptureLayout:
         )
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}, which the dataset 'capture' is to read.")
+        raise DataError(f"There is no folder {folder}, but the dataset 'capture' needs it.")
     return CaptureLayout(folder)
 
 

@@ -69,7 +69,7 @@ The NYU Hand Pose Dataset is needed for this recipe, but {problem}.
 class NyuConfig(CroppedConfig):
     """Selects a part of the dataset and how to crop it."""
 
-    root: str = Field("", description="Folder that holds `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
+    root: str = Field("", description="Folder with `train` and `test`; recipes write ${HPF_NYU_ROOT}.")
     views: tuple[int, ...] = Field(
         (1, 2, 3),
         description="Cameras used, by their numbers in the files' names: NYU has three, other captures as many as they "

@@ -100,7 +100,7 @@ class SyntheticConfig(Config):
         0.0, ge=0, le=1, description="Share of the samples with a plane of random slope behind the hand."
     )
     plane_mm: float = Field(
-        100.0, ge=0, le=300, description="How far behind the hand such a plane stands at most, mm (our choice)."
+        100.0, ge=0, le=300, description="Largest distance of such a plane behind the hand, mm (our choice)."
     )
 
     @field_validator("stretch")

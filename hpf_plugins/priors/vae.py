@@ -65,7 +65,7 @@ class VAEConfig(Config):
         ge=0,
         le=10,
         description="noise on the code when judging, as a share of the posterior's standard deviation: 0 takes its "
-        "mean; above 0, one fixed draw and its opposite are averaged (the authors' code: 0.1, drawn anew)",
+        "mean; above 0, one fixed draw and its opposite are averaged (the authors' code: 0.1, drawn again each time)",
     )
     seed: int = Field(0, ge=0, description="seed of the training; not the run's, so that runs share one prior")
 

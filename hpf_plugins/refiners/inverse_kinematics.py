@@ -26,7 +26,7 @@ class InverseKinematicsConfig(Config):
 
     iterations: int = Field(10, ge=1, le=1000, description="steps of Levenberg-Marquardt for every frame")
     robust_mm: float = Field(
-        20.0, gt=0, le=10_000, description="distance at which a point that doesn't fit begins to lose its say, mm"
+        20.0, gt=0, le=10_000, description="scale of the robust loss, mm: residuals beyond it have little weight"
     )
     fit_shape: bool = Field(
         True, description="fit each frame's shape (bone lengths, size) too; else that of the nearest sampled hand stays"

@@ -133,5 +133,5 @@ SPEC = PluginSpec(
     config=PalmDenoiserConfig,
     factory=_make,
     summary="a small network rewrites the palm's points from all points",
-    source="the public code of Wan et al., CVPR 2019; trained anew",
+    source="the public code of Wan et al., CVPR 2019; trained by us",
 )

@@ -67,7 +67,7 @@ def test_rows_run_fail_alone_and_end_in_a_table(base: Path, tmp_path: Path) -> N
     assert code == 0
     assert "SHORTENED" in shown
     assert "SIMULATED" in shown
-    assert " mm against full, seed by seed (one seed, which has no spread)" in shown
+    assert " mm compared with full, per seed (one seed, which has no spread)" in shown
     heading = next(line for line in shown.splitlines() if "mean mm" in line)
     assert heading.split() == ["row", "mean", "mm", "<=", "20", "mm", "seeds"]
     for name in ("full", "coordinates", "views", "0 of 1", "has no data.real", "table.tex", "others.png"):
@@ -130,7 +130,7 @@ def test_a_dry_run_writes_nothing(base: Path, tmp_path: Path) -> None:
         (["--rows", ","], "--rows needs a name"),
         (["--set", "stages.fit.steps=3"], "Known: pretrain"),
         (["--table-only"], "needs the ablation's folder"),
-        (["--table-only", "--out", "."], "holds no ablation"),
+        (["--table-only", "--out", "."], "is no folder of an ablation"),
     ],
 )
 def test_wrong_input_is_said_and_nothing_begun(base: Path, tmp_path: Path, arguments: list[str], said: str) -> None:

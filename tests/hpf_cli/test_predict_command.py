@@ -120,7 +120,7 @@ def test_a_capture_needs_no_camera(depth, tmp_path):
         (["{folder}", "--K", K, "--out", "x.xml"], r"\.json"),
         (["{folder}", "--K", K, "--joints", "nyu15"], "nyu14"),
         (["{folder}", "--K", K, "--weights", "{folder}"], "neither the folder of a run"),
-        (["{empty}", "--K", K], "holds no depth images"),
+        (["{empty}", "--K", K], "contains no depth images"),
         (["{colour}", "--K", K], "16-bit grey"),
         (["{folder}/000003.png", "--K", K], "damaged"),
         (["{metres}", "--K", K], "looks like metres"),

@@ -121,7 +121,7 @@ def test_bad_and_missing_images_are_listed_and_left_out(small: Path, tmp_path: P
     assert f"listed in {Path(split['folder']) / 'meta.json'}" in shown.stderr
     # Whatever evaluates on it later is told as well, and reads the frames that are left.
     dataset = nyu.SPEC.factory(nyu.NyuConfig(root=str(small)), Build(Grid(64), 0, tmp_path / "cache"))
-    with pytest.warns(CaptureWarning, match=r"3 of 6 frames of .*test can't be used and are left out"):
+    with pytest.warns(CaptureWarning, match=r"3 of 6 frames of .*test are unusable and left out"):
         assert dataset.splits() == {"test": 3}  # type: ignore[attr-defined]
 
 

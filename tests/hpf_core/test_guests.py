@@ -65,7 +65,7 @@ def test_what_no_plugin_raised_stays_a_bug() -> None:
 
 
 def test_nothing_ends_a_run_with_success() -> None:
-    with pytest.raises(RunError, match="the run was ended from inside: SystemExit: 0"), blamed([]):
+    with pytest.raises(RunError, match="a plugin ended the run: SystemExit: 0"), blamed([]):
         sys.exit(0)
 
 

@@ -188,7 +188,7 @@ def test_hook_that_raises_costs_its_kind(install: Callable[..., None]) -> None:
 
 def test_hook_arguments(install: Callable[..., None]) -> None:
     install("arguments")
-    host = load("hpf_refiners takes no arguments, and this one asks for register")
+    host = load("hpf_refiners has no arguments, but this one has register")
     assert host.registered() == []
     assert not host.has_plugin("hpf-arguments:arguments")
 
@@ -197,7 +197,7 @@ def test_entry_points_to_nothing(install: Callable[..., None]) -> None:
     install("nowhere")
     host = load("hpf-nowhere")
     reasons = {row.name: row.reason for row in broken(host, "hpf-nowhere")}
-    assert reasons["module"] == "it points to nothing: there is no module 'hpf_nowhere_at_all'"
+    assert reasons["module"] == "its module doesn't exist: 'hpf_nowhere_at_all'"
     assert reasons["attribute"] == "it points to nothing: 'hpf_nowhere:plugin.deep' has no 'deep'"
     assert "malformed" in reasons["malformed"]
 
@@ -392,7 +392,7 @@ def plugin(*specs: object, hook: str = "hpf_priors") -> ModuleType:
         ({"interface": ((1, 0), (0, 9))}, "has the newest before the oldest"),
         ({"interface": ((1, 0), 2)}, "two whole numbers such as (2, 0), or the oldest and the newest"),
         ({"interface": (True, 0)}, "two whole numbers"),
-        ({"deprecated": "a\nb"}, "its deprecated must say in one line"),
+        ({"deprecated": "a\nb"}, "its deprecated must be one line"),
         ({"kind": "renderer"}, "hpf_priors must give plugins of kind 'prior'"),
     ],
 )
@@ -434,7 +434,7 @@ def test_other_kinds_do_not_but_must_be_told_apart() -> None:
     host.add(plugin(spec(kind="refiner"), hook="hpf_refiners"), package="two")
     assert host.get("prior", "made-here").package == "one"
     assert host.get("refiner", "made-here").package == "two"
-    with pytest.raises(PluginError, match="'made-here' is a prior and a refiner: say which kind"):
+    with pytest.raises(PluginError, match="'made-here' is a prior and a refiner: add the kind"):
         host.get(KINDS, "made-here")
     with pytest.raises(PluginError, match="There is no backbone 'made-here': it is a prior"):
         host.get("backbone", "made-here")

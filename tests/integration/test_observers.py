@@ -117,7 +117,7 @@ def test_a_failed_run_tells_its_error(load, tmp_path, monkeypatch):
 
     monkeypatch.setattr(M2D, "forward", poisoned)
     diary = Diary()
-    with pytest.warns(UserWarning, match="observer Failing is switched off"), pytest.raises(RunError, match="disk"):
+    with pytest.warns(UserWarning, match="observer Failing is disabled"), pytest.raises(RunError, match="disk"):
         Run(load(sets=SHORT), tmp_path / "run", observers=[Failing(), diary]).execute()
     assert diary.told[-2] == ("stage_started", "fit", 4, 0)
     event, folder, error = diary.told[-1]

@@ -38,7 +38,7 @@ def test_weights_to_start_from(load, untouched, tmp_path):
 
 @pytest.mark.parametrize("device", ["meta", "quantum", "cuda:99"])
 def test_devices(load, untouched, device):
-    with pytest.raises(InputError, match=rf"device '{device}' can't be used.*Here there is: cpu"):
+    with pytest.raises(InputError, match=rf"device '{device}' can't be used.*This machine has: cpu"):
         Run(load(sets=[f"runtime.device={device}"]), untouched).execute()
 
 

@@ -229,7 +229,7 @@ def test_a_killed_run_has_a_report_of_what_there_is(copy):
     with pytest.warns(ReportWarning) as said:
         write_report(copy)
     lost = [copy / "evaluation" / "fit.safetensors", copy / "frames" / "fit.safetensors"]
-    assert [str(one.message) for one in said] == [f"{p} is damaged: the report lacks what it holds" for p in lost]
+    assert [str(one.message) for one in said] == [f"{p} is damaged: the report is incomplete" for p in lost]
     words = "".join(page_of(copy).words)
     assert "Damaged, and missing from this page: evaluation/fit.safetensors, frames/fit.safetensors." in words
     assert "hasn't ended" in words
@@ -250,7 +250,7 @@ def test_damaged_files_are_named(copy):
     (copy / "metrics.jsonl").write_text("".join([rows[0][:20] + "\n", *rows[1:], rows[-1][:30]]))
     with pytest.warns(ReportWarning) as said:
         write_report(copy)
-    found = {str(one.message).removesuffix(" is damaged: the report lacks what it holds") for one in said}
+    found = {str(one.message).removesuffix(" is damaged: the report is incomplete") for one in said}
     wanted = ("run.json", "summary.json", "metrics.jsonl", "evaluation/control.json", "stages/fit.safetensors")
     assert found == {str(copy / name) for name in wanted}
 

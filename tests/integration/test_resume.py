@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint(whole, load, killed, damaged):
     assert [p.stem for p in checkpoints] == ["00000003", "00000006"]
     for path in checkpoints[-damaged:]:
         damage(path)
-    with pytest.warns(ResumeWarning, match="goes on from what was saved before it") as warned:
+    with pytest.warns(ResumeWarning, match="resumes from an earlier checkpoint") as warned:
         Run(load(), folder, resume=True).execute()
     assert len(warned) == damaged
     assert_same_run(whole[0], folder)
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_is_not_what_was_written(whole, load, killed, spoil):
     """The one before it serves, which is said; the run ends with the same bits."""
     folder = killed(13)
     spoil(RunFolder(folder).checkpoints("fit")[-1])
-    with pytest.warns(ResumeWarning, match="00000006.*goes on from what was saved before it") as warned:
+    with pytest.warns(ResumeWarning, match="00000006.*resumes from an earlier checkpoint") as warned:
         Run(load(), folder, resume=True).execute()
     assert len(warned) == 1
     assert_same_run(whole[0], folder)

@@ -171,7 +171,7 @@ def test_observers_watch_and_never_steer(whole, load, tmp_path):
         def stage_started(self, stage, steps, done):
             raise ValueError("I break")
 
-    with pytest.warns(UserWarning, match="Broken is switched off.*I break"):
+    with pytest.warns(UserWarning, match="Broken is disabled.*I break"):
         summary = Run(load(), tmp_path / "run", observers=[Broken(), Curious()]).execute()
     assert summary["evaluation"] == whole[1]["evaluation"]
     assert told[0] == ("pretrain", 1)

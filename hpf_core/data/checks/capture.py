@@ -114,7 +114,9 @@ def _sidecar(root: Path) -> tuple[list[Finding], Sidecar | None]:
     except DataError as error:
         return [Finding("sidecar", "failed", str(error), (SIDECAR,))], None
     if sidecar is None:
-        return [Finding("sidecar", "ok", f"there is no {SIDECAR}: who is seen when isn't known from the folder")], None
+        return [
+            Finding("sidecar", "ok", f"there is no {SIDECAR}: the folder doesn't say which subject each frame shows")
+        ], None
     kind = "simulated" if sidecar.simulated else "real"
     return [Finding("sidecar", "ok", f"{kind} data of {counted(len(sidecar.subject_names), 'subject')}")], sidecar
 
@@ -198,12 +200,12 @@ def _wrong_from_outside(path: Path) -> str:
 def _check_segments(report: SplitReport, sidecar: Sidecar | None) -> Finding:
     parts = () if sidecar is None else sidecar.segments.get(report.name, ())
     if sidecar is None or not parts:
-        return Finding("subjects", "ok", "nothing says who is seen")
+        return Finding("subjects", "ok", "the subjects are unknown")
     report.subjects = tuple(dict.fromkeys(sidecar.subject_names[part.subject] for part in parts))
     told = sum(part.frames for part in parts)
     if told != report.frames:
         return Finding(
-            "subjects", "failed", f"{SIDECAR} tells of {counted(told, 'frame')}, but there are {report.frames:,}"
+            "subjects", "failed", f"{SIDECAR} describes {counted(told, 'frame')}, but the split has {report.frames:,}"
         )
     return Finding("subjects", "ok", ", ".join(f"{sidecar.subject_names[p.subject]}: {p.frames:,}" for p in parts))
 

@@ -213,8 +213,8 @@ def _half_pixel(rig: Rig, frames: list[dict[int, np.ndarray]]) -> Iterator[Findi
         yield Finding(
             "half pixel",
             "warning",
-            f"the views agree best with cx and cy moved by {best:+.1f} pixels: whole numbers are pixel centres here. "
-            "Take 0.5 off the cx and cy of COLMAP and nerfstudio",
+            f"the views agree best with cx and cy moved by {best:+.1f} pixels: HPF has pixel centres at whole "
+            "numbers. Subtract 0.5 from cx and cy of COLMAP and nerfstudio",
         )
     else:
         yield Finding("half pixel", "ok", f"the views agree best with cx and cy moved by {best:+.1f} pixels")
@@ -261,7 +261,7 @@ def _labels(layout: CaptureLayout, split: str) -> Iterator[Finding]:
         yield Finding("labels", "failed", str(error), (layout.labels_path(split).name,))
         return
     if labels is None:
-        yield Finding("labels", "ok", "none, which is normal: they are for evaluation alone")
+        yield Finding("labels", "ok", "none; only evaluation needs them")
         return
     blank, z = labels.blanks[0], labels.xyz[0, ..., 2]
     said = f"{counted(int((~blank).sum()), 'frame')} annotated, {counted(int(blank.sum()), 'frame')} not"

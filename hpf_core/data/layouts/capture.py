@@ -90,7 +90,7 @@ class CaptureLayout(Layout):
             if len(joints) != len(moments):
                 raise DataError(
                     f"{path} has {len(joints):,} frames, but there are images of {len(moments):,} of the split "
-                    f"'{split}'. An array `frame` in it could say which ones they are."
+                    f"'{split}'. Add an array `frame` with their numbers."
                 )
             placed[:] = joints
         else:
@@ -159,7 +159,7 @@ class CaptureLayout(Layout):
         """Suggest the first image with another name."""
         ends = (".png", ".npy")
         other = next((path for path in _files_below(self.root, "") if path.endswith(ends)), None)
-        return f" One that is there: {other}." if other else " No PNG or npy file is there."
+        return f" An existing one is {other}." if other else " The folder has no PNG or npy file."
 
 
 def millimetres(stored: np.ndarray, unit_mm: float, no_return: tuple[float, ...]) -> np.ndarray:

@@ -43,7 +43,7 @@ class CaptureWarning(UserWarning):
 
 def _warn_of_labels(path: Path, error: Exception) -> None:
     """Warn about a remake, because it reads the annotation again: this must be visible to the user."""
-    warnings.warn(f"{path} is damaged and is made anew from the dataset ({error})", CaptureWarning, stacklevel=3)
+    warnings.warn(f"{path} is damaged and is regenerated from the dataset ({error})", CaptureWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class CaptureCache:
         kept = wider(self.options.grid, self.options.margin)
         store = CropStore.open(made, len(self.source.views), kept.size)
         if store is not None and check and not store.is_whole(progress):
-            warnings.warn(f"{made} is damaged and is made anew", CaptureWarning, stacklevel=3)
+            warnings.warn(f"{made} is damaged and is regenerated", CaptureWarning, stacklevel=3)
             (made / "meta.json").unlink()
             return None
         return store
@@ -210,7 +210,7 @@ class CaptureCache:
             few, more = store.left_out[:3], len(store.left_out) - 3
             said = " ".join(few) + (f" And {more} more." if more > 0 else "")
             count = f"{len(store.left_out)} of {len(store.kept) + len(store.left_out)} frames of {folder}"
-            warnings.warn(f"{count} can't be used and are left out. {said}", CaptureWarning, stacklevel=4)
+            warnings.warn(f"{count} are unusable and left out. {said}", CaptureWarning, stacklevel=4)
 
     def _tell_empty(self, store: CropStore, split: str) -> None:
         """Warn about crops without a hand.
@@ -315,7 +315,7 @@ class CaptureCache:
         labels = layout.labels_path(split)
         name = labels.name if labels else "its annotation"
         return [
-            f"{layout.path(split, first, frame)} is missing: {name} goes on after the last image."
+            f"{layout.path(split, first, frame)} is missing: {name} has frames after the last image."
             for frame in range(total, annotated)
         ]
 

@@ -92,7 +92,7 @@ class StoreWriter:
         count = round(self.files.bytes * (1 - done / self.files.frames))
         otherwise = "Choose another disk (--out, or HPF_CACHE_DIR), or ask for smaller crops."
         if done:
-            otherwise = f"Make room there. {kept_so_far(folder)}"
+            otherwise = f"Free some space on it. {kept_so_far(folder)}"
         try:
             need_room(folder.parent, count, "The cache", otherwise)
         except InputError:

@@ -109,8 +109,8 @@ def test_rows_are_held_against_the_full_one_seed_by_seed(
     finish(plan, "mine", 2, {"init": 30.0, "fit": 15.5})
     found = collect(plan, PAPER)
     said = [
-        "no_vae: +6.00 mm against full, seed by seed (one seed, which has no spread)",
-        "mine: +1.00 ± 0.71 mm against full, seed by seed (2 seeds)",
+        "no_vae: +6.00 mm compared with full, per seed (one seed, which has no spread)",
+        "mine: +1.00 ± 0.71 mm compared with full, per seed (2 seeds)",
     ]
     assert table.differences(found) == said
     assert table.differences(found[1:]) == [], "there is no full row"
@@ -262,7 +262,7 @@ def test_the_control_of_full_serves_rows_of_the_same_start_steps_and_synthetic_d
         ("split: test", "split: validation", "differs from it in evaluate"),
         ("init: null", "init: shipped", "differs from it in init"),
         ("precision: float32", "precision: bf16", "differs from it in runtime.precision"),
-        ("real: 2", "real: 0", "fit draws no real frames: there is nothing to control"),
+        ("real: 2", "real: 0", "fit draws no real frames, so it has no control"),
         ("stages:", "stages: [", "its recipe or that of full can't be read"),
     ],
 )

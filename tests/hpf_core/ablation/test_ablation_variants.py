@@ -172,7 +172,7 @@ def test_a_folder_holds_one_ablation_that_may_grow(planned: Callable[..., Plan],
         planned("full", scale=0.5)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("")
-    with pytest.raises(InputError, match="isn't empty and holds no ablation"):
+    with pytest.raises(InputError, match="isn't empty and is no folder of an ablation"):
         planned("full", out="mine")
     (tmp_path / "out" / "ablation.json").write_text("{")
     with pytest.raises(InputError, match="is damaged"):

@@ -228,7 +228,7 @@ def test_a_damaged_calibration_is_made_anew(root: Path, tmp_path: Path) -> None:
     (path,) = (tmp_path / "cache").glob("captures/*/train/calibration.json")
     path.write_text("{}")
     shutil.rmtree(next((tmp_path / "cache").glob("captures/*/train/crops-*")))
-    with pytest.warns(CaptureWarning, match=r"calibration\.json is damaged and is made anew"):
+    with pytest.warns(CaptureWarning, match=r"calibration\.json is damaged and is regenerated"):
         after = reader(root, tmp_path / "cache").calibration("train")
     np.testing.assert_array_equal(after.to_rig, before.to_rig)
     assert after.residual_mm.max() < 1e-3
@@ -239,7 +239,7 @@ def test_frames_with_a_bad_image_are_listed_and_left_out(root: Path, tmp_path: P
     (root / "train" / "depth_2_0000002.png").write_bytes(b"no image")
     (root / "train" / "depth_1_0000005.png").unlink()
     capture = reader(root, tmp_path / "two")
-    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train can't be used.*depth_2_0000002\.png is damaged"):
+    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train are unusable.*depth_2_0000002\.png is damaged"):
         capture.prepare()
     assert capture.splits()["train"] == 4
     reasons = capture.left_out("train")
@@ -260,10 +260,10 @@ def test_annotated_frames_after_the_last_image_are_listed_and_left_out(root: Pat
     for view in range(3):
         for frame in (4, 5):
             nyu.image_path(root / "train", view, frame).unlink()
-    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train can't be used"):
+    with pytest.warns(CaptureWarning, match=r"2 of 6 frames of .*train are unusable"):
         reader(root, tmp_path / "two").prepare()
     capture = reader(root, tmp_path / "two")  # as another process finds it
-    with pytest.warns(CaptureWarning, match=r"depth_1_0000005\.png is missing: joint_data\.mat goes on after"):
+    with pytest.warns(CaptureWarning, match=r"depth_1_0000005\.png is missing: joint_data\.mat has frames after"):
         capture.prepare()
     assert capture.splits() == {"train": 4, "validation": 2, "test": 3}
     assert [reason.partition(" is missing")[0] for reason in capture.left_out("train")] == [

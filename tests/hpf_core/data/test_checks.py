@@ -225,7 +225,7 @@ def test_a_sidecar_that_does_not_fit_fails(root: Path) -> None:
     document["segments"]["train"][1]["frames"] += 1
     path.write_text(json.dumps(document))
     found = of(check_capture(root, 1), "train", "subjects")
-    assert (found.status, found.message) == ("failed", "capture.json tells of 6 frames, but there are 5")
+    assert (found.status, found.message) == ("failed", "capture.json describes 6 frames, but the split has 5")
     path.write_text("{")
     report = check_capture(root, 1)
     assert report.findings[0].status == "failed"

@@ -244,7 +244,7 @@ def damage(root: Path, how: str) -> None:
     ("how", "said"),
     [
         ("camera", r"rig\.yaml names the camera 'left', but no image of it is there.*train/left/000000\.png"),
-        ("pattern", r"rig\.yaml: no file below .* matches .*\.tiff.* One that is there: test/left/000000\.png"),
+        ("pattern", r"rig\.yaml: no file below .* matches .*\.tiff.* An existing one is test/left/000000\.png"),
         ("size", r"train/.*\.png is a 16-bit greyscale PNG image of 640 x 480, but .*rig\.yaml says .* 320 x 240"),
         ("truncated", r"\.png is damaged: it ends after 200 bytes"),
         ("mixed", r"left/.*\.png is an 8-bit RGB PNG image .* but .*rig\.yaml says 16-bit greyscale PNG images"),

@@ -278,7 +278,7 @@ def test_a_large_cache_is_checked_in_full_when_that_is_asked_for(
     assert path.read_bytes() != before["depth.npy"]
     capture(root, tmp_path).prepare(jobs=1)
     assert path.read_bytes() != before["depth.npy"]
-    with pytest.warns(CaptureWarning, match="is damaged and is made anew"):
+    with pytest.warns(CaptureWarning, match="is damaged and is regenerated"):
         capture(root, tmp_path).prepare(jobs=1, check=True)
     assert content(tmp_path) == before
 
@@ -334,7 +334,7 @@ def test_a_disk_that_fills_up_keeps_what_is_whole_and_says_where(
         (kept,) = capture(root, tmp_path / "cache").unfinished()
         patched.setattr(shutil, "disk_usage", lambda _: free._replace(free=0))
         with pytest.raises(
-            InputError, match=rf"has 0 bytes left\. Make room there\. .* kept in {kept}: repeat the command"
+            InputError, match=rf"has 0 bytes left\. Free some space on it\. .* kept in {kept}: repeat the command"
         ):
             capture(root, tmp_path / "cache").prepare(jobs=1)
     assert [path.name for path in kept.parent.iterdir() if path.name.startswith(".")] == [kept.name], "no lock"

@@ -205,7 +205,7 @@ def test_notes_say_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HPF_CACHE_DIR", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(machine, "driver", lambda: "570.12")
-    monkeypatch.setattr(compiler, "states", lambda: {"spheres.c": "no C compiler is found (cc, gcc, clang)"})
+    monkeypatch.setattr(compiler, "states", lambda: {"spheres.c": "HPF found no C compiler (cc, gcc, clang)"})
     about = machine.describe(PluginHost.load())
     said = "\n".join(about["notes"])
     assert "Install gcc or clang" in said

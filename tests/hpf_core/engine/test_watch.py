@@ -71,7 +71,7 @@ def test_an_observer_that_fails_is_reported_once_and_switched_off(
     (warning,) = found
     place = r" \(test_watch\.py, line \d+\)"
     reason = f"{event} raised {type(error).__name__}: {error}"
-    assert re.fullmatch(rf"observer 'bell' is switched off, and the run goes on: {reason}{place}", str(warning.message))
+    assert re.fullmatch(rf"observer 'bell' is disabled for the rest of the run: {reason}{place}", str(warning.message))
     assert [row[0] for row in one.told] == [row[0] for row in other.told]
     assert len(one.told) == 2 * len(_everything(tmp_path))
 

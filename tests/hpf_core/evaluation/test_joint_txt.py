@@ -59,7 +59,7 @@ def test_text_of_uvd_is_read_as_ever(tmp_path: Path) -> None:
         (lambda lines: ["two", *lines[1:]], "joint.txt:1: expected the number of frames, got 'two'"),
         (lambda lines: ["3", *lines[1:]], "joint.txt:1: 3 frames are announced, but 2 lines follow"),
         (lambda lines: [*lines[:2], lines[2] + " 1"], "joint.txt:3: 64 columns, expected 63"),
-        (lambda lines: [*lines[:2], "x" + lines[2]], "joint.txt:3: it holds something that isn't a number"),
+        (lambda lines: [*lines[:2], "x" + lines[2]], "joint.txt:3: it contains something that isn't a number"),
         (lambda lines: [*lines[:2], lines[2].replace("-300", "300")], "joint.txt:3: .* not in front of the camera"),
         (lambda lines: [*lines[:2], lines[2].replace("-300", "nan", 1)], "joint.txt:3: a joint isn't finite"),
     ],

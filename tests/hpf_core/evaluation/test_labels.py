@@ -126,7 +126,7 @@ def test_enormous_file_is_not_read(tmp_path: Path) -> None:
         (b"", r"a\.txt is empty"),
         (b"\n \n\n", r"a\.txt is empty"),
         (b"1 2 3\n\x89PNG\xff\n", r"a\.txt:2: not a text file \(byte 0x89\)"),
-        (b"1 2 3\n\n\0\0\0", r"a\.txt:3: not a text file \(it holds zero bytes\)"),
+        (b"1 2 3\n\n\0\0\0", r"a\.txt:3: not a text file \(it contains zero bytes\)"),
     ],
 )
 def test_what_is_no_text_is_an_error(tmp_path: Path, content: bytes, message: str) -> None:

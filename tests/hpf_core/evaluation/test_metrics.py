@@ -156,7 +156,7 @@ def test_overflow_is_an_error_and_never_a_number() -> None:
 @pytest.mark.parametrize(
     ("predicted", "truth", "message"),
     [
-        (np.zeros((0, 3, 3)), np.zeros((0, 3, 3)), "nothing to evaluate"),
+        (np.zeros((0, 3, 3)), np.zeros((0, 3, 3)), "The annotation is empty"),
         (np.zeros((4, 3, 3)), np.zeros((5, 3, 3)), r"\(4, 3, 3\), but the annotation \(5, 3, 3\)"),
         (np.zeros((4, 3)), np.zeros((4, 3)), r"expected \(frames, joints, 3\)"),
         (np.zeros((4, 2, 3)), np.zeros((4, 2, 3)), "2 joints need as many different names"),

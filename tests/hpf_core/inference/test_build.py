@@ -47,5 +47,5 @@ def test_a_backbone_without_what_a_terms_options_need(resolved, tmp_path):
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "gpu0"])
 def test_a_device_that_is_not_there(name):
-    with pytest.raises(InputError, match=f"device '{name}' can't be used.*Here there is: cpu"):
+    with pytest.raises(InputError, match=f"device '{name}' can't be used.*This machine has: cpu"):
         choose_device(name)

@@ -83,7 +83,7 @@ def test_without_a_compiler_tensors_do_it_and_it_is_said_once(fresh, monkeypatch
     monkeypatch.setenv("PATH", str(fresh))
     with pytest.warns(
         compiler.NoCompilerWarning,
-        match=r"\(no C compiler is found \(cc, gcc, clang\)\).*Install gcc",
+        match=r"\(HPF found no C compiler \(cc, gcc, clang\)\).*Install gcc",
     ) as told:
         seen = renders(points)
     assert len(told) == 1
@@ -96,7 +96,7 @@ def test_without_a_compiler_tensors_do_it_and_it_is_said_once(fresh, monkeypatch
 
 @needs_compiler
 def test_a_compiler_that_fails_is_quoted_and_nothing_is_left(fresh):
-    with pytest.warns(compiler.NoCompilerWarning, match=r"serves \(cc can't compile twice\.c: .*twice\.c:1"):
+    with pytest.warns(compiler.NoCompilerWarning, match=r"works \(cc can't compile twice\.c: .*twice\.c:1"):
         assert compiler.load(written(fresh, "this is not C"), torch.float32) is None
     assert list((fresh / "cache" / "kernels").iterdir()) == []
 
@@ -148,7 +148,7 @@ def test_a_cc_that_cannot_be_parsed_means_tensor_code_with_the_same_result(fresh
     compiler._told.clear()
     monkeypatch.setenv("HPF_CACHE_DIR", str(fresh / "empty"))
     monkeypatch.setenv("CC", value)
-    with pytest.warns(compiler.NoCompilerWarning, match="No C compiler serves"):
+    with pytest.warns(compiler.NoCompilerWarning, match="No C compiler works"):
         seen = renders(points)
     torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
 

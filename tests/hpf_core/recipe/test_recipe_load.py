@@ -394,7 +394,7 @@ def test_a_term_that_is_off_needs_no_working_plugin_but_a_misspelt_one_is_refuse
     assert "broken" not in got.document()["terms"]
     assert resolve(got.to_yaml()) == got
     message = refusal(recipe.replace("terms:\n", "terms:\n  silhouete: off\n"))
-    assert "14:3: terms.silhouete: 'silhouete' is switched off, but there is no such term" in message
+    assert "14:3: terms.silhouete: 'silhouete' is disabled, but no such term exists" in message
     assert "Did you mean 'silhouette'?" in message
 
 

@@ -35,7 +35,7 @@ def _entry(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "holds no summary.json"),
+        (None, "has no summary.json"),
         (b"{", "is damaged: EOF"),
         (b"\xff\xfe", "is damaged"),
         (b"[" * 100_000, "recursion limit"),
@@ -55,7 +55,7 @@ def _entry(**changes: Any) -> dict[str, Any]:
         (_entry(joints=3), "has 2 joints, but joints is 3"),
         (_entry(after="other"), "one entry for each stage"),
         (_entry(left_out_list="../../etc/passwd"), "isn't the name of a file"),
-        (summary(stages=[{"name": "c", "steps": 1, "control_of": "fit"}]), "must be no control"),
+        (summary(stages=[{"name": "c", "steps": 1, "control_of": "fit"}]), "must not be a control"),
     ],
 )
 def test_a_damaged_summary_is_named(tmp_path: Path, content: bytes | dict[str, Any] | None, message: str) -> None:

@@ -53,7 +53,7 @@ class DrawsFromTheGlobalState(Mine):
         return super().frames(split, indices)
 
 
-@breaks("frames", "not the numbers asked for")
+@breaks("frames", "not the requested numbers")
 class NumbersFromOne(Mine):
     def frames(self, split: str, indices: np.ndarray) -> RealFrames:
         return replace(super().frames(split, indices), index=torch.arange(len(indices)) + 1)
@@ -80,7 +80,7 @@ class EmptySplit(Mine):
         return {**super().splits(), "test": 0}
 
 
-@breaks("frames", "is asked for alone")
+@breaks("frames", "is requested alone")
 class DependsOnTheNumberOfFrames(Mine):
     def _moment(self, split: str, indices: np.ndarray) -> torch.Tensor:
         return super()._moment(split, indices) + float(len(indices))

@@ -67,7 +67,7 @@ class FingertipBeyondThePoints(Mine):
     fingertips = (3, 6)
 
 
-@breaks("names and indices", "wrist names no point")
+@breaks("names and indices", "wrist has no point")
 class NoWrist(Mine):
     wrist = ()
 

@@ -56,7 +56,7 @@ class DrawsOnTheWayBack(Mine):
         return changed, lambda points: back(points) * torch.rand(())
 
 
-@breaks("meta device", "random numbers on the CPU: say device=generator.device")
+@breaks("meta device", "random numbers on the CPU: add device=generator.device")
 class DrawsOnTheHost(Mine):
     def forward(self, depth: Tensor, generator: torch.Generator) -> Changed:
         torch.rand(len(depth), generator=generator)
