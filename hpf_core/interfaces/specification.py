@@ -1,0 +1,87 @@
+"""What a plugin package registers: a specification with options and a factory, and what the factory receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from hpf_core.grid import Grid
+from hpf_core.interfaces.hand import HandModel
+from hpf_core.interfaces.renderer import Renderer
+
+INTERFACE_VERSION = (2, 0)
+"""Version of these interfaces. The first number changes when existing plugins could break. `docs/plugins-1-to-2.md`
+describes the last change."""
+
+Kind = Literal["hand", "renderer", "backbone", "data_term", "prior", "dataset", "transform", "refiner", "observer"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Config(BaseModel):
+    """Base of every plugin's options: unknown keys are errors, values are immutable. Each field has a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Build:
+    """The parts that a factory may use. A field is None until the plugin of that kind is built (order: hand, renderer,
+    backbone, then the others)."""
+
+    grid: Grid
+    seed: int
+    cache: Path
+    hand: HandModel | None = None
+    renderer: Renderer | None = None
+
+    def need_hand(self) -> HandModel:
+        """The hand model; for plugins of every kind but `hand`."""
+        assert self.hand is not None, "the hand model is built first"
+        return self.hand
+
+    def need_renderer(self) -> Renderer:
+        """The renderer; for plugins built after it."""
+        assert self.renderer is not None, "the renderer is built before terms and datasets"
+        return self.renderer
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """The specification that a plugin package yields from a hook for each plugin that it offers.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: lowercase, as recipes write it; `-` and `_` are the same.
+        config: pydantic model of its options (subclass of `Config`).
+        factory: called as `factory(config, build)`; returns an instance of the kind's interface.
+        summary: one line that `hpf plugins list` shows.
+        source: origin of the plugin: a paper with equation and page, a repository, or "own work".
+        aliases: other names, each with its preset options, e.g. {"multiview-median": {"average": "median"}}.
+        needs: inputs that the plugin requires: fields of `Estimate` ("heatmaps", "latent_depth", "variance", "pose",
+            "shape"), "real" or "synthetic" (images in the batch).
+        provides: fields of `Estimate` that a backbone fills beyond `points`.
+        default_weight: for data terms and priors, the weight in the total loss if a recipe gives none.
+        weights: for backbones, the weights.safetensors files of runs that the package ships. `init: shipped` uses the
+            first file that was trained with the recipe's options.
+        interface: version of the interface that the plugin targets, such as (2, 0), or the oldest and the newest tested
+            version, ((2, 0), (3, 1)). Later minor versions only add features and remain compatible.
+        deprecated: the replacement of a deprecated plugin; recipes that use the plugin get a warning.
+    """
+
+    kind: Kind
+    name: str
+    config: type[Config]
+    factory: Callable[[Any, Build], Any]
+    summary: str
+    source: str
+    aliases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+    default_weight: float = 1.0
+    weights: tuple[Path, ...] = ()
+    interface: tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = INTERFACE_VERSION
+    deprecated: str = ""
