@@ -6,6 +6,7 @@ Every simulated capture has it; a real capture in the same layout may have it. W
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ class Sidecar(Config):
     subject_names: dict[int, str] = Field(default_factory=dict)
     segments: dict[str, tuple[Segment, ...]] = Field(default_factory=dict)
     made: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of_one_subject(cls, splits: Iterable[str]) -> Sidecar:
+        """One person, and one recording for each split: for a capture without a `capture.json`."""
+        segments: dict[str, tuple[Segment, ...]] = {
+            split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(splits)
+        }
+        return cls(rate_hz=None, subject_names={0: "subject"}, segments=segments)
 
     @model_validator(mode="after")
     def _in_order(self) -> Sidecar:

@@ -11,11 +11,10 @@ from hpf_core.data.captures import Capture
 from hpf_core.data.hand_centre import Centring
 from hpf_core.data.layouts.base import Layout, Mirrored
 from hpf_core.data.layouts.capture import CaptureLayout
-from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
-from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
+from hpf_core.data.sidecar import Sidecar, read_sidecar
 from hpf_core.errors import DataError, nearest
 from hpf_core.interfaces import Build, PluginSpec
-from hpf_plugins.datasets.cropped import CroppedConfig
+from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 
 
 class CaptureDataConfig(CroppedConfig):
@@ -64,23 +63,7 @@ def _make(config: CaptureDataConfig, build: Build) -> Capture:
         )
     if layout.rig.hand == "left":
         layout = Mirrored(layout)
-    return Capture(
-        CaptureSource(
-            layout=layout,
-            name="capture",
-            views=views,
-            segments=about.segments,
-            subject_names={0: "subject"} | about.subject_names,
-            rate_hz=about.rate_hz,
-            limit=config.limit,
-            simulated=about.simulated,
-            calibration=config.calibration,
-            annotation="nyu14",
-        ),
-        CropOptions(build.grid, config.centre, config.turned),
-        build.cache,
-        training=config.training(),
-    )
+    return dataset_of("capture", layout, views, about, config, build, config.limit, config.calibration)
 
 
 def _layout(root: str) -> CaptureLayout:
@@ -105,13 +88,7 @@ def _views(names: tuple[str, ...] | None, layout: Layout) -> tuple[int, ...]:
 
 def _about(layout: Layout) -> Sidecar:
     """Which person each recording shows: from `capture.json`, else one person and one recording for each split."""
-    written = read_sidecar(layout.root)
-    if written is not None:
-        return written
-    segments: dict[str, tuple[Segment, ...]] = {
-        split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(layout.splits())
-    }
-    return Sidecar(rate_hz=None, subject_names={0: "subject"}, segments=segments)
+    return read_sidecar(layout.root) or Sidecar.of_one_subject(layout.splits())
 
 
 SPEC = PluginSpec(

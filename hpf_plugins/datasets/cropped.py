@@ -1,4 +1,4 @@
-"""Options of all datasets of captures: the centre of the crops, and the frames for training."""
+"""What all datasets of captures share: the centre of the crops, the frames for training, and how they are built."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from hpf_core.data.calibration import Method
+from hpf_core.data.captures import Capture
 from hpf_core.data.hand_centre import Centring
+from hpf_core.data.layouts.base import Layout
+from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
 from hpf_core.data.prepared.frame_sets import TrainingSet
-from hpf_core.interfaces import Config
+from hpf_core.data.sidecar import Sidecar
+from hpf_core.interfaces import Build, Config
 
 
 class CroppedConfig(Config):
@@ -45,3 +50,42 @@ class CroppedConfig(Config):
     def training(self) -> TrainingSet:
         """The frames to train on."""
         return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
+
+
+def dataset_of(
+    name: str,
+    layout: Layout,
+    views: tuple[int, ...],
+    about: Sidecar,
+    config: CroppedConfig,
+    build: Build,
+    limit: int | None,
+    calibration: Method = "annotated",
+) -> Capture:
+    """The dataset of a recorded capture.
+
+    Args:
+        name: the dataset's name in errors.
+        layout: reads the capture.
+        views: the used views, counted from 0; the first view is evaluated.
+        about: who is seen when.
+        config: how to crop.
+        build: the grid and the cache.
+        limit: largest number of frames of each split, evenly spaced; None for all.
+        calibration: source of the cameras' poses.
+    """
+    source = CaptureSource(
+        layout=layout,
+        name=name,
+        views=views,
+        segments=about.segments,
+        # Without a subject in the sidecar, frames belong to subject 0.
+        subject_names={0: "subject"} | about.subject_names,
+        rate_hz=about.rate_hz,
+        limit=limit,
+        simulated=about.simulated,
+        annotation="nyu14",
+        calibration=calibration,
+    )
+    crops = CropOptions(build.grid, config.centre, config.turned)
+    return Capture(source, crops, build.cache, training=config.training())

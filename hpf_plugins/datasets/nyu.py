@@ -11,11 +11,10 @@ from pydantic import Field, field_validator
 
 from hpf_core.data.captures import Capture
 from hpf_core.data.layouts.nyu import NyuLayout, capture_near, count_frames
-from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
 from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, PluginSpec
-from hpf_plugins.datasets.cropped import CroppedConfig
+from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 
 _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
 """Of NYU's 8,252 test frames, 1 to 2440 show the training set's subject. The others show a new subject, whose bones are
@@ -36,13 +35,7 @@ def _about(root: Path, views: tuple[int, ...]) -> Sidecar:
         return written
     test = count_frames(root / "test", views) if (root / "test").is_dir() else 0
     if not _is_nyus(test):
-        return Sidecar(
-            rate_hz=None,
-            subject_names={0: "subject"},
-            segments={
-                split: (Segment(first=0, frames=1, sequence=k, subject=0),) for k, split in enumerate(("train", "test"))
-            },
-        )
+        return Sidecar.of_one_subject(("train", "test"))
     return Sidecar(
         rate_hz=None,
         subject_names={0: "training subject", 1: "new subject"},
@@ -90,24 +83,7 @@ class NyuConfig(CroppedConfig):
 def _make(config: NyuConfig, build: Build) -> Capture:
     root = _checked(config.root)
     views = tuple(view - 1 for view in config.views)
-    about = _about(root, views)
-    return Capture(
-        CaptureSource(
-            layout=NyuLayout(root, views),
-            name="nyu",
-            views=views,
-            segments=about.segments,
-            # Without a subject in the sidecar, frames belong to subject 0.
-            subject_names={0: "subject"} | about.subject_names,
-            rate_hz=about.rate_hz,
-            limit=config.limit,
-            simulated=about.simulated,
-            annotation="nyu14",
-        ),
-        CropOptions(build.grid, config.centre, config.turned),
-        build.cache,
-        training=config.training(),
-    )
+    return dataset_of("nyu", NyuLayout(root, views), views, _about(root, views), config, build, config.limit)
 
 
 def _checked(root: str) -> Path:
