@@ -130,7 +130,8 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
     if missing:
         there = "1 view is" if len(xyz) == 1 else f"{len(xyz)} views are"
         raise DataError(
-            f"{where}: {there} annotated, but view {missing[0]} is asked for. Ask for fewer: `views` of the dataset in "
+            f"{where}: {there} annotated, but view {missing[0]} is required. Choose other views: `views` of the "
+            "dataset in "
             "a recipe, --views of `hpf data prepare`."
         )
     xyz = Annotation(xyz, ()).without_blanks().xyz
@@ -147,7 +148,7 @@ def calibrate(xyz: np.ndarray, views: Sequence[int], where: str = "the annotatio
         try:
             found = align_rigid_robust(one.flatten(0, 1), other.flatten(0, 1))
         except DataError as error:
-            raise DataError(f"{where}: view {view + 1} against view {views[0] + 1}: {error}") from error
+            raise DataError(f"{where}: view {view + 1} compared with view {views[0] + 1}: {error}") from error
         misses = np.concatenate(
             [
                 _misses(

@@ -123,9 +123,9 @@ def compare_checksums(content: bytes) -> None:
         with Image.open(io.BytesIO(content)) as image:
             image.verify()
     except SyntaxError as error:
-        raise ValueError(f"a part isn't as it was written: {_said(error)}") from error
+        raise ValueError(f"a part is damaged: {_said(error)}") from error
     except (OSError, struct.error, EOFError, IndexError, ValueError) as error:
-        raise ValueError(f"it ends after {len(content):,} bytes, where a part isn't whole") from error
+        raise ValueError(f"it ends after {len(content):,} bytes, in the middle of a part") from error
 
 
 def decode(content: bytes, header: PngHeader) -> np.ndarray:

@@ -277,7 +277,7 @@ def wrong_with_pattern(pattern: str, cameras: int) -> str:
             return f"formats {{{name}}} in a way that isn't known; only {{frame:06d}} and the like are"
     names = {name for name, _, _ in parts}
     if "frame" not in names:
-        return "has no {frame}, so its images can't be told apart"
+        return "has no {frame}, so the names of its images are not unique"
     if cameras > 1 and "camera" not in names:
         return f"has no {{camera}}, but there are {cameras} cameras"
     path = PurePosixPath(pattern)

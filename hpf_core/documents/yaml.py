@@ -135,7 +135,7 @@ class _Builder:
         node = self._node(self._next(), 1).node
         self._next()  # the document's end
         if isinstance(self._next(), DocumentStartEvent):
-            fail("a second document starts here, but a file holds one", at=self.last)
+            fail("a second document starts here, but only one per file is allowed", at=self.last)
         return node
 
     def _next(self) -> Any:

@@ -257,9 +257,9 @@ def _is_loss(error: RuntimeError) -> bool:
 
 def _gone(error: RuntimeError) -> HPFError:
     if dist.is_initialized() and dist.get_rank() > _TELLS:
-        return SaidElsewhere("another process of this run is gone")
+        return SaidElsewhere("another process of this run ended")
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return RunError(
-        "another process of this run ended, or can't be reached any more, and the run ends with it; the last "
-        f"checkpoint stands. What that process said, if anything, is above; seen here: {reason}"
+        "another process of this run ended, or can't be reached any more, so this run ends. The last checkpoint "
+        f"is valid. The message of that process, if any, is above; the error here: {reason}"
     )

@@ -231,7 +231,7 @@ class StageTrainer:
         kind = RunError if self.world.writes else SaidElsewhere  # all processes find the same error
         raise kind(
             f"the {what} isn't finite at step {step + 1} of stage '{self.plan.name}'; the last checkpoint is from "
-            "before. A lower lr, a clip_norm, or a look at the frames of this step may help"
+            "before. Try a lower lr or a clip_norm, and check the frames of this step"
         )
 
     def tensors(self) -> dict[str, Tensor]:

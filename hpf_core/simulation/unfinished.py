@@ -63,7 +63,7 @@ class Unfinished:
             InputError: the disk has less. Then a folder without images is removed.
         """
         begun = any(self.path.rglob("*.png"))
-        otherwise = how_to_go_on(self._folder) if begun else "Ask for fewer frames or views, or choose another disk."
+        otherwise = how_to_go_on(self._folder) if begun else "Choose fewer frames or views, or another disk."
         try:
             need_room(self._folder.parent, count, "The capture", otherwise)
         except InputError:

@@ -62,8 +62,8 @@ class HourglassConfig(Config):
     alpha: float = Field(10.0, gt=0, le=40, description="annealing factor of the softmax, Eq. 1-2; authors' code: 20")
     background: Literal["subtract", "keep"] = Field(
         "subtract",
-        description="subtract: the weights are exp(alpha h) - 1, so that pixels where a map is 0 pull nothing; keep: "
-        "the softmax over the whole map as Eq. 1 prints it, which draws unsure points to the crop's centre",
+        description="subtract: the weights are exp(alpha h) - 1, so that pixels where a map is 0 have no effect; keep: "
+        "the softmax over the whole map as Eq. 1 prints it, which moves uncertain points to the crop's centre",
     )
 
     pixel: Literal["centre", "corner"] = Field(
@@ -80,8 +80,8 @@ class HourglassConfig(Config):
         TOLERANCE_MM,
         gt=0,
         le=100,
-        description="how far an ideal label may be read back from its point, anywhere in the cube, mm; options with "
-        "which it is farther are refused",
+        description="largest allowed error of the point that is read from an ideal label, anywhere in the cube, "
+        "mm; HPF refuses options with a larger error",
     )
 
     @model_validator(mode="after")

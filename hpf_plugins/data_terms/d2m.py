@@ -23,7 +23,7 @@ class DataToModelConfig(Config):
     clamp_mm: float | None = Field(
         None,
         gt=0,
-        description="Largest distance of a point in mm; beyond it valid is no gradient. null: none (the paper). The "
+        description="Largest distance of a point in mm; beyond it there is no gradient. null: none (the paper). The "
         "authors' code: 50.",
     )
     forearm: Literal["wrist_plane", "keep"] = Field(
@@ -42,7 +42,7 @@ class DataToModelConfig(Config):
     budget: int | None = Field(
         SURFACE_BUDGET,
         ge=1,
-        description="Points that are used of each depth map, at most, spread evenly; null: every pixel that shows a "
+        description="Largest number of points used per depth map, spread evenly; null: every pixel that shows a "
         "surface.",
     )
 
@@ -87,7 +87,7 @@ SPEC = PluginSpec(
     name="d2m",
     config=DataToModelConfig,
     factory=_build,
-    summary="Data to model: each point of a depth map against the nearest estimated surface.",
+    summary="Data to model: distance of each point of a depth map to the nearest estimated surface.",
     source="Wan et al., CVPR 2019, Eq. 9-11, p. 10856; the wrist plane is own work",
     needs=frozenset({"real"}),
 )

@@ -31,7 +31,7 @@ class HeatmapMagnitude(DataTerm):
         heatmaps = step.need_real().heatmaps
         if heatmaps is None:
             raise InputError(
-                "heatmap_magnitude: the backbone has no heatmaps; choose one that provides them, or switch the term off"
+                "heatmap_magnitude: the backbone has no heatmaps; choose one that provides them, or disable the term"
             )
         values = at_least_float32(heatmaps).square().mean(dim=(1, 2, 3))
         return TermValue(values, torch.ones_like(values), step.views.frame)

@@ -149,7 +149,7 @@ SPEC = PluginSpec(
     name="m2d",
     config=ModelToDataConfig,
     factory=_build,
-    summary="Model to data: the rendered estimate against each view's depth map.",
+    summary="Model to data: the rendered estimate compared with each view's depth map.",
     source="Wan et al., CVPR 2019, Eq. 5, p. 10856; the silhouette rule is own work",
     needs=frozenset({"real"}),
 )

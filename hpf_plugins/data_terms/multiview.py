@@ -125,7 +125,7 @@ SPEC = PluginSpec(
     name="multiview",
     config=MultiviewConfig,
     factory=_build,
-    summary="Consistency over views: each view's points against their robust average in the rig's frame.",
+    summary="Consistency over views: each view's points compared with their robust average in the rig's frame.",
     source="Wan et al., CVPR 2019, Eq. 12, p. 10856",
     aliases={
         "multiview-median": {"average": "median"},

@@ -112,7 +112,7 @@ SPEC = PluginSpec(
     name="supervised",
     config=SupervisedConfig,
     factory=_build,
-    summary="Synthetic samples against their known points, on heatmaps and latent depth or on coordinates.",
+    summary="Synthetic samples compared with their known points, on heatmaps and latent depth or on coordinates.",
     source="Wan et al., CVPR 2019, Eq. 3, p. 10855",
     needs=frozenset({"synthetic"}),
 )

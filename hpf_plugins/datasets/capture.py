@@ -39,7 +39,7 @@ class CaptureDataConfig(CroppedConfig):
         "joints.npz.",
     )
     limit: int | None = Field(
-        None, ge=1, description="At most so many frames of each split, spread over it, for quick looks; null for all."
+        None, ge=1, description="Largest number of frames per split, spread over it, for quick tests; null for all."
     )
 
     @field_validator("views")

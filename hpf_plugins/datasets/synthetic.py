@@ -74,7 +74,7 @@ class SyntheticConfig(Config):
         "about the palm's centre (our choice: none; authors' code: [0.85, 0.95]).",
     )
     noise: Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise | Literal["off", False])] = (
-        Field(CropNoise(), description="What a sensor would do to the maps; `off`: nothing.")
+        Field(CropNoise(), description="Noise of the sensor; `off` for none.")
     )
     other_noise: list[Annotated[CropNoise, BeforeValidator(_noise, json_schema_input_type=CropNoise)]] = Field(
         default=[],

@@ -21,7 +21,7 @@ class ShrinkConfig(Config):
 
     share: float = Field(0.5, ge=0, le=1, description="Share of the steps whose images are shrunk.")
     factor: tuple[float, float] = Field(
-        (0.7, 1.0), description="Smallest and largest factor; drawn for each image, along x and y apart."
+        (0.7, 1.0), description="Smallest and largest factor, drawn for each image along x and along y."
     )
 
     @field_validator("factor")

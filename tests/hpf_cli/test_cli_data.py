@@ -77,7 +77,7 @@ def test_impossible_options_are_refused(tmp_path: Path, words: tuple[object, ...
 def test_a_capture_that_no_disk_holds_is_refused(tmp_path: Path) -> None:
     done = run("data", "simulate", tmp_path / "out", "--frames", 9_999_999, "--test", 9_999_999, "--views", 9)
     assert done.exit_code == 2
-    assert "Ask for fewer frames or views" in done.stderr
+    assert "Choose fewer frames or views" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -143,7 +143,7 @@ def test_a_capture_of_fewer_cameras_is_prepared_as_the_recipe_reads_it(tmp_path:
     nyu_by_hand.write_split(tmp_path / "two" / "test", [[few[v]] for v in range(2)], nyu_by_hand.joints(1)[0][:2])
     asked = prepare(tmp_path / "two", tmp_path / "cache")
     assert asked.exit_code == 2
-    assert "2 views are annotated, but view 3 is asked for. Ask for fewer: `views` of the dataset" in asked.stderr
+    assert "2 views are annotated, but view 3 is required. Choose other views: `views` of the dataset" in asked.stderr
     done = prepare(tmp_path / "two", tmp_path / "cache", "--views", "1,2", "--json")
     assert done.exit_code == 0, done.output
     split = json.loads(done.stdout)["splits"]["test"]

@@ -173,7 +173,7 @@ def test_a_killed_worker_ends_the_run_and_one_process_goes_on(brief, host, torch
     _, said = launched.communicate(timeout=120)
     assert launched.returncode == 1
     assert said.count("error: another process of this run ended") == 1
-    assert "the last checkpoint stands" in said
+    assert "The last checkpoint is valid" in said
     assert "This is a bug" not in said
     files.read(checkpoints("pretrain")[-1])
     assert not (folder / "summary.json").exists()

@@ -143,7 +143,7 @@ def check_calibration(annotation: nyu.Annotation, views: tuple[int, ...]) -> Ite
     if names:
         said += f"; by more than {_FRAME_OFF_MM:g} mm in {counted(len(names), 'frame')}: {first_of(names)}"
     if worst > _RESIDUAL_MM[1]:
-        yield Finding("calibration", "failed", f"{said}; the views aren't of one rig", names)
+        yield Finding("calibration", "failed", f"{said}; the views do not belong to one rig", names)
     else:
         yield Finding("calibration", "warning" if worst > _RESIDUAL_MM[0] or names else "ok", said, names)
 

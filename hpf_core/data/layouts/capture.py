@@ -150,8 +150,8 @@ class CaptureLayout(Layout):
         missing = [name for view, name in enumerate(self.rig.names) if view not in seen]
         if missing:
             raise DataError(
-                f"{self.file.path} names the camera '{missing[0]}', but no image of it is there. Its images would be "
-                f"called {image_of(self.file.images, self.splits()[0], missing[0], 'SEQUENCE', 0)}. Leave it out of "
+                f"{self.file.path} names the camera '{missing[0]}', but it has no image. Expected names: "
+                f"{image_of(self.file.images, self.splits()[0], missing[0], 'SEQUENCE', 0)}. Leave it out of "
                 "rig.yaml, or add its images."
             )
 
@@ -212,7 +212,7 @@ def _read_labels(path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | 
             missing = [name for name in ("xyz", "names") if name not in content.files]
             if missing:
                 held = ", ".join(content.files) or "nothing"
-                raise DataError(f"{path} has no array `{missing[0]}`; it holds {held}.")
+                raise DataError(f"{path} has no array `{missing[0]}`; it has {held}.")
             joints, names = content["xyz"], tuple(str(name) for name in np.ravel(content["names"]))
             numbers = content["frame"] if "frame" in content.files else None
     except _UNREADABLE as error:

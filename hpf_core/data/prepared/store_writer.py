@@ -90,7 +90,7 @@ class StoreWriter:
         """
         done, folder = self.frames_done, self._place.folder
         count = round(self.files.bytes * (1 - done / self.files.frames))
-        otherwise = "Choose another disk (--out, or HPF_CACHE_DIR), or ask for smaller crops."
+        otherwise = "Choose another disk (--out, or HPF_CACHE_DIR), or choose smaller crops."
         if done:
             otherwise = f"Free some space on it. {kept_so_far(folder)}"
         try:

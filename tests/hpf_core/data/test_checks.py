@@ -198,7 +198,7 @@ def one_frame_off(xyz: np.ndarray) -> np.ndarray:
         ({"joint_xyz": lambda xyz: xyz * -1}, "distance", "failed", "behind the camera"),
         ({"joint_xyz": one_frame_off}, "calibration", "warning", "by more than 10 mm in 1 frame: frame 5"),
         ({"joint_xyz": lambda xyz: xyz + np.random.default_rng(0).normal(0, 60, xyz.shape)}, "calibration", "failed",
-         "the views aren't of one rig"),
+         "the views do not belong to one rig"),
         ({"joint_xyz": lambda xyz: moved(xyz, (0, 0, 300))}, "surface", "failed", "don't belong together"),
     ],
 )  # fmt: skip

@@ -243,7 +243,7 @@ def damage(root: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("camera", r"rig\.yaml names the camera 'left', but no image of it is there.*train/left/000000\.png"),
+        ("camera", r"rig\.yaml names the camera 'left', but it has no image.*train/left/000000\.png"),
         ("pattern", r"rig\.yaml: no file below .* matches .*\.tiff.* An existing one is test/left/000000\.png"),
         ("size", r"train/.*\.png is a 16-bit greyscale PNG image of 640 x 480, but .*rig\.yaml says .* 320 x 240"),
         ("truncated", r"\.png is damaged: it ends after 200 bytes"),

@@ -113,7 +113,7 @@ def test_bad_images_are_named(tmp_path: Path, depth: np.ndarray) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "a PNG image of 28 bytes whose header can't be read"),
         (
             encode_png(np.ones((480, 640), np.uint16))[:99],
-            "it ends after 99 bytes, where a part isn't whole",
+            "it ends after 99 bytes, in the middle of a part",
         ),
     ],
 )

@@ -212,5 +212,5 @@ def test_a_rig_may_have_more_cameras_than_nyu(tmp_path: Path) -> None:
     in_the_rig = apply_rigid(frames.to_rig[0], middles[:, None])[:, 0]
     assert torch.pdist(in_the_rig).max() < 50
     assert torch.pdist(frames.to_rig[0, :, :3, 2]).min() > 0.2  # directions of view
-    with pytest.raises(DataError, match="view 6 is asked for"):
+    with pytest.raises(DataError, match="view 6 is required"):
         make_nyu(tmp_path, root=str(tmp_path / "five"), views=[1, 6]).frames("train", np.array([0]))
