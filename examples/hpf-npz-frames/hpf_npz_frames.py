@@ -211,7 +211,7 @@ def read_frame(path: Path, views: int, joints: int) -> dict[str, np.ndarray]:
         DataError: the file is damaged, or an array has another shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = ["depth", "time", *(["joints"] if joints and "joints" in archive.files else [])]
             found = {name: archive[name] for name in wanted}
     except Exception as error:  # numpy raises errors of many kinds for damaged files
