@@ -41,9 +41,18 @@ THUMB_STATES = (
     (-3.0, 20.0, 46.0, 55.0),
 )
 
-_KINDS = (0.18, 0.18, 0.20, 0.12, 0.20, 0.12)  # open, half open, pinched, closed, pointing, free
+KINDS = {
+    "open": 0.18,
+    "half open, all fingers by a common amount": 0.18,
+    "pinched with one of four fingers": 0.20,
+    "closed": 0.12,
+    "pointing, each of the 2^5 sets of extended fingers equally often": 0.20,
+    "every finger in a state of its own": 0.12,
+}
+"""The share of each kind of pose; `tools/hand_poses.py` writes them into docs/hand.md."""
+SHARE_ON_THE_WAY = 0.35
+"""The share of poses between one pose of the mixture and another."""
 _PINCHED, _CLOSED, _POINTING = 2, 3, 4
-_SHARE_ON_THE_WAY = 0.35
 _FREE_STATES = (0.28, 0.20, 0.16, 0.20, 0.08, 0.08)
 _FREE_THUMBS = (0.25, 0.25, 0.2, 0.15, 0.15)
 _HALF_OPEN = (0.15, 0.8)  # common bending of a half open hand, 0 straight, 1 a fist
@@ -134,7 +143,7 @@ def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: S
     """
     device = generator.device
     draw = torch.rand(count, 20, generator=generator, device=device)
-    kind = _choose(_KINDS, draw[:, 0])
+    kind = _choose(tuple(KINDS.values()), draw[:, 0])
     # Five bits, from the little finger to the thumb: extended or not.
     extended = draw[:, 1:6] < 0.5
     straight = torch.where(extended[:, :4], STRAIGHT, CLOSED)
@@ -189,7 +198,7 @@ def draw_kinds(count: int, generator: torch.Generator, tables: Tables, solved: S
 def draw_way(count: int, generator: torch.Generator) -> Tensor:
     """(N,) the share of the way to another pose; 0 for most hands."""
     draw = torch.rand(count, 2, generator=generator, device=generator.device)
-    return draw[:, 0] * (draw[:, 1] < _SHARE_ON_THE_WAY)
+    return draw[:, 0] * (draw[:, 1] < SHARE_ON_THE_WAY)
 
 
 def draw_noise(shape: tuple[int, ...], generator: torch.Generator, tables: Tables) -> Tensor:
