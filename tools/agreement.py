@@ -1,4 +1,4 @@
-"""How well two sets of depth maps agree: what the tools that fit and measure spheres in the skin all score by."""
+"""Agreement of two sets of depth maps, for the tools that fit spheres to the skin and measure them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Agreement(NamedTuple):
-    """Of each of N pairs of maps.
+    """Agreement of N pairs of depth maps.
 
     Attributes:
         depth_mm: (N,) mean difference of the two depths where both cover.

@@ -1,14 +1,14 @@
-"""Direct descent on the points of a capture's frames, without a network: what the terms themselves lead to.
+"""Direct descent on the points of a capture's frames, without a network. It shows where the terms alone lead.
 
     python tools/descend.py                                  # from the network's estimates
-    python tools/descend.py --start truth --only m2d,d2m     # how far from the truth these two draw
+    python tools/descend.py --start truth --only m2d,d2m     # how far these two move the true points
     python tools/descend.py --parts true                     # d2m knows which finger each pixel shows
     python tools/descend.py --bones true                     # bone_length knows each subject's lengths
 
 From the network's estimates it ends in the nearest minimum; from the true points, in the terms' own error. It needs a
-simulated capture, whose annotation gives 36 of the points. The five others begin where the palm is.
+simulated capture, whose annotation gives 36 of the points. The five others start at the palm.
 
-Two oracles bound what a term could gain before anyone builds it:
+Two oracles measure the largest possible gain of a term before we build it:
 
 - `--parts true`: d2m compares each point of a depth map with the spheres of one part alone, the palm or a finger. It is
   the part of the nearest true sphere. `--wrong 0.2` gives a fifth of the points another part at random. With `--forearm

@@ -3,7 +3,8 @@
     python tools/doc_images.py --quickstart runs/quickstart-1 --simulated runs/simulated-1
 
 Figures come from the runs' folders, the samples' sheet and their coverage from `hpf data sample`, the hand from
-`tools/draw_hand.py`, and the picture of the report from Chromium, if there is one. It lists what it left as it was.
+`tools/draw_hand.py`, and the picture of the report from Chromium, if there is one. It lists the pictures that it did
+not change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes docs/equations.md: where each equation of the paper stands in the code, and what our defaults change.
+"""Writes docs/equations.md: the place of each equation of the paper in the code, and the deviations of our defaults.
 
     python tools/equations.py
 

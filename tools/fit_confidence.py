@@ -1,4 +1,4 @@
-"""Find the numbers of `hpf_core/inference/explained.py` by which a hand is told from none, and a right from a left one.
+"""Fit the weights in `hpf_core/inference/explained.py` for the presence of a hand, and for its side.
 
     python tools/fit_confidence.py CAPTURE... [--split validation]
 

@@ -1,9 +1,9 @@
 """The floor of m2d: how far the depth map of the 41 spheres lies from the skin's. Run: python tools/floor.py
 
-With `--renderer sphere_mesh`, that of the sphere mesh over the same points.
+With `--renderer sphere_mesh`, the tool measures the sphere mesh over the same points.
 
-What a perfect fit of the spheres leaves, over random poses, shapes and views: the mean difference of the two depth maps
-where both cover, and the intersection over union of their silhouettes.
+The residual of a perfect fit of the spheres, over random poses, shapes and views: the mean difference of the two depth
+maps where both cover, and the intersection over union of their silhouettes.
 """
 
 from __future__ import annotations

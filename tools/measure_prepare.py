@@ -1,13 +1,13 @@
-"""What preparing a capture costs: time for each image on one core, maps read a second, and memory at its peak.
+"""Measure the cost of preparing a capture: time per image on one core, depth maps read per second, and peak memory.
 
     python tools/measure_prepare.py CAPTURE [--noisy OUT] [--sizes 64 96 128] [--frames 20] [--jobs 2]
 
-CAPTURE is a folder in NYU's layout, such as `hpf data simulate` writes. With `--noisy`, its images are first written
-anew to OUT with a background over all of the image, at 0.85 to 1.75 m, and noise of 6 mm in every pixel of it: such
-images are the largest and the slowest to decode. With `--repeat N`, OUT has N frames in each split, by links to these.
+CAPTURE is a folder in NYU's layout, such as `hpf data simulate` writes. With `--noisy`, the tool first writes the
+images to OUT with a background over the whole image, at 0.85 to 1.75 m, and noise of 6 mm in every pixel. Such images
+are the largest and the slowest to decode. With `--repeat N`, OUT has N frames in each split, by links to these.
 
-Times are of processor time, the best of five rounds over all images; memory is that of `hpf data prepare` with all of
-its processes, looked at every 20 ms: shared pages are counted once (PSS), so that the sum is what the machine gives.
+Times are processor times, the best of five rounds over all images. Memory is the sum over all processes of `hpf data
+prepare`, measured every 20 ms. Shared pages count once (PSS).
 """
 
 from __future__ import annotations

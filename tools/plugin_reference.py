@@ -2,7 +2,7 @@
 
     python tools/plugin_reference.py
 
-A part stands between <!-- reference: NAME --> and <!-- end -->; a test holds the page to it.
+A part stands between <!-- reference: NAME --> and <!-- end -->; a test compares the page with the code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLASSES: dict[Kind, tuple[type, ...]] = {
     "refiner": (interfaces.Refiner,),
     "observer": (interfaces.Observer,),
 }
-"""What one must know to write a plugin of each kind."""
+"""The classes that the reference shows for each kind."""
 
 
 def parts() -> dict[str, str]:
@@ -61,7 +61,7 @@ def clauses() -> str:
 
 
 def replaced(page: str) -> str:
-    """The page with its parts made anew.
+    """The page with its parts regenerated.
 
     Raises:
         KeyError: the page asks for a part that there isn't.

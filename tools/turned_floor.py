@@ -1,8 +1,8 @@
-"""What turning a crop along the ray through its centre is worth to m2d. Run: python tools/turned_floor.py
+"""Measure the effect of ray-aligned crops on m2d. Run: python tools/turned_floor.py
 
-A camera's image shows a hand from where the camera stands; m2d renders spheres along parallel rays. Away from the
-image's middle the two look from different sides, unless the crop is turned. Random hands are put at several angles off
-the camera's axis and imaged without noise; the image is cropped around the true palm, and the true spheres are rendered
+A camera sees a hand along rays from its centre, and m2d renders spheres along parallel rays. Away from the middle of
+the image, the directions differ, unless the crop is ray-aligned. Random hands are put at several angles off the
+camera's axis and imaged without noise; the image is cropped around the true palm, and the true spheres are rendered
 over the crop: what differs is left to the best of fits. Once the image is of the spheres themselves, so that nothing
 differs but the way of looking, and once of the skin.
 """
