@@ -235,7 +235,7 @@ def _table(results: Sequence[VariantResult]) -> Table:
 
 
 def _where(results: Sequence[VariantResult]) -> str:
-    """What most rows were measured on; empty where none was."""
+    """The data on which most rows were evaluated; empty if none was."""
     found = [result.measured_on for result in results if result.runs]
     return max(dict.fromkeys(found), key=found.count, default="")
 

@@ -258,7 +258,7 @@ def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
 
 
 def _how_to_run(report: CaptureReport) -> str:
-    """The command that trains on a capture; empty where it has nothing to train on."""
+    """The command that trains on a capture; empty if it has no training frames."""
     from hpf_core.data.rig_file import RIG_FILE
 
     train = next((part for part in report.splits if part.name == "train"), None)

@@ -1,4 +1,4 @@
-"""`hpf doctor`: this machine, and whether HPF is right on its devices. Heavy imports belong inside the function."""
+"""`hpf doctor`: describe this machine, and check HPF on its devices. Heavy imports belong inside the function."""
 
 from __future__ import annotations
 

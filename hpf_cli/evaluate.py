@@ -163,7 +163,7 @@ def _check_use(
     write: Path | None,
     after: str | None,
 ) -> None:
-    """Raises InputError where the options don't go together."""
+    """Raises InputError if the options contradict each other."""
     if labels is None and len(runs) < len(predictions):
         raise InputError("Prediction files are measured against labels: add --labels FILE.")
     if write is not None and (len(runs) != 1 or len(predictions) != 1):
@@ -173,7 +173,7 @@ def _check_use(
 
 
 def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
-    """What some runs recorded, each with its folder as `run`; with `after`, of that stage alone."""
+    """The recorded evaluations of runs, each with its folder as `run`; with `after`, only of that stage."""
     from hpf_core.runs.documents import read_summary
     from hpf_core.runs.predictions import read_run
 
@@ -186,7 +186,7 @@ def _of_runs(runs: Sequence[Path], after: str | None) -> list[dict[str, Any]]:
 
 
 def _of_run(document: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """An evaluation with its run's folder, in which the list of frames that were left out lies."""
+    """An evaluation with its run's folder, which contains the list of frames that are left out."""
     listed = document.get("left_out_list")
     return {**document, "run": str(run)} | ({"left_out_list": str(run / listed)} if listed else {})
 

@@ -41,7 +41,7 @@ def of_system(error: OSError) -> HPFError:
 
 
 def say(message: str, code: int, words: Sequence[str], shown: bool = False) -> None:
-    """Show an error, as a document too where the command line asks for `--json`.
+    """Print an error, and also as a JSON document if the command line has `--json`.
 
     Args:
         message: what is wrong.

@@ -32,10 +32,10 @@ INTERRUPTED = 130
 
 
 class Commands(Group):
-    """Turns what a command raises into a message and an exit code: 1 the run failed, 2 the input was wrong."""
+    """Turns exceptions of commands into a message and an exit code: 1 for a failed run, 2 for wrong input."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Keep the command line: whether it asks for `--json` decides how an error is shown."""
+        """Keep the command line, because `--json` changes how an error is printed."""
         self._words = tuple(args)
         show.begin()
         return super().make_context(info_name, args, parent, **extra)

@@ -10,11 +10,11 @@ from pathlib import Path
 from hpf_core.errors import InputError
 
 _SPARE = "-" * 24
-"""Room in a name for what is written beside it: temporary files, and figures such as NAME-coverage.png."""
+"""Reserve in the length of a name, for files beside it: temporary files, and figures such as NAME-coverage.png."""
 
 
 def check_file(option: str, path: Path) -> None:
-    """Refuse a file that can't be written, before what it is to hold is made.
+    """Refuse a file that can't be written, before its content is computed.
 
     Args:
         option: how the command line calls it, for the message.
@@ -40,7 +40,7 @@ def check_picture(option: str, path: Path) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Refuse a folder in which nothing can be written, before what is to be in it is made.
+    """Refuse a folder that can't be written, before its content is computed.
 
     Args:
         option: how the command line, or the environment, calls it, for the message.
@@ -58,9 +58,9 @@ def _refuse_folder(option: str, path: Path, example: str) -> None:
 
 
 def _try(option: str, path: Path, folder: Path) -> None:
-    """Write into a folder, or into the nearest one above it that is there; nothing of it stays.
+    """Write a temporary file into a folder, or into its nearest existing parent, and remove it.
 
-    Rights alone don't tell: the superuser has them all, and yet a file system can be read-only or none to write to.
+    Permissions are not enough: the superuser has all of them, but a file system can be read-only.
     """
     try:
         there = next(place for place in (folder, *folder.parents) if place.exists())

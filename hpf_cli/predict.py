@@ -193,7 +193,7 @@ def predicted(
 def _onlooker(
     shown: list[dict[str, Any]] | None, folder: Path | None, predictor: Any, nearest_mm: list[float]
 ) -> Callable[[PredictedFrame], None]:
-    """What is done with each frame while its depth image is there: kept for a page, drawn as a picture, measured."""
+    """A function that uses each frame while its depth image is in memory: for a page, a picture, and a measurement."""
     numbers = iter(range(10**9))
 
     def look(frame: PredictedFrame) -> None:

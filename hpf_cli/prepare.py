@@ -126,7 +126,7 @@ def _prepare(capture: Capture, jobs: int | None) -> float:
 
 
 def _how_to_run(capture: Capture, cache: Path | None) -> str:
-    """The command that fits a network to the capture; `cache` where it isn't the one that is used anyway."""
+    """The command that fits a network to the capture; `cache` if it isn't the default one."""
     moved = f"HPF_CACHE_DIR={shlex.quote(str(cache))} " if cache else ""
     root = shlex.quote(str(capture.source.root))
     if capture.source.layout.name == "capture":
@@ -135,7 +135,7 @@ def _how_to_run(capture: Capture, cache: Path | None) -> str:
 
 
 def _left_out(split: PreparedSplit) -> Iterator[str]:
-    """What to say of the frames of a split that can't be used."""
+    """Lines about the unusable frames of a split."""
     for reason in split.left_out[:_NAMED]:
         yield f"left out: {reason}"
     if len(split.left_out) > _NAMED:
@@ -245,5 +245,5 @@ def _document(
 
 
 def _number(value: float) -> float | None:
-    """None for what wasn't measured."""
+    """The number, or None for NaN."""
     return None if value != value else float(value)

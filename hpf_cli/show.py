@@ -36,7 +36,7 @@ def visible(text: str) -> str:
 
 
 class _Visible:
-    """What is shown, with control characters in its text spelt out; what rich itself sends to the terminal stays."""
+    """Output with control characters in its text spelt out; those of rich itself stay."""
 
     def __init__(self, shown: ConsoleRenderable) -> None:
         self._shown = shown
@@ -75,7 +75,7 @@ _emitted: list[bool] = []  # an entry once a JSON document was written
 
 
 def is_first() -> bool:
-    """Whether this process is the one that shows: torchrun gives each of a run's processes its rank."""
+    """Whether this process prints; torchrun gives each process of a run its rank."""
     return process_group.rank() == 0
 
 

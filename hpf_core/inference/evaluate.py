@@ -111,8 +111,8 @@ def check(parts: Parts, split: str) -> None:
     annotation, labels = annotation_of(parts), labels_of(parts, split)
     if annotation not in parts.hand.annotations:
         raise DataError(
-            f"the dataset is evaluated on the joints of '{annotation}', and the hand model has no map from its points "
-            f"to them. {nearest(annotation, parts.hand.annotations)}"
+            f"the dataset is evaluated on the joints of '{annotation}', but the hand model doesn't have this "
+            f"annotation. {nearest(annotation, parts.hand.annotations)}"
         )
     names, annotated = parts.hand.annotations[annotation][0], labels.names
     if tuple(names) != tuple(annotated):

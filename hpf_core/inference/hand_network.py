@@ -136,7 +136,7 @@ def _shipped(host: PluginHost) -> Path:
 def _of_run(folder: Path, refiners: Sequence[str], device: torch.device, host: PluginHost) -> HandNetwork:
     weights = folder / "weights.safetensors"
     if not weights.is_file():
-        raise InputError(f"{folder} is a run that hasn't finished: it has no weights.safetensors yet.")
+        raise InputError(f"{folder} is an unfinished run: it has no weights.safetensors yet.")
     resolved = load(folder / "recipe.yaml", host=host)
     real = resolved.real
     aligned = bool(getattr(real.config, "turned", True)) if real is not None else True
@@ -182,7 +182,7 @@ def _of_onnx(path: Path, refiners: Sequence[str], host: PluginHost) -> HandNetwo
     hand, renderer, build = _hand_and_renderer(str(file.about["hand_model"]), grid, host)
     if list(hand.names) != file.about.get("points"):
         raise InputError(
-            f"{path} is of another hand: its points aren't those of the installed hand model "
+            f"{path} belongs to another hand model: its points differ from those of the installed "
             f"'{file.about['hand_model']}'."
         )
     aligned = bool(file.about["ray_aligned"])

@@ -150,7 +150,7 @@ def read_onnx(path: Path) -> OnnxFile:
     about = {name.removeprefix("hpf."): value for name, value in metadata.items() if name.startswith("hpf.")}
     if about.get("format") != FORMAT:
         raise InputError(
-            f"{path} is no network that `hpf export` wrote: its metadata don't say {FORMAT}. Export it again from the "
+            f"{path} is not a network that `hpf export` wrote: its metadata lack {FORMAT}. Export it again from the "
             "run or from its weights."
         )
     try:

@@ -84,7 +84,7 @@ def _name_problem(name: Any, what: str) -> str | None:
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         return f"its {what} {_shown(name)} must be lowercase letters, digits, '-' and '_', beginning with a letter"
     if name in RESERVED_NAMES:
-        return f"its {what} {name!r} means something else in a recipe"
+        return f"its {what} {name!r} is reserved in recipes"
     return None
 
 
@@ -101,7 +101,7 @@ def _text_problem(spec: PluginSpec) -> str | None:
 def _config_problem(spec: PluginSpec) -> str | None:
     config = spec.config
     if not (isinstance(config, type) and issubclass(config, Config)):
-        return f"its config must be a subclass of hpf_core.interfaces.Config, not {_shown(config)}"
+        return f"its config must be a subclass of hpf.plugin.Config, not {_shown(config)}"
     try:
         config.model_rebuild()
     except (PydanticUserError, NameError) as error:

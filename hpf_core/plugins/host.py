@@ -256,10 +256,10 @@ class PluginHost(pluggy.PluginManager):
         else:
             message += f". {nearest(name, [n for o in self.registered(kinds) for n in (o.spec.name, *o.spec.aliases)])}"
         if broken:
-            message += f"\nThese plugins are broken, and may have offered it:{_listed(broken)}"
+            message += f"\nThese plugins are broken, and may provide it:{_listed(broken)}"
         blocked = [row for row in suspects if row.status == "blocked"]
         if blocked:
-            message += f"\nThese were not loaded, and may offer it:{_listed(blocked)}"
+            message += f"\nThese were not loaded, and may provide it:{_listed(blocked)}"
         return PluginError(message)
 
 

@@ -119,9 +119,9 @@ def _unmarked(manager: pluggy.PluginManager, plugin: object) -> str:
         if name in HOOKS and callable(value) and getattr(value, f"{GROUP}_impl", None) is None
     ]
     if unmarked:
-        return f"{', '.join(unmarked)} is not marked: put @hookimpl of hpf_core.hookspecs above it"
+        return f"{', '.join(unmarked)} is not marked: put @hookimpl of hpf.plugin above it"
     if not manager.get_hookcallers(plugin):
-        return "it implements no hook: mark functions such as hpf_priors with @hookimpl of hpf_core.hookspecs"
+        return "it implements no hook: mark functions such as hpf_priors with @hookimpl of hpf.plugin"
     return ""
 
 

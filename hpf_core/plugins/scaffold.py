@@ -42,7 +42,7 @@ _USES: dict[Kind, str] = {
 _TERMS: tuple[Kind, ...] = ("data_term", "prior")
 """Kinds that stages list. Their package includes a recipe that compares runs with and without the plugin."""
 _WORTH = """
-What it is worth, with it and without it in a small experiment on simulated data:
+Compare training with and without it, in a small experiment on simulated data:
 
 ```sh
 hpf ablate recipe.yaml --rows full,without:{name} --seeds 2
@@ -121,7 +121,7 @@ def _check(name: str) -> None:
             f"A plugin can't be called {name!r}: lowercase letters, digits, '-' and '_', beginning with a letter.{hint}"
         )
     if name in RESERVED_NAMES:
-        raise InputError(f"A plugin can't be called {name!r}, which means something else in a recipe.")
+        raise InputError(f"A plugin can't be called {name!r}, which is reserved in recipes.")
     if len(name) > _LONGEST:
         raise InputError(f"A plugin's name has at most {_LONGEST} characters, and this one has {len(name)}.")
 

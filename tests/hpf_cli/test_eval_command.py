@@ -164,7 +164,7 @@ def test_wrong_number_of_lines_names_line_and_files(files: tuple[Path, Path]) ->
         (["none.txt", "--labels", "LABELS"], "none.txt doesn't exist"),
         (["runs/none"], "runs/none doesn't exist"),
         (["METHOD", "--labels", "none.txt"], "none.txt doesn't exist"),
-        (["FOLDER"], "holds no summary.json"),
+        (["FOLDER"], "has no summary.json"),
         ([], "Missing argument"),
     ],
 )

@@ -70,7 +70,7 @@ def test_filter_and_unknown_name_through_the_script() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error: There is no plugin 'flat-hand'." in done.stderr
-    assert "These were not loaded, and may offer it:\n  - hpf-good 1.2.0" in done.stderr
+    assert "These were not loaded, and may provide it:\n  - hpf-good 1.2.0" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -221,7 +221,7 @@ def test_a_name_that_is_taken(kind: str, name: str, who: str, tmp_path: Path) ->
         ("my prior", "Did you mean 'my_prior'?"),
         ("___", "Choose one such as 'my_prior'."),
         ("../x", "Did you mean 'x'?"),
-        ("off", "means something else in a recipe"),
+        ("off", "is reserved in recipes"),
         ("a" * 41, "at most 40 characters"),
     ],
 )
@@ -288,5 +288,5 @@ def test_check_names_what_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "Nor is it a package with plugins. Did you mean 'hpf-mine'" in err
     code, _, err = hpf("plugins", "check", "mine", "bone_length", "--set", "margin_mm=1")
     assert code == 2
-    assert "--set is for one plugin, and these are 2" in err
+    assert "--set needs one plugin, but there are 2" in err
     sys.modules.pop("hpf_mine", None)

@@ -112,7 +112,7 @@ def test_asking_for_what_a_broken_plugin_may_have_offered_is_an_error_with_its_c
     with pytest.raises(PluginError) as caught:
         host.get("prior", "flat_hnad")
     assert "There is no prior 'flat_hnad'. Did you mean 'flat-hand'" in str(caught.value)
-    assert "may have offered it" in str(caught.value)
+    assert "may provide it" in str(caught.value)
     assert "hpf-import-error 0.3 (entry point 'import_error'): importing" in str(caught.value)
     with pytest.raises(PluginError, match=r"The prior 'import-error' is broken:\n.*library_that_nobody_has") as caught:
         host.get("prior", "import-error")
@@ -179,7 +179,7 @@ def test_hook_that_raises_costs_its_kind(install: Callable[..., None]) -> None:
     [row] = broken(host, "hpf-raising")
     assert (row.kind, row.name) == ("prior", "raising")
     assert "raising/hpf_raising.py, line" in row.reason
-    with pytest.raises(PluginError, match=r"may have offered it:\n.*no .hand. in sight"):
+    with pytest.raises(PluginError, match=r"may provide it:\n.*no .hand. in sight"):
         host.get("prior", "first")
     with pytest.raises(PluginError) as caught:
         host.get("backbone", "first")
@@ -210,7 +210,7 @@ def test_blocked_plugins_are_not_imported(install: Callable[..., None], by: str)
     status = {row.package: (row.status, row.reason) for row in host.rows()}
     assert status["hpf-good"] == status["hpf-import-error"] == ("blocked", "blocked: not imported")
     assert host.is_blocked("hpf-good:good")
-    with pytest.raises(PluginError, match=r"These were not loaded, and may offer it:\n(.*\n)*.*hpf-good 1\.2\.0"):
+    with pytest.raises(PluginError, match=r"These were not loaded, and may provide it:\n(.*\n)*.*hpf-good 1\.2\.0"):
         host.get("prior", "flat-hand")
 
 
@@ -361,11 +361,11 @@ def plugin(*specs: object, hook: str = "hpf_priors") -> ModuleType:
         ({"name": "made--here"}, "must be lowercase"),
         ({"name": "2d"}, "must be lowercase"),
         ({"name": 3}, "its name 3 (int)"),
-        ({"name": "off"}, "means something else in a recipe"),
+        ({"name": "off"}, "is reserved in recipes"),
         ({"summary": ""}, "its summary must be one line"),
         ({"source": "a\nb"}, "its source must be one line"),
         ({"factory": None}, "its factory must be callable"),
-        ({"config": dict}, "its config must be a subclass of hpf_core.interfaces.Config, not the class dict"),
+        ({"config": dict}, "its config must be a subclass of hpf.plugin.Config, not the class dict"),
         ({"config": Options()}, "its config must be a subclass"),
         ({"config": Unfinished}, "its config Unfinished cannot be completed"),
         ({"config": TakesUse}, "its option 'use' has the name of a recipe's own key"),

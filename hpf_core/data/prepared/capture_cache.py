@@ -162,7 +162,7 @@ class CaptureCache:
                 ) from error
         store = store or self._there(made, progress, False)
         if store is None:
-            raise RunError(f"The cache {made} can't be read back right after it was written. Is the disk full?")
+            raise RunError(f"The cache {made} can't be read right after it was written. The disk may be full.")
         try:
             self._tell_left_out(store, split)
             self._tell_empty(store, split)
@@ -258,7 +258,9 @@ class CaptureCache:
             if not writer.forget_damaged(progress):
                 break
         else:
-            raise RunError(f"The cache {made} doesn't read back as it was written, twice over. Is the disk failing?")
+            raise RunError(
+                f"The cache {made} has other content when it is read back, twice in a row. The disk may be failing."
+            )
         writer.finish(plan.numbers, self._beyond(split, place, total))
         if plan.known is None and self.source.limit is None:
             _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))

@@ -138,7 +138,7 @@ class CropPlan:
 
     def _why_no_centre(self) -> str:
         if self.known is None:
-            return "nothing that it shows is taken for a hand"
+            return "HPF found no hand in it"
         labels = self.layout.labels_path(self.split)
         name = labels.name if labels else "its annotation"
         return f"{name} has no {self.layout.palm} for it that is finite and before the camera"
@@ -212,7 +212,7 @@ def _in_processes(plan: CropPlan, chunks: list[int], processes: int, done: Calla
                     waiting |= _submitted(pool, islice(ahead, len(ready)))
             except (BrokenProcessPool, EOFError):  # EOFError comes from a fork server
                 warnings.warn(
-                    "A process that cropped images ended before its time (is memory short?); the rest is done by one.",
+                    "A process that cropped images died (out of memory?). One process crops the rest.",
                     CroppingWarning,
                     stacklevel=4,
                 )

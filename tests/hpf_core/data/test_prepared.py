@@ -260,7 +260,7 @@ def test_what_reads_back_otherwise_is_written_again(
         capture(root, tmp_path / "cache").prepare(jobs=1)
         assert content(tmp_path / "cache") == whole
     else:
-        with pytest.raises(RunError, match="doesn't read back as it was written, twice over"):
+        with pytest.raises(RunError, match="has other content when it is read back, twice in a row"):
             capture(root, tmp_path / "cache").prepare(jobs=1)
         assert not list((tmp_path / "cache").glob("captures/*/test/crops-*"))
 
@@ -299,7 +299,7 @@ def test_a_pool_that_dies_leaves_the_rest_to_this_process(
         def shutdown(self, **_: object) -> None: ...
 
     monkeypatch.setattr(cropping, "ProcessPoolExecutor", Dying)
-    with pytest.warns(cropping.CroppingWarning, match="the rest is done by one"):
+    with pytest.warns(cropping.CroppingWarning, match="One process crops the rest"):
         capture(root, tmp_path / "cache").prepare(jobs=2)
     assert content(tmp_path / "cache") == whole
 

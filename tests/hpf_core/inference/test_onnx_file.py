@@ -73,7 +73,7 @@ def test_files_that_are_not_ours_are_refused(file, tmp_path):
     model = onnx.load(file)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "other.onnx")
-    with pytest.raises(InputError, match="no network that `hpf export` wrote"):
+    with pytest.raises(InputError, match="not a network that `hpf export` wrote"):
         load_network(tmp_path / "other.onnx")
     with pytest.raises(InputError, match="ONNX file already"):
         export_onnx(load_network(file), tmp_path / "again.onnx")
