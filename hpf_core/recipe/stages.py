@@ -244,6 +244,4 @@ def _synthetic_only(spec: PluginSpec) -> bool:
 
 
 def _in_stages(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f" in stage{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return f" in stage{'s' if len(names) > 1 else ''} {', '.join(names)}" if names else ""
