@@ -217,7 +217,7 @@ def _against(
     protocol = text_protocol(protocol_name)
     found = compare(paths, labels_path, protocol, after)
     if len(found.labels.xyz) != protocol.frames:
-        whose = "" if found.labels.subject is not None else "subjects can't be told apart, and "
+        whose = "" if found.labels.subject is not None else "the subjects are unknown, and "
         show.note(
             f"{labels_path} has {len(found.labels.xyz):,} of the {protocol.frames:,} frames of {protocol.title}: "
             f"{whose}the figures can't be compared with published ones."

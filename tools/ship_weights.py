@@ -84,8 +84,8 @@ starts; for real images it wants fitting.
 PyTorch {about["versions"]["torch"]} |
 | licence | that of HPF |
 
-Made by `hpf run recipes/{recipe["name"]}.yaml --out RUN`; stopped, it goes on with `--resume`. To train it further,
-give another recipe `init: shipped`.
+Made by `hpf run recipes/{recipe["name"]}.yaml --out RUN`; a stopped run can be resumed with `--resume`.
+To train it further, give another recipe `init: shipped`.
 
 ## Errors
 
@@ -93,7 +93,7 @@ On {measured["frames"]:,} synthetic samples that it never saw (of the same hands
 jittered), NYU's 14 joints: **{measured["mean_error_mm"]:.2f} mm** mean, {measured["median_error_mm"]:.2f} mm median, \
 fingertips {measured["fingertip_error_mm"]:.2f} mm; all joints {success}.
 
-Nothing here says how well real hands are found. On the simulated capture: `docs/results.md`.
+These numbers do not show the accuracy on real hands. On the simulated capture: `docs/results.md`.
 
 ![Error against images seen.]({name}.png)
 

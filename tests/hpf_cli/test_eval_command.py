@@ -441,7 +441,7 @@ def test_msra_folders_report_each_subject(tmp_path: Path) -> None:
         "P2": (6, 4.5),
     }
     assert "15 of the 76,375 frames" in err
-    assert "subjects can't be told apart" not in err
+    assert "the subjects are unknown" not in err
     assert (tmp_path / "out" / "frames.csv").read_text().splitlines()[10].startswith("10,P2,")
 
 
