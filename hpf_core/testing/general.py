@@ -122,7 +122,7 @@ def determinism(subject: Subject) -> None:
         random.setstate(kept[2])
     need(
         not differs,
-        f"built and called twice alike, then with a cache that only one of another seed had filled, {differs}",
+        f"built twice with the same seed, also with a cache that another seed filled, {differs}",
     )
 
 

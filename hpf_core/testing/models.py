@@ -50,7 +50,7 @@ def names_and_indices(subject: Subject) -> None:
 def bone_ranges(subject: Subject) -> None:
     hand = subject.built.hand
     bones = hand.bones()
-    need((bones.shortest <= bones.longest).all(), "a bone is longer at its shortest than at its longest")
+    need((bones.shortest <= bones.longest).all(), "the shortest length of a bone exceeds its longest")
     with torch.no_grad():
         points = hand.points(*hand.sample(64, scene.generator()))
     length = (points[:, bones.first] - points[:, bones.second]).norm(dim=-1)
@@ -94,7 +94,7 @@ def closed_mesh(subject: Subject) -> None:
     need(((faces >= 0) & (faces < count)).all(), f"a face has a number that is none of the {count} vertices'")
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     forth, back = (edges[:, 0] * count + edges[:, 1]).sort().values, (edges[:, 1] * count + edges[:, 0]).sort().values
-    need(torch.equal(forth, back), "an edge has no face on its other side, or one that is turned round: not closed")
+    need(torch.equal(forth, back), "an edge has no face on its other side, or an inverted one: the mesh is not closed")
     corner = mesh.vertices[:, faces].double()
     each = (torch.linalg.cross(corner[:, :, 0], corner[:, :, 1]) * corner[:, :, 2]).sum(dim=2) / 6
     piece = _pieces(faces, count)[faces[:, 0]]
@@ -314,7 +314,7 @@ def _filled(estimate: Estimate) -> frozenset[str]:
 def _agree(how: str, depth: Tensor, hit: Tensor, wanted: Tensor, wanted_hit: Tensor) -> None:
     """Compare both, except for 1% of the pixels, which rounding may change at a rim."""
     hits = float((hit != wanted_hit).float().sum() / wanted_hit.float().sum())
-    need(hits < 0.02, f"{how}, {hits:.0%} of the pixels of a hand are lost or won")
+    need(hits < 0.02, f"{how}, {hits:.0%} of the pixels of a hand appear or disappear")
     both = hit & wanted_hit
     off = float(((depth - wanted)[both].abs() > 0.5).float().mean())
     need(off < 0.02, f"{how}, {off:.0%} of its pixels don't have the depth that they should")

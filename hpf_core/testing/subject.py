@@ -88,8 +88,8 @@ class Subject:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the options"
             raise Broken(
-                f"its options {self.options} are refused: {where}: {first['msg']}. Options that have no default are "
-                "given to the contract: contract(SPEC, {...}); on the command line, --options"
+                f"its options {self.options} are refused: {where}: {first['msg']}. Give options without a "
+                "default to the contract: contract(SPEC, {...}), or --set on the command line"
             ) from error
 
     @functools.cached_property

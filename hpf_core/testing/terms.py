@@ -78,7 +78,7 @@ def weight_zero(subject: Subject) -> None:
     for name, gradient in gradients.items():
         # The order of sums may change, which changes rounding; nothing else may differ.
         differs = same({name: others[name]}, {name: gradient}, 0, 1e-6 * float(gradient.abs().max()))
-        need(not differs, f"the gradient of the other terms is another one beside it, even at weight 0: on {differs}")
+        need(not differs, f"it changes the gradient of the other terms, even at weight 0: on {differs}")
 
 
 @clause(

@@ -45,7 +45,7 @@ def draws(subject: Subject) -> None:
     # A transform without draws treats images alike in any position; random numbers differ between positions.
     alike = _outcome(subject, depth[:1].repeat(len(depth), 1, 1), points[:1].repeat(len(points), 1, 1), _SEEDS[0])
     differs = same({name: value.roll(1, 0) for name, value in alike.items()}, alike, 1e-5, 1e-3)
-    need(not differs, f"all generators give the same, and yet of equal images {differs}: the generator isn't used")
+    need(not differs, f"all generators give the same result, but for equal images {differs}: the generator isn't used")
 
 
 @clause(
@@ -86,7 +86,7 @@ def way_back(subject: Subject) -> None:
     need(
         taken <= _WAY_BACK_MM or taken <= 0.7 * off,
         f"what its images show lies {taken:.1f} mm off the hand's surface when it is taken back, {off:.1f} mm before: "
-        "the way back doesn't undo what becomes of the images",
+        "the map back doesn't undo the change of the images",
     )
 
 

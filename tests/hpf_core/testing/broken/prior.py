@@ -49,7 +49,7 @@ def _kept_draw(build: Build, generator: torch.Generator | None = None) -> float:
     return float(path.read_text())
 
 
-@PRIOR.breaks_when_built("determinism", "a cache that only one of another seed had filled, value differs")
+@PRIOR.breaks_when_built("determinism", "a cache that another seed filled, value differs")
 def keeps_what_depends_on_the_seed(config: Config, build: Build) -> Mine:
     return Mine(build.grid.cube_mm / 2 + _kept_draw(build, torch.Generator().manual_seed(build.seed)))
 

@@ -129,14 +129,14 @@ class DrawsForEachPixel(Mine):
 # ---------------------------------------------------------------------------------------------------------- way back
 
 
-@breaks("way back", "the way back doesn't undo")
+@breaks("way back", "the map back doesn't undo")
 class PushesTwice(Mine):
     def forward(self, depth: Tensor, generator: torch.Generator) -> Changed:
         changed, back = super().forward(depth, generator)
         return changed, lambda points: 2 * points - back(points)
 
 
-@breaks("way back", "the way back doesn't undo")
+@breaks("way back", "the map back doesn't undo")
 class NoWayBack(Mine):
     def forward(self, depth: Tensor, generator: torch.Generator) -> Changed:
         changed, _ = super().forward(depth, generator)
