@@ -239,7 +239,7 @@ def test_a_disk_that_is_too_small_is_known_before(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match=r"needs about [\d.]+ MB more, but the disk of .* has 1 MB left\. Ask"):
+    with pytest.raises(InputError, match=r"needs about [\d.]+ MB more, but the disk of .* has 1 MB left\. Choose"):
         simulate.simulate(tmp_path / "capture", hand, CONFIG)
     assert list(tmp_path.iterdir()) == []
     begun = partial_folder(tmp_path / "capture")
