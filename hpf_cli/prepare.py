@@ -27,7 +27,7 @@ _NAMED = 20  # frames that are left out of a split; the list in the cache has al
 def prepare(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="<dataset>", help="The dataset's name in recipes: nyu or capture.", show_default=False),
+        typer.Argument(metavar="<dataset>", help="Its name in recipes: nyu, mvhand or capture.", show_default=False),
     ],
     root: Annotated[
         Path,

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from hpf_core.data.calibration import Calibration
-from hpf_core.data.layouts import nyu
 from hpf_core.data.layouts.base import SPLITS, annotation_of, select
 from hpf_core.data.prepared.capture_cache import CaptureCache, CaptureSource, CropOptions
 from hpf_core.data.prepared.frame_sets import FrameSet, TrainingSet
@@ -28,8 +27,6 @@ from hpf_core.interfaces import EvaluationProtocol, RealDataset
 from hpf_core.progress import Progress, no_progress
 
 TRAIN = "train"
-SCORED = tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED)
-"""Names of the evaluated joints in the annotation: NYU's fourteen."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Capture(RealDataset):
         self.simulated = source.simulated or make is not None
         self.recentres = options.centring == "refined"
         self._make_capture = make
-        tips = tuple(k for k, joint in enumerate(SCORED) if joint.endswith("KNU3_A"))
+        tips = tuple(k for k, joint in enumerate(source.scored) if joint.endswith(("KNU3_A", "_tip")))
         labelled = make is not None or any(map(source.layout.has_labels, source.layout.splits()))
         self.protocol = EvaluationProtocol(
             annotation=source.annotation if labelled else None,
@@ -167,7 +164,7 @@ class Capture(RealDataset):
             joints=frames.join(
                 [self._annotated(name, store.numbers[frames.row[which]]) for name, store, which in frames.by_split()]
             ),
-            names=SCORED,
+            names=self.source.scored,
             subject=subject,
             subject_names=names,
         )
@@ -262,7 +259,7 @@ class Capture(RealDataset):
         return [name for name in layout.splits() if name != TRAIN or TRAIN in self.training.on]
 
     def _annotated(self, split: str, numbers: np.ndarray) -> np.ndarray:
-        """(F, 14, 3) mm: the annotation of a split on disk at frames (F,), in the first view's camera."""
+        """(F, K, 3) mm: the annotation of a split on disk at frames (F,), in the first view's camera."""
         labels = annotation_of(self.source.layout, split)
         view = self.source.views[0]
         if view >= len(labels.xyz) or numbers.max(initial=-1) >= labels.xyz.shape[1]:
@@ -270,7 +267,7 @@ class Capture(RealDataset):
                 f"{labels.file} annotates {labels.xyz.shape[1]} frames of {len(labels.xyz)} views, but frame "
                 f"{numbers.max(initial=-1) + 1} of view {view + 1} is needed."
             )
-        scored = select(labels.names, SCORED, labels.file)
+        scored = select(labels.names, self.source.scored, labels.file)
         return labels.xyz[view][numbers][:, scored]
 
     def _recorded(self, frames: FrameSet) -> tuple[np.ndarray, np.ndarray]:

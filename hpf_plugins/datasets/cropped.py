@@ -10,7 +10,7 @@ from hpf_core.data.calibration import Method
 from hpf_core.data.captures import Capture
 from hpf_core.data.hand_centre import Centring
 from hpf_core.data.layouts.base import Layout
-from hpf_core.data.prepared.capture_cache import CaptureSource, CropOptions
+from hpf_core.data.prepared.capture_cache import SCORED, CaptureSource, CropOptions
 from hpf_core.data.prepared.frame_sets import TrainingSet
 from hpf_core.data.sidecar import Sidecar
 from hpf_core.interfaces import Build, Config
@@ -61,6 +61,8 @@ def dataset_of(
     build: Build,
     limit: int | None,
     calibration: Method = "annotated",
+    annotation: str = "nyu14",
+    scored: tuple[str, ...] = SCORED,
 ) -> Capture:
     """The dataset of a recorded capture.
 
@@ -73,6 +75,8 @@ def dataset_of(
         build: the grid and the cache.
         limit: largest number of frames of each split, evenly spaced; None for all.
         calibration: source of the cameras' poses.
+        annotation: key of `HandModel.annotations` of the evaluated joints.
+        scored: names of these joints in the layout's labels, in the order of the annotation.
     """
     source = CaptureSource(
         layout=layout,
@@ -84,7 +88,8 @@ def dataset_of(
         rate_hz=about.rate_hz,
         limit=limit,
         simulated=about.simulated,
-        annotation="nyu14",
+        annotation=annotation,
+        scored=scored,
         calibration=calibration,
     )
     crops = CropOptions(build.grid, config.centre, config.turned)

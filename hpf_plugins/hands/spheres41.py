@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from hpf_core.evaluation.joints21 import JOINTS21
 from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample
 from hpf_plugins.hands import anatomy
@@ -65,7 +66,11 @@ class Spheres41(HandModel):
         self.names = anatomy.POINT_NAMES
         self.parts = anatomy.PART_NAMES
         self.links = _finger_links() + _palm_links()
-        self.annotations = {"nyu36": _selection(anatomy.NYU36), "nyu14": _selection(anatomy.NYU14)}
+        self.annotations = {
+            "nyu36": _selection(anatomy.NYU36),
+            "nyu14": _selection(anatomy.NYU14),
+            "mano21": _joints21(),
+        }
         self.fingertips = tuple(k for k, name in enumerate(self.names) if name.endswith("KNU3_A"))
         self.wrist = (_INDEX["PALM_1"], _INDEX["PALM_2"])
         self.palm_centre = _INDEX["PALM_3"]
@@ -194,6 +199,15 @@ def _selection(names: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
     matrix = np.zeros((len(names), len(anatomy.POINT_NAMES)), dtype=np.float32)
     matrix[np.arange(len(names)), [_INDEX[name] for name in names]] = 1
     return names, matrix
+
+
+def _joints21() -> tuple[tuple[str, ...], np.ndarray]:
+    """The common 21 joints: the wrist is midway between its two points, the other joints are points of the model."""
+    fingers = {"thumb": "TH", "index": "F4", "middle": "F3", "ring": "F2", "little": "F1"}
+    points = [f"{prefix}_{point}" for prefix in fingers.values() for point in ("KNU1_B", "KNU2_B", "KNU3_B", "KNU3_A")]
+    _, matrix = _selection(("PALM_1", *points))
+    matrix[0, [_INDEX["PALM_1"], _INDEX["PALM_2"]]] = 0.5
+    return JOINTS21, matrix
 
 
 def _collision_pairs() -> list[tuple[int, int]]:

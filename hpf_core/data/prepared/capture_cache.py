@@ -24,6 +24,7 @@ import numpy as np
 
 from hpf_core.data.calibration import Calibration, Method, calibrate
 from hpf_core.data.hand_centre import Centring
+from hpf_core.data.layouts import nyu
 from hpf_core.data.layouts.base import Annotation, Layout, annotation_of, select
 from hpf_core.data.prepared.cropping import CropPlan, make_chunks
 from hpf_core.data.prepared.recentring import wider
@@ -46,6 +47,10 @@ def _warn_of_labels(path: Path, error: Exception) -> None:
     warnings.warn(f"{path} is damaged and is regenerated from the dataset ({error})", CaptureWarning, stacklevel=3)
 
 
+SCORED = tuple(nyu.JOINTS[joint] for joint in nyu.EVALUATED)
+"""Names of the evaluated joints by default: NYU's fourteen."""
+
+
 @dataclass(frozen=True)
 class CaptureSource:
     """A capture, and the selection of its frames and views.
@@ -60,6 +65,7 @@ class CaptureSource:
         limit: largest number of frames of each split, evenly spaced; None for all.
         simulated: whether the capture is simulated.
         annotation: key of `HandModel.annotations` of the evaluated joints.
+        scored: names of the evaluated joints in the labels, in the order of the annotation.
         calibration: source of the calibration.
     """
 
@@ -72,6 +78,7 @@ class CaptureSource:
     limit: int | None = None
     simulated: bool = False
     annotation: str = ""
+    scored: tuple[str, ...] = SCORED
     calibration: Method = "annotated"
 
     @property
