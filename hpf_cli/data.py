@@ -14,6 +14,7 @@ import typer
 
 from hpf_cli import show
 from hpf_cli.commands import Command, Group
+from hpf_cli.datasets import list_datasets
 from hpf_cli.hands import build_hand
 from hpf_cli.options import Json, NoPlugin, Quiet, Verbose
 from hpf_cli.outputs import check_picture
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
 app.command("sample", cls=Command, short_help="Draw synthetic samples.")(sample)
+app.command("list", cls=Command, short_help="List the public datasets that HPF reads.")(list_datasets)
 app.command("prepare", cls=Command, short_help="Crop a capture and cache the crops.")(prepare)
 
 _SHEET = typer.Option(

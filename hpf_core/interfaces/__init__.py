@@ -11,7 +11,7 @@ from hpf_core.interfaces.hand import BoneRanges, HandModel, Mesh, PointPairs, Po
 from hpf_core.interfaces.observer import Observer
 from hpf_core.interfaces.refiner import Refiner
 from hpf_core.interfaces.renderer import Rendered, Renderer, SurfaceDistance
-from hpf_core.interfaces.specification import INTERFACE_VERSION, KINDS, Build, Config, Kind, PluginSpec
+from hpf_core.interfaces.specification import INTERFACE_VERSION, KINDS, Build, Config, Kind, PluginSpec, PublicData
 from hpf_core.interfaces.terms import SURFACE_BUDGET, DataTerm, Prior, StepData, Term, TermValue
 from hpf_core.interfaces.transform import Transform
 
@@ -33,6 +33,7 @@ __all__ = [
     "PointPairs",
     "PoseSample",
     "Prior",
+    "PublicData",
     "RealDataset",
     "Refiner",
     "Rendered",

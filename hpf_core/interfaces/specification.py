@@ -50,6 +50,27 @@ class Build:
 
 
 @dataclass(frozen=True)
+class PublicData:
+    """What `hpf data list` shows of a public dataset.
+
+    Attributes:
+        views: number of cameras.
+        licence: the licence of the data.
+        page: where to get the data: an address, or what to search for.
+        size: size of the data, in words.
+        unpack: the files that must be in the folder.
+        checked: the files on which the reader was tested.
+    """
+
+    views: int
+    licence: str
+    page: str
+    size: str
+    unpack: str
+    checked: str
+
+
+@dataclass(frozen=True)
 class PluginSpec:
     """The specification that a plugin package yields from a hook for each plugin that it offers.
 
@@ -69,6 +90,7 @@ class PluginSpec:
             first file that was trained with the recipe's options.
         interface: version of the interface that the plugin targets, such as (2, 0), or the oldest and the newest tested
             version, ((2, 0), (3, 1)). Later minor versions only add features and remain compatible.
+        public: for a reader of a public dataset, what `hpf data list` shows of it.
         deprecated: the replacement of a deprecated plugin; recipes that use the plugin get a warning.
     """
 
@@ -84,4 +106,5 @@ class PluginSpec:
     default_weight: float = 1.0
     weights: tuple[Path, ...] = ()
     interface: tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] = INTERFACE_VERSION
+    public: PublicData | None = None
     deprecated: str = ""

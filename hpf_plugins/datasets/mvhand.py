@@ -12,7 +12,7 @@ from hpf_core.data.layouts.mvhand import SERIALS, MvhandLayout
 from hpf_core.data.sidecar import Sidecar
 from hpf_core.errors import DataError
 from hpf_core.evaluation.joints21 import JOINTS21
-from hpf_core.interfaces import Build, PluginSpec
+from hpf_core.interfaces import Build, PluginSpec, PublicData
 from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 
 _HELP = """\
@@ -85,4 +85,12 @@ SPEC = PluginSpec(
     factory=_make,
     summary="a session of MVHand: four calibrated views, 21 joints; tested on made-up files only",
     source="Yu et al., BMVC 2021",
+    public=PublicData(
+        views=4,
+        licence="MIT",
+        page="https://github.com/ShichengChen/multiviewDataset",
+        size="4 sessions of 4 people",
+        unpack="SESSION/depth/00000_0.png, ..., SESSION/calib.pkl and SESSION/mlresults/SESSION-joints.npy",
+        checked="made-up files only",
+    ),
 )

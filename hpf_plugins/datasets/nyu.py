@@ -13,7 +13,7 @@ from hpf_core.data.captures import Capture
 from hpf_core.data.layouts.nyu import NyuLayout, capture_near, count_frames
 from hpf_core.data.sidecar import Segment, Sidecar, read_sidecar
 from hpf_core.errors import DataError
-from hpf_core.interfaces import Build, PluginSpec
+from hpf_core.interfaces import Build, PluginSpec, PublicData
 from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 
 _TRAIN, _TEST, _SWITCH = 72757, 8252, 2440
@@ -107,4 +107,12 @@ SPEC = PluginSpec(
     factory=_make,
     summary="the NYU Hand Pose Dataset in its raw layout: three calibrated views, two test subjects",
     source="Tompson et al., ACM TOG 33(5), 2014",
+    public=PublicData(
+        views=3,
+        licence="CC-BY-4.0",
+        page="its authors' page at New York University: search for NYU Hand Pose Dataset",
+        size="about 90 GB; 72,757 training and 8,252 test frames",
+        unpack="ROOT/train and ROOT/test, each with depth_1_0000001.png, ... and joint_data.mat",
+        checked="made-up files only",
+    ),
 )

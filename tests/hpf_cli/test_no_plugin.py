@@ -26,6 +26,7 @@ LINES = {
     "plugins list": [],
     "plugins show": ["m2d"],
     "plugins check": ["hpf"],
+    "data list": [],
     "data sample": [],
     "data simulate": ["capture"],
     "data prepare": ["nyu", "."],
