@@ -159,11 +159,11 @@ def check(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check a capture, real or simulated: one with a rig.yaml, or one in the layout of NYU.
+    """Check a capture, real or simulated: with a rig.yaml, in the layout of NYU, or a session of MVHand.
 
-    With a rig.yaml, HPF checks images, unit and byte order, and how well the surfaces of the cameras agree. In the
-    layout of NYU, it checks every file and the whole annotation, and draws a contact sheet. The exit code is 2 if data
-    are damaged.
+    With a rig.yaml or in MVHand, HPF checks images, unit and byte order, and how well the surfaces of the cameras
+    agree. In the layout of NYU, it checks every file and the whole annotation, and draws a contact sheet. The exit code
+    is 2 if data are damaged.
 
     \b
     Example:
@@ -174,9 +174,10 @@ def check(
     from hpf_cli.progress import Live
     from hpf_core.data.checks.capture import check_capture
     from hpf_core.data.checks.rig import check_rig_capture
+    from hpf_core.data.layouts.mvhand import is_session
     from hpf_core.data.rig_file import RIG_FILE
 
-    has_rig = (folder / RIG_FILE).exists()
+    has_rig = (folder / RIG_FILE).exists() or is_session(folder)
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
     with Live(show.progress_console()) as live:
@@ -261,6 +262,7 @@ def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
 
 def _how_to_run(report: CaptureReport) -> str:
     """The command that trains on a capture; empty if it has no training frames."""
+    from hpf_core.data.layouts.mvhand import is_session
     from hpf_core.data.rig_file import RIG_FILE
 
     train = next((part for part in report.splits if part.name == "train"), None)
@@ -268,6 +270,8 @@ def _how_to_run(report: CaptureReport) -> str:
         return ""
     if (report.root / RIG_FILE).exists():
         return f"hpf run recipes/capture.yaml --set data.real.root={shlex.quote(str(report.root))}"
+    if is_session(report.root):
+        return f"hpf run recipes/mvhand.yaml --set data.real.root={shlex.quote(str(report.root))}"
     views = [view + 1 for view in train.views]
     listed = shlex.quote(f"data.real.views={views}".replace(" ", ""))
     other = "" if views == [1, 2, 3] else f" --set {listed}"  # the recipe has NYU's three

@@ -1,4 +1,7 @@
-"""Checks a capture with a `rig.yaml`. The check measures units, directions and resolutions, and never guesses."""
+"""Checks a capture with a `rig.yaml`, or a session of MVHand.
+
+The check measures units, directions and resolutions, and never guesses.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import numpy as np
 from hpf_core.data.cameras import Camera, Rig
 from hpf_core.data.checks.capture import CaptureReport, SplitReport
 from hpf_core.data.checks.findings import Finding, counted, listed
+from hpf_core.data.layouts.base import Layout
 from hpf_core.data.layouts.capture import CaptureLayout
+from hpf_core.data.layouts.mvhand import MvhandLayout, is_session
 from hpf_core.data.sidecar import read_sidecar
 from hpf_core.errors import DataError
 from hpf_core.progress import Progress, no_progress
@@ -34,7 +39,7 @@ _UNITS = {0.125: "RealSense SR300 and SR305", 0.25: "RealSense L515", 0.1: "Real
 
 
 def check_rig_capture(root: Path, sample: int | None = 100, progress: Progress = no_progress) -> CaptureReport:
-    """Check a capture with a `rig.yaml`: its images, its unit, and its cameras against each other.
+    """Check a capture with a `rig.yaml`, or a session of MVHand: images, unit, and cameras against each other.
 
     Args:
         root: the capture's folder.
@@ -44,7 +49,7 @@ def check_rig_capture(root: Path, sample: int | None = 100, progress: Progress =
     Raises:
         DataError: `rig.yaml` is missing or wrong, or no image matches it.
     """
-    layout = CaptureLayout(root)
+    layout: Layout = CaptureLayout(root) if not is_session(root) else MvhandLayout(root)
     sidecar = read_sidecar(root)
     reports = [_split(layout, split, sample, progress) for split in layout.splits()]
     findings = [*_sizes(layout.rig), *_baselines(layout.rig)]
@@ -92,7 +97,7 @@ def _baselines(rig: Rig) -> Iterator[Finding]:
         yield Finding("to_rig", "ok", f"distances from '{rig.names[0]}': {said}")
 
 
-def _split(layout: CaptureLayout, split: str, sample: int | None, progress: Progress) -> SplitReport:
+def _split(layout: Layout, split: str, sample: int | None, progress: Progress) -> SplitReport:
     total = layout.frames(split)
     few = total if sample is None else min(sample, total)
     report = SplitReport(split, total, tuple(range(len(layout.rig.cameras))))
@@ -125,7 +130,11 @@ def _split(layout: CaptureLayout, split: str, sample: int | None, progress: Prog
     return report
 
 
-def _depths(layout: CaptureLayout, images: list[np.ndarray]) -> Iterator[Finding]:
+def _encoding(layout: Layout) -> str:
+    return f"`encoding: {layout.file.encoding}`" if isinstance(layout, CaptureLayout) else layout.format
+
+
+def _depths(layout: Layout, images: list[np.ndarray]) -> Iterator[Finding]:
     """Check unit and byte order by the nearest surfaces."""
     near, multiples, empty = [], [], 0
     for depth in images:
@@ -150,7 +159,7 @@ def _depths(layout: CaptureLayout, images: list[np.ndarray]) -> Iterator[Finding
             "byte order",
             "failed",
             f"{np.median(multiples):.0%} of the depths are multiples of 256: the high and the low byte are swapped "
-            f"(`encoding: {layout.file.encoding}`), or 8-bit images were stored as 16-bit ones",
+            f"({_encoding(layout)}), or 8-bit images were stored as 16-bit ones",
         )
     said = f"the nearest surface is {nearest:,.4g} mm away (median over the images), with unit_mm {unit:g}"
     fits = [
@@ -253,12 +262,12 @@ def _points(depth: np.ndarray, camera: Camera) -> np.ndarray:
     return points[np.isfinite(points).all(axis=-1)]
 
 
-def _labels(layout: CaptureLayout, split: str) -> Iterator[Finding]:
+def _labels(layout: Layout, split: str) -> Iterator[Finding]:
     """Check the labels, if there are any. Only evaluation uses labels."""
     try:
         labels = layout.annotation(split)
     except DataError as error:
-        yield Finding("labels", "failed", str(error), (layout.labels_path(split).name,))
+        yield Finding("labels", "failed", str(error), (path.name,) if (path := layout.labels_path(split)) else ())
         return
     if labels is None:
         yield Finding("labels", "ok", "none; only evaluation needs them")

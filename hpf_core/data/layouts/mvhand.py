@@ -37,6 +37,11 @@ _LEAST_BASELINE_MM = 20.0  # cameras of a rig are farther apart; less means metr
 _LEAST_HAND_MM = 5.0  # likewise for the joints of a hand
 
 
+def is_session(root: Path) -> bool:
+    """Whether a folder looks like a session of MVHand, and isn't a capture with a `rig.yaml`."""
+    return (root / "calib.pkl").exists() and (root / "depth").is_dir() and not (root / "rig.yaml").exists()
+
+
 class MvhandLayout(Layout):
     """A session of MVHand. Its last frames are the split `test`: the authors name no split of a session.
 

@@ -298,6 +298,23 @@ def test_the_recipe_fits_and_evaluates(session: Path, tmp_path: Path, monkeypatc
     assert before["mean_error_mm"] < 15  # measured: 6.4, the shipped network on one simulated frame
 
 
+def check(root: Path) -> tuple[int, dict[str, str]]:
+    done = CliRunner().invoke(app, ["data", "check", str(root), "--json"])
+    found = json.loads(done.stdout)["checks"]
+    return done.exit_code, {one["check"]: one["status"] for one in found if one["split"] in (None, "train")}
+
+
+def test_check_compares_the_cameras(session: Path, small: Path) -> None:
+    code, found = check(session)
+    assert code == 0, found
+    assert found["images"] == found["labels"] == "ok"
+    inverted = dict(zip(SERIALS, np.linalg.inv(poses()), strict=True))
+    (small / "calib.pkl").write_bytes(pickle.dumps(inverted))
+    code, found = check(small)
+    assert code == 2
+    assert "failed" in found.values()
+
+
 def test_a_folder_without_a_session_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"calib\.pkl"):
         make(tmp_path, tmp_path)
