@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import hpf_core
-from hpf_cli import data, failures, plugins, recipe, show
+from hpf_cli import data, failures, plugins, recipe, rig, show
 from hpf_cli.ablate import ablate
 from hpf_cli.bench import bench
 from hpf_cli.commands import Command, Group
@@ -111,6 +111,7 @@ for _name, _command, _summary in (
 ):
     app.command(_name, cls=Command, short_help=_summary)(_command)
 app.add_typer(data.app, name="data", short_help="Simulate, check and prepare datasets.")
+app.add_typer(rig.app, name="rig", short_help="Calibrate the cameras of a capture.")
 app.add_typer(recipe.app, name="recipe", short_help="Check and show recipes.")
 app.add_typer(plugins.app, name="plugins", short_help="List, show, write and test plugins.")
 

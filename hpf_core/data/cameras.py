@@ -217,7 +217,7 @@ class Rig:
         if self.to_rig is None:
             raise InputError(
                 f"{self.where or 'The rig'} has {len(self.cameras)} cameras without `to_rig`: their places aren't "
-                "known. Write each camera's pose into `to_rig`; docs/own-cameras.md shows how."
+                "known. Run `hpf rig calibrate`, or write each camera's pose into `to_rig` (docs/own-cameras.md)."
             )
         return self.to_rig
 

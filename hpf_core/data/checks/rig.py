@@ -82,7 +82,7 @@ def _baselines(rig: Rig) -> Iterator[Finding]:
         yield Finding("to_rig", "ok", "one camera needs none")
         return
     if rig.to_rig is None:
-        yield Finding("to_rig", "warning", "isn't known: write each camera's pose into rig.yaml (docs/own-cameras.md)")
+        yield Finding("to_rig", "warning", "isn't known: run hpf rig calibrate, or write it (docs/own-cameras.md)")
         return
     lengths = np.linalg.norm(rig.to_rig[1:, :3, 3], axis=-1)
     said = ", ".join(f"{name} {length:,.4g} mm" for name, length in zip(rig.names[1:], lengths, strict=True))
