@@ -30,7 +30,7 @@ def rig() -> None:
     """
 
 
-@app.command(cls=Command, short_help="Find the cameras' poses from the hands that they see.")
+@app.command(cls=Command, short_help="Find the cameras' poses from seen hands.")
 def calibrate(
     capture: Annotated[
         Path, typer.Argument(metavar="<capture>", help="The capture's folder, with rig.yaml.", show_default=False)
