@@ -18,6 +18,8 @@ from hpf_core.figures.colours import GRID, IGNORED, MAP
 DIFFERENCE_MM = 30.0
 """End of the scale for depth differences."""
 
+_RIM = 0.04  # of the axes' width: dots may stand this far beyond their border
+
 
 def to_pixels(points: np.ndarray, size: int, cube_mm: float) -> np.ndarray:
     """(..., 2) pixels of points (..., 3) mm in the crop's frame, on the orthographic size x size grid."""
@@ -31,10 +33,12 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
     """
     at = np.asarray(at, dtype=np.float64).reshape(-1, 2)
     at = at[np.isfinite(at).all(axis=1)]
+    span = abs(axes.get_xlim()[1] - axes.get_xlim()[0])
+    if not axes.get_autoscale_on():
+        at = at[_within(at, axes, _RIM * span)]  # a dot far outside would cover a title or another panel
     if not len(at):
         return
     vertices = np.repeat(at, 2, axis=0)
-    span = abs(axes.get_xlim()[1] - axes.get_xlim()[0])
     vertices[1::2, 0] += 1e-5 * span  # Agg omits a line of length 0.
     codes = np.tile([Path.MOVETO, Path.LINETO], len(at))
     path = Path(vertices, codes)
@@ -51,6 +55,12 @@ def dots(axes: Axes, at: np.ndarray, colour: str, size: float, alpha: float = 1.
         snap=False,  # With snapping to pixels, the lines would have length 0.
     )
     axes.add_patch(patch)
+
+
+def _within(at: np.ndarray, axes: Axes, rim: float) -> np.ndarray:
+    """(N,) bool, whether points (N, 2) lie in the axes' limits, or beyond them by at most `rim`."""
+    low, high = np.sort([axes.get_xlim(), axes.get_ylim()], axis=1).T
+    return ((at >= low - rim) & (at <= high + rim)).all(axis=1)
 
 
 def segments(
