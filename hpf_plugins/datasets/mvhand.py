@@ -8,10 +8,10 @@ from pydantic import Field, field_validator
 
 from hpf_core.data.captures import Capture
 from hpf_core.data.hand_centre import Centring
+from hpf_core.data.joints21 import JOINTS21
 from hpf_core.data.layouts.mvhand import SERIALS, MvhandLayout
 from hpf_core.data.sidecar import Sidecar
 from hpf_core.errors import DataError
-from hpf_core.evaluation.joints21 import JOINTS21
 from hpf_core.interfaces import Build, PluginSpec, PublicData
 from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 

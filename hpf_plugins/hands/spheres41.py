@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from hpf_core.evaluation.joints21 import JOINTS21
+from hpf_core.data.joints21 import JOINTS21
 from hpf_core.geometry.rotations import rotation_matrix
 from hpf_core.interfaces import BoneRanges, Build, Config, HandModel, Mesh, PluginSpec, PointPairs, PoseSample
 from hpf_plugins.hands import anatomy

@@ -119,3 +119,16 @@ def colliding_pairs() -> list[tuple[int, int]]:
 def selection(names: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
     """An annotation whose joints are points of the model: names and its (K, 41) matrix."""
     return names, np.eye(len(NAMES), dtype=np.float32)[[index_of(name) for name in names]]
+
+
+def joints21() -> tuple[tuple[str, ...], np.ndarray]:
+    """The common 21 joints: the wrist, midway between its two points, then thumb to little finger from base to tip."""
+    fingers = {"thumb": "TH", "index": "F4", "middle": "F3", "ring": "F2", "little": "F1"}
+    names, points = ["wrist"], ["PALM_1"]
+    for finger, prefix in fingers.items():
+        joints = ("cmc", "mcp", "ip", "tip") if finger == "thumb" else ("mcp", "pip", "dip", "tip")
+        names += [f"{finger}_{joint}" for joint in joints]
+        points += [f"{prefix}_{point}" for point in ("KNU1_B", "KNU2_B", "KNU3_B", "KNU3_A")]
+    _, matrix = selection(tuple(points))
+    matrix[0, [index_of("PALM_1"), index_of("PALM_2")]] = 0.5
+    return tuple(names), matrix

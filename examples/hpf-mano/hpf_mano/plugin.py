@@ -53,7 +53,11 @@ class Mano(HandModel):
         super().__init__()
         self.config = config
         self.names, self.parts, self.links = anatomy.NAMES, anatomy.PARTS, anatomy.links()
-        self.annotations = {"nyu36": anatomy.selection(anatomy.NYU36), "nyu14": anatomy.selection(anatomy.NYU14)}
+        self.annotations = {
+            "nyu36": anatomy.selection(anatomy.NYU36),
+            "nyu14": anatomy.selection(anatomy.NYU14),
+            "mano21": anatomy.joints21(),
+        }
         self.fingertips = tuple(k for k, name in enumerate(self.names) if name.endswith("KNU3_A"))
         self.wrist = (anatomy.index_of("PALM_1"), anatomy.index_of("PALM_2"))
         self.palm_centre = anatomy.index_of("PALM_3")

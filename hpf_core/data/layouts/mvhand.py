@@ -19,10 +19,10 @@ import numpy as np
 
 from hpf_core.data.cameras import Camera, Rig
 from hpf_core.data.images import read_stored
+from hpf_core.data.joints21 import THUMB_LAST
 from hpf_core.data.layouts.base import Annotation, Layout, unannotated
 from hpf_core.data.pickled_arrays import read_pickled_arrays
 from hpf_core.errors import DataError
-from hpf_core.evaluation.joints21 import THUMB_LAST
 
 # Serial numbers in the order of the cameras in the images' names, and their fx, fy, cx, cy, from the dataset's toolkit.
 _INTRINSICS = {

@@ -68,7 +68,7 @@ def test_frames_that_are_not_annotated_do_not_matter() -> None:
 def test_joints_that_determine_no_map_are_named_by_file_and_view() -> None:
     xyz, _ = annotated()
     xyz[2] = 500 + np.arange(xyz.shape[2])[:, None] * [0.0, 0.0, 1.0]
-    with pytest.raises(DataError, match=r"^labels\.mat: view 3 against view 1: .* determine no rotation"):
+    with pytest.raises(DataError, match=r"^labels\.mat: view 3 compared with view 1: .* determine no rotation"):
         calibrate(xyz, (0, 1, 2), "labels.mat")
 
 

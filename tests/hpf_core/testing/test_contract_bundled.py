@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mvhand_by_hand import write_session
+
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Kind
 from hpf_core.plugins import PluginHost
@@ -30,6 +32,15 @@ def capture(layout: LayoutName) -> Mapping[str, Any]:
     return {"root": str(Path(folder.name) / "capture")}
 
 
+@functools.cache
+def session() -> Mapping[str, Any]:
+    """A made-up session of MVHand."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_session(Path(folder.name) / "7-14-1-2")
+    return {"root": str(Path(folder.name) / "7-14-1-2")}
+
+
 SMALL: dict[str, Any] = {
     "vae": {"steps": 10, "batch": 16, "width": 16, "latent": 4},
     "inverse_kinematics": {"samples": 64, "iterations": 3},
@@ -38,6 +49,7 @@ SMALL: dict[str, Any] = {
     "hourglass": {"width": 8, "stem": 8, "depth": 1},
     "nyu": functools.partial(capture, "nyu"),
     "capture": functools.partial(capture, "capture"),
+    "mvhand": session,
 }
 """Options that make plugins quick, or without which they don't work."""
 
