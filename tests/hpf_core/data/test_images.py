@@ -117,9 +117,7 @@ def test_a_damaged_byte_is_never_overlooked() -> None:
         with pytest.raises(ValueError, match=r"."):
             decoded(bytes(flipped))
     for size in range(len(content) - 4):
-        with pytest.raises(
-            ValueError, match=r"whole|broken|ends after|empty|not a PNG image|header can't be read"
-        ):
+        with pytest.raises(ValueError, match=r"whole|broken|ends after|empty|not a PNG image|header can't be read"):
             decoded(content[:size])
 
 
