@@ -32,7 +32,7 @@ LINES = {
     "data prepare": ["nyu", "."],
 }
 """Commands that load plugins, with what they can't do without."""
-OTHERS = {"eval", "report", "plugins new", "data check", "predict", "live", "view", "export"}
+OTHERS = {"eval", "report", "plugins new", "data check", "predict", "live", "view", "export", "rig calibrate"}
 """Commands that load none of a user's choice: they read files and networks, or write a package."""
 
 
