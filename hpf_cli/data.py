@@ -174,17 +174,17 @@ def check(
     from hpf_cli.progress import Live
     from hpf_core.data.checks.capture import check_capture
     from hpf_core.data.checks.rig import check_rig_capture
-    from hpf_core.data.layouts.mvhand import is_session
-    from hpf_core.data.rig_file import RIG_FILE
+    from hpf_core.data.layouts.find import find_layout
 
-    has_rig = (folder / RIG_FILE).exists() or is_session(folder)
+    layout = find_layout(folder)
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
     with Live(show.progress_console()) as live:
-        looked_at = check_rig_capture if has_rig else check_capture
-        report = looked_at(folder, None if everything else frames, live.progress)
-        drawn = 0
-        if not has_rig:
+        sample, drawn = None if everything else frames, 0
+        if layout is not None:
+            report = check_rig_capture(layout, sample, live.progress)
+        else:
+            report = check_capture(folder, sample, live.progress)
             with skip_on_failure("contact sheet"):
                 from hpf_core.figures.capture_sheet import capture_sheet
 
@@ -262,16 +262,11 @@ def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
 
 def _how_to_run(report: CaptureReport) -> str:
     """The command that trains on a capture; empty if it has no training frames."""
-    from hpf_core.data.layouts.mvhand import is_session
-    from hpf_core.data.rig_file import RIG_FILE
-
     train = next((part for part in report.splits if part.name == "train"), None)
     if train is None:
         return ""
-    if (report.root / RIG_FILE).exists():
-        return f"hpf run recipes/capture.yaml --set data.real.root={shlex.quote(str(report.root))}"
-    if is_session(report.root):
-        return f"hpf run recipes/mvhand.yaml --set data.real.root={shlex.quote(str(report.root))}"
+    if report.layout != "nyu":
+        return f"hpf run recipes/{report.layout}.yaml --set data.real.root={shlex.quote(str(report.root))}"
     views = [view + 1 for view in train.views]
     listed = shlex.quote(f"data.real.views={views}".replace(" ", ""))
     other = "" if views == [1, 2, 3] else f" --set {listed}"  # the recipe has NYU's three

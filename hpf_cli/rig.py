@@ -10,6 +10,7 @@ import typer
 from hpf_cli import show
 from hpf_cli.commands import Command, Group
 from hpf_cli.options import Json, Quiet, Verbose, Weights
+from hpf_cli.outputs import check_file
 from hpf_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def calibrate(
     """
     from hpf_cli.progress import Live
     from hpf_core.data.layouts.capture import CaptureLayout
-    from hpf_core.data.rig_file import save_poses
+    from hpf_core.data.rig_poses import save_poses
     from hpf_core.inference.hand_network import load_network
     from hpf_core.inference.rig_calibration import calibrate_rig
 
@@ -73,6 +74,8 @@ def calibrate(
         raise InputError(f"{layout.file.path}: hand is both. Calibrate with a recording of one hand, left or right.")
     if split is not None and split not in layout.splits():
         raise InputError(f"--split {split}: the capture has {', '.join(layout.splits())}.")
+    if not dry_run:
+        check_file("rig.yaml", layout.file.path)
     with Live(show.progress_console()) as live:
         found = calibrate_rig(
             layout,

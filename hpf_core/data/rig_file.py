@@ -7,25 +7,22 @@ A capture is a folder with `rig.yaml` and depth images below it. The pattern `im
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from string import Formatter
 from typing import Any, NoReturn, cast, get_args
 
 import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import CollectionNode, MappingNode
-from ruamel.yaml.nodes import Node as YamlNode
 
 from hpf_core.data.cameras import DISTORTION_LENGTHS, Camera, Rig, Side, wrong_with_pose
+from hpf_core.data.image_pattern import wrong_with_pattern
 from hpf_core.data.images import Encoding
 from hpf_core.documents.errors import InvalidRecipe, Problem, raise_if
 from hpf_core.documents.tree import Node, Path_, Source, describe, path_text
 from hpf_core.documents.yaml import decode, parse, split_lines
-from hpf_core.errors import DataError, InputError, nearest
+from hpf_core.errors import DataError, nearest
 from hpf_core.files.cache import write_atomic
 
 RIG_FILE = "rig.yaml"
@@ -33,8 +30,6 @@ FORMAT = "hpf-capture/1"
 MOST_CAMERAS = 9
 
 DEFAULT_IMAGES = "{split}/{camera}/{frame:06d}.png"
-_FIELDS = ("split", "camera", "sequence", "frame")
-_DIGITS = re.compile(r"(?:0(\d+))?d?\Z")
 _KEYS = ("format", "images", "depth", "hand", "volume_mm", "cameras")
 _CAMERA_KEYS = ("size", "fx", "fy", "cx", "cy", "distortion", "to_rig")
 
@@ -107,7 +102,7 @@ def rig_text(content: RigFile) -> str:
     top["format"] = FORMAT
     top["images"] = content.images
     top["depth"] = _flow(
-        {"encoding": content.encoding, "unit_mm": _plain(rig.unit_mm), "no_return": _seq(rig.no_return)}
+        {"encoding": content.encoding, "unit_mm": plain_number(rig.unit_mm), "no_return": _seq(rig.no_return)}
     )
     top["hand"] = rig.hand
     if rig.volume_mm is not None:
@@ -115,7 +110,7 @@ def rig_text(content: RigFile) -> str:
     top["cameras"] = cameras = CommentedMap()
     for view, (name, camera) in enumerate(zip(rig.names, rig.cameras, strict=True)):
         entry: dict[str, Any] = {"size": _seq([camera.width, camera.height])}
-        entry |= {key: _plain(getattr(camera, key)) for key in ("fx", "fy", "cx", "cy")}
+        entry |= {key: plain_number(getattr(camera, key)) for key in ("fx", "fy", "cx", "cy")}
         if camera.distortion:
             entry["distortion"] = _seq(camera.distortion)
         cameras[name] = CommentedMap(entry)
@@ -132,158 +127,6 @@ def rig_text(content: RigFile) -> str:
         if key in top:
             top.yaml_set_comment_before_after_key(key, before=comment)
     return _dump(top)
-
-
-def with_poses(content: RigFile, to_rig: np.ndarray) -> str:
-    """Replace or add each camera's `to_rig` in the file's text; every other character stays.
-
-    Args:
-        content: the result of `read_rig`.
-        to_rig: (V, 4, 4) from each camera's frame to the rig's, mm. The first must be the identity.
-
-    Raises:
-        InputError: a map isn't rigid, or the file has changed and is unreadable now.
-    """
-    for name, pose in zip(content.rig.names, to_rig, strict=True):
-        if wrong := wrong_with_pose(pose):
-            raise InputError(f"to_rig of camera '{name}' {wrong}.")
-    text = _text_of(content.path)
-    # We edit from the end, so that earlier positions stay valid. Only these numbers change.
-    for name, pose in reversed(list(zip(content.rig.names, to_rig, strict=True))):
-        camera = _camera_node(text, name)
-        if camera is None:
-            raise InputError(f"{content.path} changed while it was used: the camera '{name}' is gone.")
-        if name != content.rig.names[0] or any(key.value == "to_rig" for key, _ in camera.value):
-            text = _with_pose(text, camera, _rows_text(pose))
-    return text
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return decode(path.read_bytes(), str(path))
-    except (OSError, InvalidRecipe) as error:
-        raise InputError(f"{path} changed while it was used: {error}.") from error
-
-
-def _camera_node(text: str, name: str) -> MappingNode | None:
-    """A camera's node in the text; None if it is missing."""
-    node: Any = YAML(typ="safe", pure=True).compose(text)
-    for step in ("cameras", name):
-        pairs = node.value if isinstance(node, MappingNode) else []
-        node = next((value for key, value in pairs if key.value == step), None)
-    return node if isinstance(node, MappingNode) else None
-
-
-def _with_pose(text: str, camera: MappingNode, rows: str) -> str:
-    """Put these rows into the text as `to_rig` of a camera."""
-    for key, value in camera.value:
-        if key.value == "to_rig":
-            return text[: value.start_mark.index] + rows + text[_end(value) :]
-    last = _end(camera.value[-1][1])
-    if camera.flow_style:
-        return f"{text[:last]}, to_rig: {rows}{text[last:]}"
-    line_end = text.find("\n", last)
-    place = len(text) if line_end < 0 else line_end
-    return f"{text[:place]}\n{' ' * camera.value[0][0].start_mark.column}to_rig: {rows}{text[place:]}"
-
-
-def _end(node: YamlNode) -> int:
-    """End of a node's text. A block's end mark lies behind the comments after the block."""
-    if isinstance(node, CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1] if isinstance(last, tuple) else last)
-    return node.end_mark.index
-
-
-def _rows_text(pose: np.ndarray) -> str:
-    return "[" + ", ".join("[" + ", ".join(repr(_plain(value)) for value in row) + "]" for row in pose.tolist()) + "]"
-
-
-def save_poses(content: RigFile, to_rig: np.ndarray) -> Path:
-    """Put `to_rig` (V, 4, 4) into the file, and keep the old file beside it.
-
-    Returns:
-        The copy of the old file: `rig.yaml.before`, or the first free name of `rig.yaml.before-2`, and so on.
-
-    Raises:
-        InputError: as for `with_poses`.
-        RunError: the folder can't be written.
-    """
-    text = with_poses(content, to_rig)
-    before = content.path.read_bytes()
-    names = (content.path.with_name(f"{content.path.name}.before{end}") for end in ("", *_numbers()))
-    kept = next(name for name in names if not name.exists())
-
-    def write_before(file: Path) -> None:
-        file.write_bytes(before)
-
-    def write(file: Path) -> None:
-        file.write_text(text, encoding="utf-8")
-
-    write_atomic(kept, write_before)
-    write_atomic(content.path, write)
-    return kept
-
-
-def _numbers() -> list[str]:
-    return [f"-{number}" for number in range(2, 10_000)]
-
-
-# ---------------------------------------------------------------------------------------------------------- patterns
-
-
-def image_of(pattern: str, split: str, camera: str, sequence: str, frame: int) -> str:
-    """The path of an image below the capture's folder."""
-    return pattern.format(split=split, camera=camera, sequence=sequence, frame=frame)
-
-
-def matcher_of(pattern: str, splits: Sequence[str], cameras: Sequence[str]) -> re.Pattern[str]:
-    """A regular expression for the paths of a pattern, with a group for each field."""
-    fields = {
-        "split": "|".join(map(re.escape, splits)),
-        "camera": "|".join(re.escape(name) for name in sorted(cameras, key=len, reverse=True)),
-        "sequence": ".+",
-    }
-    found, text = set(), ""
-    for literal, name, spec, _ in Formatter().parse(pattern):
-        text += re.escape(literal)
-        if name is None:
-            continue
-        if name in found:
-            text += f"(?P={name})"
-            continue
-        found.add(name)
-        if name == "frame":
-            digits = _DIGITS.match(spec or "")
-            width = digits[1] if digits and digits[1] else "1"
-            text += rf"(?P<frame>\d{{{width},9}})"
-        else:
-            text += f"(?P<{name}>{fields[name]})"
-    return re.compile(text + r"\Z")
-
-
-def wrong_with_pattern(pattern: str, cameras: int) -> str:
-    """Describe the error in a pattern, as a sentence without its end; empty for a valid pattern."""
-    try:
-        parts = [
-            (name, spec, conversion) for _, name, spec, conversion in Formatter().parse(pattern) if name is not None
-        ]
-    except ValueError as error:
-        return f"isn't a pattern ({error})"
-    for name, spec, conversion in parts:
-        if name not in _FIELDS:
-            return f"has the field {{{name}}}. {nearest(name, _FIELDS)}"
-        if conversion or (spec and (name != "frame" or not _DIGITS.match(spec))):
-            return f"formats {{{name}}} in a way that isn't known; only {{frame:06d}} and the like are"
-    names = {name for name, _, _ in parts}
-    if "frame" not in names:
-        return "has no {frame}, so the names of its images are not unique"
-    if cameras > 1 and "camera" not in names:
-        return f"has no {{camera}}, but there are {cameras} cameras"
-    path = PurePosixPath(pattern)
-    if path.is_absolute() or ".." in path.parts or "\\" in pattern:
-        return "leads out of the capture's folder; it must be a path below the folder, with / between its parts"
-    return ""
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
@@ -500,7 +343,7 @@ def _flow(entries: Mapping[str, Any]) -> CommentedMap:
 
 
 def _seq(values: Sequence[float]) -> CommentedSeq:
-    made = CommentedSeq([_plain(value) for value in values])
+    made = CommentedSeq([plain_number(value) for value in values])
     made.fa.set_flow_style()
     return made
 
@@ -511,6 +354,6 @@ def _rows(pose: np.ndarray) -> CommentedSeq:
     return made
 
 
-def _plain(value: float) -> int | float:
+def plain_number(value: float) -> int | float:
     """Convert whole numbers to int, for output without a decimal point."""
     return int(value) if float(value).is_integer() and abs(value) < 1e15 else float(value)

@@ -46,8 +46,8 @@ class Image:
     """A depth image.
 
     Attributes:
+        depth: (H, W) mm.
         returned: (H, W) bool, pixels with a return.
-        returned: (H, W) bool, where the sensor returned something.
         camera: of the image.
     """
 

@@ -8,8 +8,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from hpf_core.data.cameras import Rig
+from hpf_core.data.image_pattern import image_of
 from hpf_core.data.layouts import capture, nyu
-from hpf_core.data.rig_file import RIG_FILE, RigFile, image_of, write_rig
+from hpf_core.data.rig_file import RIG_FILE, RigFile, write_rig
 
 LayoutName = Literal["nyu", "capture"]
 """The available layouts."""

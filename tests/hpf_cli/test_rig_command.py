@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hpf_cli.main import app
 from hpf_core.data.hand_calibration.points import angle_deg
+from hpf_core.data.layouts.base import Mirrored
 from hpf_core.data.layouts.capture import CaptureLayout, write_gray16
 from hpf_core.data.rig_file import read_rig
 from hpf_core.inference.rig_calibration import calibrate_rig, stretches
@@ -63,12 +64,16 @@ def test_the_poses_are_found_without_labels_and_written(capture: Path) -> None:
     assert COMMENT in path.read_text()
     assert (capture / "rig.yaml.before").read_text() == unknown
 
-    # The mirrored capture of a left hand gives the mirrored poses, to the last digit.
-    layout = CaptureLayout(capture)
-    few = calibrate_rig(layout, (0, 1), frames=12)
+
+def test_the_mirrored_capture_of_a_left_hand_gives_the_mirrored_poses(capture: Path) -> None:
+    right = CaptureLayout(capture)
+    left = Mirrored(right)
+    assert (right.rig.hand, left.rig.hand) == ("right", "left")
     flip = np.diag([-1.0, 1.0, 1.0, 1.0])
-    assert np.isfinite(few.to_rig).all()
-    assert np.array_equal(few.mirrored().to_rig, flip @ few.to_rig @ flip + 0.0)
+    mine, its = (calibrate_rig(layout, (0, 1), frames=15) for layout in (right, left))
+    assert np.linalg.norm(mine.to_rig[1, :3, 3]) > 100
+    assert np.array_equal(its.to_rig, flip @ mine.to_rig @ flip + 0.0)  # to the last digit
+    assert np.array_equal(its.views[1].shift_mm, its.to_rig[1, :3, 3])
 
 
 def test_wrong_input_is_a_message(capture: Path, tmp_path: Path) -> None:

@@ -57,12 +57,14 @@ class CaptureReport:
         simulated: according to `capture.json`; None without this file.
         splits: for each existing split.
         findings: for the capture as a whole.
+        layout: the layout's name.
     """
 
     root: Path
     simulated: bool | None
     splits: tuple[SplitReport, ...]
     findings: tuple[Finding, ...]
+    layout: str = "nyu"
 
     @property
     def status(self) -> Literal["ok", "warning", "failed"]:

@@ -1,4 +1,4 @@
-"""Checks a capture with a `rig.yaml`, or a session of MVHand.
+"""Checks a capture that describes its own cameras, as by a `rig.yaml`.
 
 The check measures units, directions and resolutions, and never guesses.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from hpf_core.data.checks.capture import CaptureReport, SplitReport
 from hpf_core.data.checks.findings import Finding, counted, listed
 from hpf_core.data.layouts.base import Layout
 from hpf_core.data.layouts.capture import CaptureLayout
-from hpf_core.data.layouts.mvhand import MvhandLayout, is_session
 from hpf_core.data.sidecar import read_sidecar
 from hpf_core.errors import DataError
 from hpf_core.progress import Progress, no_progress
@@ -38,22 +36,19 @@ _RESIDUAL_MM = 25.0  # residual between views, of at most _CUT_MM
 _UNITS = {0.125: "RealSense SR300 and SR305", 0.25: "RealSense L515", 0.1: "RealSense D405", 1000.0: "metres"}
 
 
-def check_rig_capture(root: Path, sample: int | None = 100, progress: Progress = no_progress) -> CaptureReport:
-    """Check a capture with a `rig.yaml`, or a session of MVHand: images, unit, and cameras against each other.
+def check_rig_capture(layout: Layout, sample: int | None = 100, progress: Progress = no_progress) -> CaptureReport:
+    """Check a capture that describes its own cameras: images, unit, and cameras against each other.
 
     Args:
-        root: the capture's folder.
+        layout: reads the capture (`find_layout`).
         sample: number of decoded frames per split, evenly spaced; None for all.
         progress: receives the number of finished frames.
-
-    Raises:
-        DataError: `rig.yaml` is missing or wrong, or no image matches it.
     """
-    layout: Layout = CaptureLayout(root) if not is_session(root) else MvhandLayout(root)
-    sidecar = read_sidecar(root)
+    sidecar = read_sidecar(layout.root)
     reports = [_split(layout, split, sample, progress) for split in layout.splits()]
     findings = [*_sizes(layout.rig), *_baselines(layout.rig)]
-    return CaptureReport(root, None if sidecar is None else sidecar.simulated, tuple(reports), tuple(findings))
+    simulated = None if sidecar is None else sidecar.simulated
+    return CaptureReport(layout.root, simulated, tuple(reports), tuple(findings), layout.name)
 
 
 def _sizes(rig: Rig) -> Iterator[Finding]:

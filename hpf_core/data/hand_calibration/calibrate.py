@@ -1,4 +1,4 @@
-"""From seen hands to the poses of all cameras, with all that a person needs to trust them."""
+"""From seen hands to the poses of all cameras, with the figures that show whether to trust them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ViewResult:
         name: of the camera.
         rotation_deg: angle of `to_rig`.
         shift_mm: (3,) of `to_rig`.
-        moved_deg, moved_mm: change of the pose against the file's, at the hand; None without a pose in the file.
+        moved_deg, moved_mm: difference from the file's pose, at the hand; None without a pose in the file.
         points_mm: median distance of an estimated point from the same point in other views.
         before_mm, after_mm: median distance of the hand's surface from other views' surfaces, with the file's pose (or
             with the points alone) and with the result; NaN without a common surface.
@@ -96,7 +96,6 @@ def calibrate_from_hands(
     for view, name in enumerate(names):
         mine = [pair for pair in pairs if view in (pair.one, pair.other)]
         used = np.any([pair.fits for pair in mine], axis=0)
-        with_first = int((seen[0] & seen[view]).sum()) if view else int(seen[0].sum())
         gap = None if known is None else to_rig[view] @ np.linalg.inv(known[view])
         views.append(
             ViewResult(
@@ -110,7 +109,7 @@ def calibrate_from_hands(
                 after_mm=float(after[view]),
                 frames=int(used.sum()),
                 seen=int(seen[view].sum()),
-                lag_frames=find_lag(hands, 0, view) if view and with_first else None,
+                lag_frames=find_lag(hands, 0, view) if view else None,
                 fits=bool(used.sum() >= _LEAST_SHARE * seen[view].sum() and not after[view] > _SURFACE_MM),
             )
         )

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from hpf_core.data.image_pattern import image_of, matcher_of
 from hpf_core.data.images import read_stored, write_whole
 from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
-from hpf_core.data.rig_file import RigFile, image_of, matcher_of, read_rig
+from hpf_core.data.rig_file import RigFile, read_rig
 from hpf_core.errors import DataError
 from hpf_core.files.cache import write_atomic
 

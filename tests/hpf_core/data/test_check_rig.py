@@ -50,13 +50,13 @@ def images(root: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
 
 
 def said(root: Path) -> dict[str, tuple[str, str]]:
-    report = check_rig_capture(root)
+    report = check_rig_capture(CaptureLayout(root))
     found = [*report.findings, *(one for part in report.splits[:1] for one in part.findings)]
     return {one.check: (one.status, one.message) for one in found}
 
 
 def test_a_whole_capture_is_right(made: Path) -> None:
-    report = check_rig_capture(made)
+    report = check_rig_capture(CaptureLayout(made))
     assert {one.status for part in report.splits for one in part.findings} == {"ok"}
     assert report.status == "ok"
     assert {"unit", "views", "half pixel", "labels", "to_rig", "intrinsics"} <= set(said(made))
@@ -96,7 +96,7 @@ def test_an_inverted_to_rig(root: Path) -> None:
 def test_a_to_rig_that_is_no_rigid_map(root: Path, change: Callable[[np.ndarray], np.ndarray], wrong: str) -> None:
     poses(root, change)
     with pytest.raises(DataError, match=rf"rig\.yaml:\d+:\d+: cameras\.right\.to_rig: .*{wrong}"):
-        check_rig_capture(root)
+        check_rig_capture(CaptureLayout(root))
 
 
 @pytest.mark.parametrize("half", [0.5, -0.5])

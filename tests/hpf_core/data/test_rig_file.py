@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hpf_core.data.cameras import PRIMESENSE, Camera, Rig
-from hpf_core.data.rig_file import RigFile, matcher_of, read_rig, save_poses, write_rig
+from hpf_core.data.image_pattern import matcher_of
+from hpf_core.data.rig_file import RigFile, read_rig, write_rig
+from hpf_core.data.rig_poses import save_poses
 from hpf_core.errors import DataError
 
 POSE = np.array([[0.8, 0, 0.6, 300.25], [0, 1, 0, -20], [-0.6, 0, 0.8, 40], [0, 0, 0, 1]])
