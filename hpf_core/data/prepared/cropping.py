@@ -5,8 +5,7 @@ grow with the number of frames. A frame's crop depends on this frame only: the n
 change no byte.
 
 We measured threads instead of processes. On 2 cores, for 2,220 images of a simulated capture, one process took 20.1 s,
-two processes 13.1 s, and two threads 15.1 to 16.4 s: much of the work holds Python's lock, so that more threads gain
-little on more cores.
+two processes 13.1 s, and two threads 15.1 to 16.4 s. More cores were not measured.
 """
 
 from __future__ import annotations
