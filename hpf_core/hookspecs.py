@@ -194,7 +194,7 @@ def hpf_transforms() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def hpf_refiners() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
-    """Improvements of points after the network, in evaluation and prediction only (`interfaces.Refiner`).
+    """Improvements of points after the network, outside of training steps (`interfaces.Refiner`).
 
     Example:
         @hookimpl

@@ -91,3 +91,20 @@ def test_the_core_names_no_plugin() -> None:
                 if text in names or text == "nyu14":
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}")
     assert not found
+
+
+def test_one_place_takes_the_networks_last_estimate() -> None:
+    """Evaluation, training's centres, prediction and benchmarks get points from `inference/estimate.py`, which alone calls
+    a network for them. Beside it only a training step calls the network, for all of its stacks."""
+    calls, last = set(), set()
+    for path in (*(ROOT / "hpf_core").rglob("*.py"), *(ROOT / "hpf_cli").rglob("*.py"), *(ROOT / "tools").glob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                calls |= {name} if called == "backbone" else set()
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call) and ast.unparse(node.slice) == "-1":
+                called = getattr(node.value.func, "attr", getattr(node.value.func, "id", ""))
+                last |= {name} if called in ("backbone", "network", "network_alone") else set()
+    assert calls == {"hpf_core/engine/step.py"}
+    assert last == {"hpf_core/inference/estimate.py"}

@@ -22,6 +22,7 @@ from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.step import Batch, Computation, Precision
 from hpf_core.errors import HPFError
 from hpf_core.inference.build import Parts
+from hpf_core.inference.estimate import last_estimate
 from hpf_core.interfaces import DataTerm
 from hpf_core.objective.energy import Energy, reduce
 from hpf_core.objective.fit import Fit
@@ -368,9 +369,9 @@ def check_prediction(subject: Subject, mode: Mode) -> list[Difference]:
         mode == "compile",
     )
     with torch.inference_mode():
-        found = computation.network_alone(maps.to(subject.device))[-1].points.float().cpu()
+        found = last_estimate(computation.network_alone, maps.to(subject.device)).points.float().cpu()
     with tensor_code(), torch.inference_mode():
-        wanted = reference.backbone(maps.double())[-1].points
+        wanted = last_estimate(reference.backbone, maps.double()).points
     apart = torch.linalg.vector_norm(found.double() - wanted, dim=-1)
     return [Difference("prediction: points", _largest(apart), allowed.points_mm, "mm")]
 

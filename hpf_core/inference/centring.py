@@ -18,7 +18,7 @@ from hpf_core.errors import DataError
 from hpf_core.files.cache import bytes_key
 from hpf_core.geometry.rigid import apply_rigid
 from hpf_core.inference.build import Parts
-from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.estimate import refined_points
 from hpf_core.progress import Progress, no_progress
 from hpf_core.runs import checkpoint as files
 
@@ -98,9 +98,8 @@ def _palms(parts: Parts, split: str, frames: int, device: torch.device, progress
             numbers = np.arange(first, min(first + _FRAMES, frames))
             batch = parts.real.frames(split, numbers)
             rows = batch.views.rows
-            points = last_estimate(parts.backbone, batch.depth.flatten(0, 1)[rows].to(device)).points
-            for refiner in parts.refiners:
-                points = refiner(points)
+            depth = batch.depth.flatten(0, 1)[rows].to(device)
+            points = refined_points(parts.backbone, parts.refiners, depth)[-1]
             palm = points[:, parts.hand.palm_centre].cpu().double()
             said = torch.full((len(numbers) * batch.views.views, 3), torch.nan, dtype=torch.float64)
             said[rows] = apply_rigid(batch.to_rig.flatten(0, 1)[rows].double(), palm[:, None])[:, 0]

@@ -17,7 +17,7 @@ from hpf_core.frames import Labels
 from hpf_core.inference import centring
 from hpf_core.inference.build import Parts
 from hpf_core.inference.centring import Centres
-from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.estimate import refined_points
 from hpf_core.progress import Progress, no_progress
 
 NETWORK = "network"
@@ -148,14 +148,6 @@ def labels_of(parts: Parts, split: str) -> Labels:
     return labels
 
 
-def refine(parts: Parts, points: Tensor) -> list[Tensor]:
-    """The network's points (N, J, 3) mm, and the result of each refiner, in order."""
-    found = [points]
-    for refiner in parts.refiners:
-        found.append(refiner(found[-1]))
-    return found
-
-
 def predict(
     parts: Parts, split: str, frames: int, device: torch.device, batch: int, progress: Progress = no_progress
 ) -> tuple[list[np.ndarray], np.ndarray]:
@@ -172,8 +164,8 @@ def predict(
         for first in range(0, frames, batch):
             numbers = np.arange(first, min(first + batch, frames))
             seen = parts.real.frames(split, numbers)
-            points = last_estimate(parts.backbone, seen.depth[:, view].to(device)).points
-            found.append([each.float().cpu().numpy() for each in refine(parts, points)])
+            points = refined_points(parts.backbone, parts.refiners, seen.depth[:, view].to(device))
+            found.append([each.float().cpu().numpy() for each in points])
             to_rig.append(seen.to_rig[:, view].numpy())
             progress(first + len(numbers), frames, f"evaluating on {split}")
     return joined(found), np.concatenate(to_rig)

@@ -17,7 +17,7 @@ from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
 from hpf_core.guests import name_of
 from hpf_core.inference.build import Parts, build_parts, choose_device
-from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.estimate import last_estimate, refine
 from hpf_core.interfaces import Backbone, Build, Config, HandModel, Kind, PluginSpec, Refiner, Renderer
 from hpf_core.plugins import PluginHost
 from hpf_core.plugins.building import build_plugin
@@ -83,10 +83,7 @@ class HandNetwork:
     def estimate(self, depth: Tensor) -> Estimate:
         """The refined estimate of depth maps (N, H, W) mm: points (N, J, 3) mm and, if available, variance."""
         found = self.network(depth)
-        points = found.points
-        for refiner in self.refiners:
-            points = refiner(points)
-        return Estimate(points=points, variance=found.variance)
+        return Estimate(points=refine(self.refiners, found.points)[-1], variance=found.variance)
 
 
 def load_network(

@@ -14,7 +14,7 @@ from torch import Tensor
 from hpf_core.errors import InputError
 from hpf_core.frames import Estimate, RealFrames, SyntheticSamples, ViewIndex
 from hpf_core.inference.build import Parts
-from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.estimate import refined_points
 from hpf_core.objective.fit import Fit
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
@@ -63,7 +63,7 @@ def measure(parts: Parts, split: str, device: torch.device, progress: Progress =
 def _measured(parts: Parts, frames: RealFrames) -> tuple[Tensor, Tensor]:
     """(N,) the renderer's measurement for each view, and its recording (N,)."""
     rows = frames.views.rows
-    points = last_estimate(parts.backbone, frames.depth.flatten(0, 1)[rows]).points
+    points = refined_points(parts.backbone, parts.refiners, frames.depth.flatten(0, 1)[rows])[-1]
     fit = Fit(hand=parts.hand, renderer=parts.renderer, grid=parts.grid, frames=frames, real=Estimate(points))
     queries, valid = fit.surface_points()
     hand = valid & ~fit.forearm(False, queries, valid)

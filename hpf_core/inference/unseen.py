@@ -10,8 +10,8 @@ import torch
 from hpf_core.evaluation.metrics import Measured, measure
 from hpf_core.frames import SyntheticSamples
 from hpf_core.inference.build import Parts
-from hpf_core.inference.estimate import last_estimate
-from hpf_core.inference.evaluate import Evaluated, joined, refine, refined
+from hpf_core.inference.estimate import refined_points
+from hpf_core.inference.evaluate import Evaluated, joined, refined
 from hpf_core.progress import Progress, no_progress
 from hpf_core.random_streams import generator
 
@@ -46,8 +46,8 @@ def evaluate(parts: Parts, device: torch.device, count: int = SAMPLES, progress:
     truth = []
     with torch.no_grad():
         for batch in samples(parts, device, count):
-            found = last_estimate(parts.backbone, batch.depth).points
-            batches.append([each.float().cpu().numpy() for each in refine(parts, found)])
+            found = refined_points(parts.backbone, parts.refiners, batch.depth)
+            batches.append([each.float().cpu().numpy() for each in found])
             truth.append(batch.points.float().cpu().numpy())
             progress(sum(map(len, truth)), count, "evaluating on unseen synthetic samples")
     parts.backbone.train(training)

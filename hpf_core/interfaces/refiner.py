@@ -10,7 +10,7 @@ from hpf_core.progress import Progress, no_progress
 
 
 class Refiner(nn.Module, abc.ABC):
-    """Improves points after the network, in evaluation and prediction only."""
+    """Improves points after the network: in evaluation, prediction, `centre: refined` and `radii: measured`."""
 
     def prepare(self, progress: Progress = no_progress) -> None:
         """Train or fetch the refiner's data before the first use, as `Term.prepare` does for terms."""

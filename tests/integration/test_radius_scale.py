@@ -12,7 +12,7 @@ from hpf_core.errors import InputError, PluginError
 from hpf_core.frames import Estimate
 from hpf_core.inference import radius_scale
 from hpf_core.inference.build import build_parts
-from hpf_core.interfaces import Backbone, RealDataset, Renderer
+from hpf_core.interfaces import Backbone, RealDataset, Refiner, Renderer
 
 from .conftest import TINY, same_tensors
 
@@ -32,6 +32,13 @@ class Told(Backbone):
 
     def labels(self, points):
         return Estimate(points)
+
+
+class Nearer(Refiner):
+    """Moves all points 30 mm towards the camera."""
+
+    def forward(self, points):
+        return points - torch.tensor([0.0, 0.0, 30.0])
 
 
 class People(RealDataset):
@@ -95,6 +102,10 @@ def test_thick_hands_are_found_to_be_thick(host, tmp_path):
     # The gaps between spheres do not grow with the factor, so that the
     # radii that suit it best lie nearer to 1.
     torch.testing.assert_close(found, torch.tensor([0.96, 1.0, 1.12]), atol=0.03, rtol=0)
+    # A network whose points are 30 mm too far, and a refiner that brings them back, measure the same.
+    far = Told({image: points + torch.tensor([0.0, 0.0, 30.0]) for image, points in people.known.items()})
+    refined = replace(parts, real=people, backbone=far, refiners=(Nearer(),))
+    torch.testing.assert_close(radius_scale.measure(refined, "train", CPU), found, atol=1e-3, rtol=0)
 
 
 @pytest.mark.usefixtures("_no_figures")
