@@ -94,8 +94,7 @@ def test_the_core_names_no_plugin() -> None:
 
 
 def test_one_place_takes_the_networks_last_estimate() -> None:
-    """Evaluation, training's centres, prediction and benchmarks get points from `inference/estimate.py`, which alone calls
-    a network for them. Beside it only a training step calls the network, for all of its stacks."""
+    """Only `inference/estimate.py` calls a network for its points. A training step calls it for all of its stacks."""
     calls, last = set(), set()
     for path in (*(ROOT / "hpf_core").rglob("*.py"), *(ROOT / "hpf_cli").rglob("*.py"), *(ROOT / "tools").glob("*.py")):
         name = path.relative_to(ROOT).as_posix()

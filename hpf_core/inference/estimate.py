@@ -1,5 +1,6 @@
-"""A network's estimate of depth maps. All prediction code uses this module, so the last stack is chosen in one place, and
-refiners work alike in training's centres, evaluation, prediction and benchmarks.
+"""A network's estimate of depth maps.
+
+All prediction code uses this module. So the last stack is chosen in one place, and refiners work alike everywhere.
 
 Transforms change training images only: no prediction applies them.
 """
