@@ -83,6 +83,7 @@ class PoseSampler:
         palm_width_range: tuple[float, float],
     ) -> None:
         self._ranges = [size_range, *[finger_range] * 5, thickness_range, palm_width_range]
+        self._solved: Solved | None = None
         self._constants: dict[torch.device, _Constants] = {}
 
     def keep_apart(self, neutral: Tensor, radii: Tensor, pairs: Tensor) -> None:
@@ -97,6 +98,7 @@ class PoseSampler:
         self._nearest = torch.zeros(len(neutral), len(neutral))
         self._nearest[one, other] = torch.where(reaching, reach - DEPTH_MM, least)
         self._radii = radii.detach().clone()
+        self._solved = None
         self._constants.clear()
 
     def draw(self, count: int, generator: torch.Generator, points: Callable[[Tensor, Tensor], Tensor]) -> PoseSample:
@@ -146,21 +148,27 @@ class PoseSampler:
         return within_limits(angles + noise * constants.noise[:, None, None], tables.limits)
 
     def _on(self, device: torch.device, points: Callable[[Tensor, Tensor], Tensor]) -> _Constants:
-        """The constants on a device. The first draw solves pinches and folded thumbs for this hand."""
+        """The constants on a device."""
         if device not in self._constants:
-            on_host, shapes = Tables.on(torch.device("cpu")), len(self._ranges)
-            rest = torch.cat([on_host.states[RELAXED].expand(4, -1), on_host.thumbs[REST, None]])
-            pinches = solve(points, shapes, on_host.limits, on_host.noise, self._nearest, self._radii, rest)
-            folded = fold_thumbs(points, shapes, on_host, self._nearest)
+            solved = self._solve(points)
             self._constants[device] = _Constants(
                 tables=Tables.on(device),
-                solved=Solved(pinches.to(device), folded.to(device)),
+                solved=Solved(solved.pinches.to(device), solved.folded.to(device)),
                 nearest=self._nearest.to(device),
                 ranges=torch.tensor(self._ranges).to(device),
                 noise=torch.tensor(_NOISE).to(device),
                 way=torch.tensor(_WAY).to(device),
             )
         return self._constants[device]
+
+    def _solve(self, points: Callable[[Tensor, Tensor], Tensor]) -> Solved:
+        """Pinches and folded thumbs of this hand, on the host. The first draw solves them."""
+        if self._solved is None:
+            on_host, shapes = Tables.on(torch.device("cpu")), len(self._ranges)
+            rest = torch.cat([on_host.states[RELAXED].expand(4, -1), on_host.thumbs[REST, None]])
+            pinches = solve(points, shapes, on_host.limits, on_host.noise, self._nearest, self._radii, rest)
+            self._solved = Solved(pinches, fold_thumbs(points, shapes, on_host, self._nearest))
+        return self._solved
 
     @staticmethod
     def _draw_shape(count: int, generator: torch.Generator, constants: _Constants) -> Tensor:
