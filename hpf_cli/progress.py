@@ -199,7 +199,8 @@ def print_estimate(rows: Sequence[StageEstimate]) -> None:
         )
     show.result(table)
     for row in rows:
-        show.result(f"{row.stage}: {' + '.join(row.terms)}")
+        fits = "" if row.largest_batch is None else f"; the largest step that fits: about {row.largest_batch:,} images"
+        show.result(f"{row.stage}: {' + '.join(row.terms)}{fits}")
     total = sum(row.hours for row in rows)
     show.result(
         f"{total:,.2f} hours in total, estimated from a few steps on this machine (with artificial frames of {VIEWS} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 
 from hpf_core.engine.deterministic import deterministic
+from hpf_core.engine.live_memory import LiveMemory, largest_batch
+from hpf_core.engine.memory import device_memory
 from hpf_core.engine.step import Batch, Computation
 from hpf_core.frames import RealFrames, State, ViewIndex
 from hpf_core.guests import blamed
@@ -22,6 +25,7 @@ from hpf_core.recipe.models import Runtime
 from hpf_core.runs.folder import check_stages
 
 _WARM_UP, _MEASURED = 2, 6
+_WITH_BUFFERS = 1.5  # memory of a process on CPUs, as a factor on that of its tensors: 1.44 to 1.55, quickstart's fit
 VIEWS = 3
 """Number of views of the substitute frames."""
 
@@ -33,6 +37,8 @@ class StageEstimate:
     Attributes:
         memory_mib: peak memory: of the GPU in this stage if used, else of the entire process so far.
             NaN on Windows, which does not count it.
+        largest_batch: number of depth maps of the largest step that fits the device's memory (`live_memory.py`); None
+            if the size of the memory is unknown.
         hours: only the stage's steps, without caches, reading of real frames, pictures and evaluation.
     """
 
@@ -42,6 +48,7 @@ class StageEstimate:
     images_per_second: float
     hours: float
     memory_mib: float
+    largest_batch: int | None
     terms: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -70,11 +77,13 @@ def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[Stage
 
 def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runtime: Runtime) -> StageEstimate:
     computation = Computation(parts, parts.energy(plan).to(device), device, runtime.precision, runtime.compile)
+    plain = Computation(parts, parts.energy(plan).to(device), device, runtime.precision)
     optimiser = torch.optim.Adam(parts.backbone.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     seconds = 0.0
     images = 0
+    step_bytes = 0
     for step in range(_WARM_UP + _MEASURED):
         real = _stand_in(parts, plan.draw_real, seed, device) if plan.draw_real else None
         began = time.perf_counter()
@@ -82,15 +91,25 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runti
         if plan.draw_synthetic and parts.synthetic is not None:
             synthetic = parts.synthetic.sample(plan.draw_synthetic, generator(device, seed, "dry", step))
         batch = Batch(real, synthetic)
-        value = computation(batch, generator(device, seed, "dry", "transform", step))
-        optimiser.zero_grad(set_to_none=True)
-        value.energy.total.backward()
+        # A compiled step can't be counted, so the step that counts isn't compiled.
+        counts = step == 1 and device.type == "cpu"
+        with LiveMemory() if counts else nullcontext() as live:
+            value = (plain if counts else computation)(batch, generator(device, seed, "dry", "transform", step))
+            optimiser.zero_grad(set_to_none=True)
+            value.energy.total.backward()
+        if live is not None:
+            step_bytes = int(_WITH_BUFFERS * live.peak)
         optimiser.step()
         float(value.energy.total.detach())  # synchronises with a GPU
         images = batch.images
         if step >= _WARM_UP:
             seconds += time.perf_counter() - began
     rate = images * _MEASURED / max(seconds, 1e-9)
+    fixed = 4 * sum(p.numel() * p.element_size() for p in parts.backbone.parameters())  # with gradient and moments
+    if device.type == "cuda":
+        fixed = torch.cuda.memory_allocated(device)
+        step_bytes = torch.cuda.max_memory_allocated(device) - fixed
+    total = device_memory(device)
     return StageEstimate(
         stage=plan.name,
         steps=plan.steps,
@@ -98,6 +117,7 @@ def _stage(plan: StagePlan, parts: Parts, seed: int, device: torch.device, runti
         images_per_second=round(rate, 1),
         hours=round(plan.steps * images / rate / 3600, 3),
         memory_mib=round(_memory(device), 1),
+        largest_batch=largest_batch(total, fixed, step_bytes, images) if total and step_bytes else None,
         terms=tuple(t.name for t in plan.terms),
     )
 

@@ -35,7 +35,7 @@ def check_memory(
     Raises:
         InputError: a step can't fit; the message names the largest needs.
     """
-    total = _total(device)
+    total = device_memory(device)
     images = -(-(plan.draw_real * _LEAST_VIEWS + plan.draw_synthetic) // processes)
     # Most stages need far less memory, and the check skips the measurement.
     least = images * parts.grid.size**2 * 4
@@ -93,7 +93,7 @@ def _kept_of_an_image(parts: Parts, device: torch.device) -> int:
     return sum(size for pointer, size in kept.items() if pointer not in weights) // _PROBE
 
 
-def _total(device: torch.device) -> int | None:
+def device_memory(device: torch.device) -> int | None:
     """Bytes of the device's memory; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)

@@ -1,4 +1,4 @@
-"""Device and shape errors of a GPU run, seen without a GPU: the same code with fake tensors on `cuda` (`fake_cuda/`)."""
+"""Device and shape errors of a GPU run, seen without a GPU: its code with fake tensors on `cuda` (`fake_cuda/`)."""
 
 import json
 import os

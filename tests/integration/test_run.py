@@ -177,3 +177,20 @@ def test_observers_watch_and_never_steer(whole, load, tmp_path):
     assert told[0] == ("pretrain", 1)
     assert told[-1] == "end"
     assert same_tensors(whole[0] / "weights.safetensors", tmp_path / "run" / "weights.safetensors")
+
+
+def test_a_dry_run_names_the_largest_step_that_fits(load, monkeypatch):
+    """It grows with the memory, and not with the recipe's own batch."""
+    from hpf_core.engine import dry_run
+
+    def largest(memory, *sets):
+        monkeypatch.setattr(dry_run, "device_memory", lambda device: memory)
+        return {row.stage: row.largest_batch for row in dry_run.estimate(load(sets=list(sets)))}
+
+    one, double = largest(1_000_000_000), largest(2_000_000_000)
+    assert set(one) == {"pretrain", "fit", "control"}
+    for stage, images in one.items():
+        assert 1.9 * images < double[stage] < 2.2 * images
+    wider = largest(1_000_000_000, "stages.fit.draw.real=8", "stages.fit.draw.synthetic=12")
+    assert wider["fit"] == pytest.approx(one["fit"], rel=0.2)
+    assert largest(None) == dict.fromkeys(one)

@@ -48,7 +48,7 @@ def test_what_the_network_keeps_is_counted_and_changes_nothing(parts: Any) -> No
 
 
 def test_a_step_that_cannot_fit_is_refused(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_total", lambda device: 2_000_000_000)
+    monkeypatch.setattr(memory, "device_memory", lambda device: 2_000_000_000)
     memory.check_memory(plan(10, 10), parts, CPU)
     memory.check_memory(plan(0, 12_000), parts, CPU)
     with pytest.raises(InputError, match=r"stages\.fit: a step needs at least 2\.9 GB .* 20,000 images") as caught:

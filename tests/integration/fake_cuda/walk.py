@@ -1,7 +1,7 @@
 """Walks through a run's code with fake tensors on `cuda`, and prints what it saw as JSON: `walk.py LIBRARY RECIPE`.
 
-A fake tensor has a device, a shape and a type, but no values. An operation on tensors of two devices is an error, and so
-is a value that the host reads. The library (`fake_cuda.cpp`) must be loaded before PyTorch, so this is a process of its own.
+A fake tensor has a device, a shape and a type, but no values. An operation on tensors of two devices is an error. So is
+a value that the host reads. The library (`fake_cuda.cpp`) must be loaded before PyTorch, in a process of its own.
 """
 
 import ctypes
