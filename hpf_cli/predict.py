@@ -31,7 +31,9 @@ from hpf_cli.outputs import check_file, check_folder
 from hpf_core.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from hpf_core.evaluation.protocols import TextProtocol
     from hpf_core.inference.sources import CameraOptions, FrameSource
+    from hpf_core.inference.steadiness import Steadiness
     from hpf_core.inference.streams import PredictedFrame
 
 _INPUTS = typer.Argument(
@@ -62,6 +64,16 @@ def predict(
         str | None,
         typer.Option(
             metavar="<annotation>", help="Write these joints, such as nyu14. [default: all points]", show_default=False
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            "-p",
+            metavar="<protocol>",
+            help="With --out FILE.txt: write the joints of nyu or msra in their order, as `hpf eval` reads them.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -97,6 +109,7 @@ def predict(
     from hpf_core.inference.prediction_files import WRITERS, write_predictions
     from hpf_core.inference.predictor import SIDES, HandPredictor
     from hpf_core.inference.sources import open_source
+    from hpf_core.inference.steadiness import measure_steadiness
 
     if hand not in SIDES:
         raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
@@ -104,6 +117,7 @@ def predict(
         if out.suffix.lower() not in (*WRITERS, ".html"):
             raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}, or .html.")
         check_file("--out", out)
+    ordered = _protocol(protocol, joints, out)
     if pictures is not None:
         check_folder("--pictures", pictures)
     options = camera_options(camera, intrinsics, unit_mm, rate)
@@ -111,12 +125,15 @@ def predict(
     predictor = HandPredictor.load(weights, side=hand, refiners=refine or (), device=device)
     if joints is not None and joints not in predictor.network.hand.annotations:
         raise InputError(f"--joints is '{joints}'. {nearest(joints, predictor.network.hand.annotations)}")
+    if ordered is not None:
+        ordered.map_of(predictor.network.hand.annotations)  # refuses a protocol whose joints the hand model lacks
     began = time.monotonic()
     shown: list[dict[str, Any]] = []
     nearest_mm: list[float] = []
     kept = shown if out is not None and out.suffix.lower() == ".html" else None
     look = _onlooker(kept, pictures, predictor, nearest_mm)
-    frames = predicted(predictor, sources, track, look)
+    recordings = predicted(predictor, sources, track, look)
+    frames = [frame for recording in recordings for frame in recording]
     seconds = time.monotonic() - began
     readable = [frame for frame in frames if not frame.error]
     if not readable:
@@ -132,13 +149,26 @@ def predict(
 
             write_page(out, shown, predictor.network.hand, ", ".join(source.name for source in sources))
         else:
-            write_predictions(out, frames, joints)
+            write_predictions(out, frames, joints, ordered)
         show.note(f"wrote {len(frames):,} frames to {out}")
-    document = _document(frames, seconds, predictor.network.source, out, track)
+    steadiness = measure_steadiness(recordings, predictor.network.hand.palm_centre) if track else None
+    document = _document(frames, seconds, predictor.network.source, out, steadiness)
     if as_json:
         show.emit_json(document | {"predictions": [frame.document(joints) for frame in frames]})
         return
     _show(frames, document)
+
+
+def _protocol(name: str | None, joints: str | None, out: Path | None) -> TextProtocol | None:
+    if name is None:
+        return None
+    from hpf_core.evaluation.protocols import text_protocol
+
+    if joints is not None:
+        raise InputError("--protocol and --joints both choose the joints: leave one of them out.")
+    if out is None or out.suffix.lower() != ".txt":
+        raise InputError("--protocol orders the joints of a text file: give --out FILE.txt.")
+    return text_protocol(name)
 
 
 def camera_options(camera: Path | None, intrinsics: str | None, unit_mm: float, rate: float) -> CameraOptions:
@@ -170,24 +200,26 @@ def _numbers(text: str) -> tuple[float, float, float, float]:
 
 def predicted(
     predictor: Any, sources: list[FrameSource], track: bool, look: Callable[[PredictedFrame], None]
-) -> list[PredictedFrame]:
-    """All frames of all sources; depth images are let go of as soon as `look` has seen them."""
+) -> list[list[PredictedFrame]]:
+    """The frames of each source; depth images are let go of as soon as `look` has seen them."""
     import dataclasses
 
     from hpf_cli.progress import Live
     from hpf_core.inference.streams import predict_source
 
     total = sum(len(source) for source in sources)
-    frames: list[PredictedFrame] = []
-    began = time.monotonic()
+    recordings: list[list[PredictedFrame]] = []
+    done, began = 0, time.monotonic()
     with Live(show.progress_console()) as live:
         for source in sources:
+            recordings.append([])
             for frame in predict_source(predictor, source, track and source.is_sequence and len(source) > 1):
                 look(frame)
-                frames.append(dataclasses.replace(frame, depth=None))
-                rate = len(frames) / max(time.monotonic() - began, 1e-6)
-                live.progress(len(frames), total, "predicting", f"{rate:.0f} frames/s")
-    return frames
+                recordings[-1].append(dataclasses.replace(frame, depth=None))
+                done += 1
+                rate = done / max(time.monotonic() - began, 1e-6)
+                live.progress(done, total, "predicting", f"{rate:.0f} frames/s")
+    return recordings
 
 
 def _onlooker(
@@ -212,7 +244,7 @@ def _onlooker(
 
 
 def _document(
-    frames: list[PredictedFrame], seconds: float, source: str, out: Path | None, track: bool
+    frames: list[PredictedFrame], seconds: float, source: str, out: Path | None, steadiness: Steadiness | None
 ) -> dict[str, Any]:
     readable = [frame for frame in frames if not frame.error]
     return {
@@ -223,7 +255,8 @@ def _document(
         "seconds": round(seconds, 3),
         "frames_per_second": round(len(frames) / max(seconds, 1e-6), 2),
         "weights": source,
-        "tracked": track,
+        "tracked": steadiness is not None,
+        "steadiness": None if steadiness is None else steadiness.document(),
         "out": out,
     }
 

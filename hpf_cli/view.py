@@ -65,7 +65,7 @@ def view(
     else:
         source = open_source(place, camera_options(camera, intrinsics, unit_mm, rate)).every(every)
         predictor = HandPredictor.load(weights, side=hand)
-        frames = predicted(predictor, [source], track, lambda frame: shown.append(view_frame(frame)))
+        (frames,) = predicted(predictor, [source], track, lambda frame: shown.append(view_frame(frame)))
         if all(frame.error for frame in frames):
             raise InputError(frames[0].error)
     write_page(out, shown, predictor.network.hand, str(place))

@@ -5,6 +5,7 @@ The protocols are data, not code. So HPF can score published predictions without
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ class TextProtocol:
             if the frames' numbers don't determine the subject.
         source: the origin of these figures.
         span_mm: the typical largest distance between two of these joints.
+        hand_joints: names of these joints in the annotations of hand models; empty if no hand model has them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class TextProtocol:
     subjects: tuple[tuple[int, str], ...]
     source: str
     span_mm: float = 170.0
+    hand_joints: tuple[str, ...] = ()
 
     @property
     def columns(self) -> int:
@@ -72,20 +75,41 @@ class TextProtocol:
         starts = [first - 1 for first, _ in self.subjects]
         return np.searchsorted(starts, np.arange(frames), side="right") - 1
 
+    def map_of(self, annotations: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> np.ndarray:
+        """The (K, J) float64 matrix from a hand model's points to these joints, in their order.
+
+        Args:
+            annotations: the hand model's, as `HandModel.annotations`.
+
+        Raises:
+            InputError: no annotation of the hand model has all of these joints.
+        """
+        for names, matrix in annotations.values():
+            if self.hand_joints and set(self.hand_joints) <= set(names):
+                rows = [list(names).index(name) for name in self.hand_joints]
+                return np.asarray(matrix, dtype=np.float64)[rows]
+        raise InputError(
+            f"The hand model has no map to the {len(self.joints)} joints of the protocol {self.name} "
+            f"({', '.join(self.joints[:4])}, ...). Its annotations are {', '.join(annotations)}."
+        )
+
     @property
     def subject_names(self) -> dict[int, str]:
         """Name of each number in `subject_of`."""
         return {number: name for number, (_, name) in enumerate(self.subjects)}
 
 
+_NYU_JOINTS = (
+    *("F1_KNU3_A", "F1_KNU2_B", "F2_KNU3_A", "F2_KNU2_B", "F3_KNU3_A", "F3_KNU2_B", "F4_KNU3_A", "F4_KNU2_B"),
+    *("TH_KNU3_A", "TH_KNU3_B", "TH_KNU2_B", "PALM_1", "PALM_2", "PALM_3"),
+)
+
 NYU = TextProtocol(
     name="nyu",
     title="NYU Hand Pose, test set, view 1",
     # Every paper scores these 14 of NYU's 36 points: ids 0 3 6 9 12 15 18 21 24 25 27 30 31 32, with their names here.
-    joints=(
-        *("F1_KNU3_A", "F1_KNU2_B", "F2_KNU3_A", "F2_KNU2_B", "F3_KNU3_A", "F3_KNU2_B", "F4_KNU3_A", "F4_KNU2_B"),
-        *("TH_KNU3_A", "TH_KNU3_B", "TH_KNU2_B", "PALM_1", "PALM_2", "PALM_3"),
-    ),
+    joints=_NYU_JOINTS,
+    hand_joints=_NYU_JOINTS,
     fingertips=(0, 2, 4, 6, 8),
     focal=(588.03, 587.07),
     centre=(320.0, 240.0),
@@ -121,6 +145,13 @@ MSRA = TextProtocol(
         *("index_mcp", "index_pip", "index_dip", "index_tip", "middle_mcp", "middle_pip", "middle_dip", "middle_tip"),
         *("ring_mcp", "ring_pip", "ring_dip", "ring_tip", "little_mcp", "little_pip", "little_dip", "little_tip"),
         *("thumb_mcp", "thumb_pip", "thumb_dip", "thumb_tip"),
+    ),
+    # The dataset names the thumb's joints like a finger's; anatomy has no DIP joint there.
+    hand_joints=(
+        "wrist",
+        *("index_mcp", "index_pip", "index_dip", "index_tip", "middle_mcp", "middle_pip", "middle_dip", "middle_tip"),
+        *("ring_mcp", "ring_pip", "ring_dip", "ring_tip", "little_mcp", "little_pip", "little_dip", "little_tip"),
+        *("thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"),
     ),
     fingertips=(4, 8, 12, 16, 20),
     focal=(241.42, 241.42),

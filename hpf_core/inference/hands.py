@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hpf_core.data.cameras import Camera, Rig
 from hpf_core.data.crop import Crop
 from hpf_core.errors import InputError, nearest
 
@@ -37,6 +38,7 @@ class Hand:
             camera's frame.
         upside_down: whether its arm comes from above; the network's input was then rotated by 180 degrees.
         annotations: for each annotation its joints' names and the (K, J) matrix from points to joints.
+        unsmoothed: (J, 3) float64 mm, a tracked hand's points before smoothing; None if nothing was smoothed.
     """
 
     side: Side
@@ -51,6 +53,7 @@ class Hand:
     crop: Crop = field(repr=False)
     upside_down: bool
     annotations: Annotations = field(repr=False)
+    unsmoothed: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def joints(self) -> dict[str, np.ndarray]:
@@ -69,17 +72,35 @@ class Hand:
         """The K names of an annotation's joints."""
         return tuple(self._annotation(annotation)[0])
 
-    def document(self, annotation: str | None = None) -> dict[str, Any]:
+    def pixels_of(self, annotation: str, camera: Camera | Rig) -> np.ndarray:
+        """(K, 2) float64, columns and rows of an annotation's joints in the image of a camera, or of a rig's first."""
+        return self.pixels_at(self.as_(annotation), camera)
+
+    @staticmethod
+    def pixels_at(joints: np.ndarray, camera: Camera | Rig) -> np.ndarray:
+        """(K, 2) float64, columns and rows of joints (K, 3) mm in the image of a camera, or of a rig's first camera."""
+        if isinstance(camera, Rig):
+            pose = camera.from_rig[0]
+            joints, camera = joints @ pose[:3, :3].T + pose[:3, 3], camera.cameras[0]
+        return camera.project(joints)[:, :2]
+
+    def spread_of(self, annotation: str) -> np.ndarray:
+        """(K,) float64 mm, spread of an annotation's joints: the weighted mean of their points' spreads."""
+        weights = np.abs(self._annotation(annotation)[1].astype(np.float64))
+        return weights @ self.spread_mm / weights.sum(axis=1)
+
+    def document(self, annotation: str | None = None, camera: Camera | Rig | None = None) -> dict[str, Any]:
         """For JSON, rounded to a thousandth: side, joints by name, pixels, spread, fit, overlap, confidence.
 
         Args:
-            annotation: joints of this annotation instead of all points; spread and pixels remain those of the points.
+            annotation: joints of this annotation instead of all points.
+            camera: camera or rig of the image, for the pixels of an annotation's joints; without one they are left out.
         """
-        joints = (
-            self.joints
-            if annotation is None
-            else dict(zip(self.joint_names(annotation), self.as_(annotation), strict=True))
-        )
+        joints, pixels, spread = self.joints, self.pixels, self.spread_mm
+        if annotation is not None:
+            joints = dict(zip(self.joint_names(annotation), self.as_(annotation), strict=True))
+            pixels = np.empty((0, 2)) if camera is None else self.pixels_of(annotation, camera)
+            spread = self.spread_of(annotation)
         return {
             "side": self.side,
             "confidence": round(self.confidence, 4),
@@ -87,8 +108,8 @@ class Hand:
             "iou": round(self.iou, 4),
             "centre": _rounded(self.centre),
             "joints": {name: _rounded(place) for name, place in joints.items()},
-            "pixels": [_rounded(pixel) for pixel in self.pixels],
-            "spread_mm": _rounded(self.spread_mm),
+            "pixels": [_rounded(pixel) for pixel in pixels],
+            "spread_mm": _rounded(spread),
         }
 
     def _annotation(self, name: str) -> tuple[tuple[str, ...], np.ndarray]:

@@ -9,36 +9,48 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.data.cameras import Camera, Rig
 from hpf_core.errors import InputError, nearest
+from hpf_core.evaluation.protocols import TextProtocol
 from hpf_core.files.cache import write_atomic
 from hpf_core.inference.streams import PredictedFrame
 
 WRITERS = (".json", ".jsonl", ".csv", ".npz", ".txt")
 
 
-def write_predictions(path: Path, frames: Sequence[PredictedFrame], annotation: str | None = None) -> None:
+def write_predictions(
+    path: Path,
+    frames: Sequence[PredictedFrame],
+    annotation: str | None = None,
+    protocol: TextProtocol | None = None,
+) -> None:
     """Write frames to a file; the file's extension selects the format.
 
     - `.json`, `.jsonl`: a JSON document on each line, one line a frame.
     - `.csv`: a row for each joint of each hand.
     - `.npz`: arrays over all N hands: `frame` (N), `time` (N), `side` (N), `joints` (N, K, 3) mm, `pixels`
       (N, K, 2), `confidence`, `fit_mm`, `iou` (N), and `names` (K), `files` (F) of the frames.
-    - `.txt`: a line for each frame, u v d of each joint of its most confident hand, zeros without a hand.
+    - `.txt`: the community's text format: a line for each frame, u v d (pixels, pixels, mm) of each joint of its most
+      confident hand, zeros without a hand.
 
     Args:
         path: the file.
         frames: the predictions.
         annotation: annotation of the joints, such as "nyu14"; None for all points of the hand model.
+        protocol: for `.txt`, the dataset whose joints the file has, in its order, as `hpf eval` reads them.
 
     Raises:
-        InputError: unknown extension.
+        InputError: unknown extension; a protocol for another format than text; or the hand model lacks its joints.
         RunError: the file isn't writable.
     """
     kind = path.suffix.lower()
     writers = {".json": _json, ".jsonl": _json, ".csv": _csv, ".npz": _npz, ".txt": _text}
     if kind not in writers:
         raise InputError(f"{path}: predictions are written to {', '.join(WRITERS)}. {nearest(kind, WRITERS)}")
+    if protocol is not None:
+        if kind != ".txt":
+            raise InputError(f"{path}: a protocol orders the joints of a text file, but this file isn't a .txt file.")
+        write_atomic(path, lambda temporary: _protocol_text(temporary, frames, protocol))
+        return
     write_atomic(path, lambda temporary: writers[kind](temporary, frames, annotation))
 
 
@@ -86,12 +98,31 @@ def _npz(path: Path, frames: Sequence[PredictedFrame], annotation: str | None) -
 
 def _text(path: Path, frames: Sequence[PredictedFrame], annotation: str | None) -> None:
     count = next((len(_joints(frame, 0, annotation)[0]) for frame in frames if frame.hands), 0)
+    rows = []
+    for frame in frames:
+        rows.append(np.zeros((count, 3)))
+        if frame.hands:
+            _, joints, pixels = _joints(frame, 0, annotation)
+            rows[-1] = np.concatenate([pixels, joints[:, 2:]], axis=1)
+    _write_rows(path, rows)
+
+
+def _protocol_text(path: Path, frames: Sequence[PredictedFrame], protocol: TextProtocol) -> None:
+    rows = []
+    for frame in frames:
+        rows.append(np.zeros((len(protocol.joints), 3)))
+        if frame.hands:
+            assert frame.camera is not None
+            hand = frame.hands[0]
+            joints = protocol.map_of(hand.annotations) @ hand.points
+            rows[-1] = np.concatenate([hand.pixels_at(joints, frame.camera), joints[:, 2:]], axis=1)
+    _write_rows(path, rows)
+
+
+def _write_rows(path: Path, rows: Sequence[np.ndarray]) -> None:
+    """A line for each array (K, 3)."""
     with path.open("w", encoding="ascii", newline="\n") as file:
-        for frame in frames:
-            values = np.zeros((count, 3))
-            if frame.hands:
-                _, joints, pixels = _joints(frame, 0, annotation)
-                values = np.concatenate([pixels, joints[:, 2:]], axis=1)
+        for values in rows:
             file.write(" ".join(f"{value:.3f}" for value in values.ravel()) + "\n")
 
 
@@ -102,7 +133,5 @@ def _joints(
     hand = frame.hands[number]
     if annotation is None:
         return hand.names, hand.points, hand.pixels
-    joints = hand.as_(annotation)
-    camera = frame.camera.cameras[0] if isinstance(frame.camera, Rig) else frame.camera
-    assert isinstance(camera, Camera)
-    return hand.joint_names(annotation), joints, camera.project(joints)[:, :2]
+    assert frame.camera is not None
+    return hand.joint_names(annotation), hand.as_(annotation), hand.pixels_of(annotation, frame.camera)

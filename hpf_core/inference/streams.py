@@ -45,7 +45,7 @@ class PredictedFrame:
         entry: dict[str, Any] = {"frame": self.name, "time": round(self.time, 6)}
         if self.error:
             entry["error"] = self.error
-        return entry | {"hands": [hand.document(annotation) for hand in self.hands]}
+        return entry | {"hands": [hand.document(annotation, self.camera) for hand in self.hands]}
 
     def save(self, path: Path | str, annotation: str | None = None) -> None:
         """Append the frame to a file of JSON lines."""

@@ -15,6 +15,7 @@ from hpf_core.inference.search import Place
 
 _AGREEING = 5  # consecutive frames with the same side, after which the other side isn't tried
 _SAME_HAND_MM = 150.0  # a palm moves less between frames
+_STEADY_MM = 15.0  # a crop stays where it is until the palm is expected farther from its centre
 _FORGET_S = 0.5  # a hand lost for longer is searched like a new one
 
 
@@ -61,7 +62,7 @@ class HandTracker:
             time: seconds, later than the last image's time.
         """
         tracks = [track for track in self._tracks if 0 < time - track.time <= _FORGET_S]
-        starts = [Place(track.hand.centre + self._ahead(track, time), track.hand.upside_down) for track in tracks]
+        starts = [Place(self._start(track, time), track.hand.upside_down) for track in tracks]
         held = [track.hand.side for track in tracks if track.agreed >= _AGREEING]
         only = held[0] if len(held) == 1 and self.predictor.side != "both" else None
         hands = self.predictor(depth, camera, starts=starts, only=only)
@@ -77,6 +78,15 @@ class HandTracker:
     def reset(self) -> None:
         """Drop all hands: the next image belongs to another recording."""
         self._tracks = []
+
+    def _start(self, track: _Track, time: float) -> np.ndarray:
+        """(3,) mm, centre of the next crop: the palm's expected place, or the last crop's centre if that is near.
+
+        Another crop of the same hand gives points that differ by some mm. So the crop of a resting hand stays the same.
+        """
+        expected = track.hand.centre + self._ahead(track, time)
+        last = track.hand.crop.to_camera[:3, 3]
+        return last if np.linalg.norm(expected - last) < _STEADY_MM else expected
 
     def _ahead(self, track: _Track, time: float) -> np.ndarray:
         """(3,) mm, expected motion of the palm since its last estimate at constant velocity."""
@@ -97,4 +107,5 @@ class HandTracker:
             return hand
         points = track.smooth(hand.points, time)
         palm = points[self.predictor.network.hand.palm_centre].copy()
-        return dataclasses.replace(hand, points=points, pixels=camera.project(points)[:, :2], centre=palm)
+        pixels = camera.project(points)[:, :2]
+        return dataclasses.replace(hand, points=points, pixels=pixels, centre=palm, unsmoothed=hand.points)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from typer.testing import CliRunner
 
 from hpf_cli.main import app
 from hpf_core.bench.scenes import raw_frame
+from hpf_core.data.joints21 import THUMB_LAST
 from hpf_core.data.layouts import nyu
+from hpf_core.evaluation.labels import read_uvd
+from hpf_core.evaluation.protocols import PROTOCOLS
 from hpf_core.inference.hand_network import load_network
 
 K = "588.03,587.07,320,240"
@@ -85,6 +89,62 @@ def test_every_format_holds_the_same_hands(folder, tmp_path):
     assert (text[2:] == 0).all()
 
 
+def test_the_21_joints_are_written_in_every_format(folder, tmp_path):
+    for ending in ("jsonl", "csv", "npz", "txt"):
+        run(folder, "--K", K, "--hand", "right", "--every", 2, "--joints", "mano21", "--out", tmp_path / f"h.{ending}")
+    first = json.loads((tmp_path / "h.jsonl").read_text().splitlines()[0])["hands"][0]
+    assert list(first["joints"])[:2] == ["wrist", "thumb_cmc"]
+    assert [len(first[name]) for name in ("joints", "pixels", "spread_mm")] == [21, 21, 21]
+    text = np.loadtxt(tmp_path / "h.txt").reshape(2, 21, 3)
+    assert np.allclose(text[0, :, :2], first["pixels"], atol=2e-3)
+    assert np.allclose(text[0, :, 2], np.array(list(first["joints"].values()))[:, 2], atol=2e-3)
+    with np.load(tmp_path / "h.npz") as file:
+        assert file["names"].tolist() == list(first["joints"])
+        assert np.allclose(file["pixels"][0], first["pixels"], atol=2e-3)
+    rows = list(csv.DictReader((tmp_path / "h.csv").read_text().splitlines()))
+    assert [row["joint"] for row in rows] == list(first["joints"])
+
+
+def test_text_files_of_a_protocol_are_what_eval_reads(folder, tmp_path):
+    (tmp_path / "some").mkdir()
+    for name in ("000000.png", "000001.png"):
+        (tmp_path / "some" / name).write_bytes((folder / name).read_bytes())
+    given = (tmp_path / "some", "--K", K, "--hand", "right", "--no-track", "--out")
+    for name, joints in (("nyu", "nyu14"), ("msra", "mano21")):
+        run(*given, tmp_path / f"{name}.txt", "--protocol", name)
+        run(*given, tmp_path / f"{name}.jsonl", "--joints", joints)
+        read = read_uvd(tmp_path / f"{name}.txt", PROTOCOLS[name])
+        named = [json.loads(line)["hands"][0]["joints"] for line in lines_of(tmp_path / f"{name}.jsonl")]
+        # MSRA15 has the thumb last, and names its joints like a finger's.
+        order = {"nyu": list(named[0]), "msra": [*THUMB_LAST]}[name]
+        assert np.allclose(read[..., 2], [[hand[joint][2] for joint in order] for hand in named], atol=2e-3)
+        assert np.allclose(read[..., :2], nyu.CAMERA.project(_places(named, order))[..., :2], atol=2e-2)
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def _places(named: list[dict], order: list[str]) -> np.ndarray:
+    return np.array([[hand[joint] for joint in order] for hand in named])
+
+
+def test_json_says_how_steady_tracked_hands_are(depth, tmp_path):
+    for place, shift in (("rest", 0), ("motion", 8)):
+        (tmp_path / place).mkdir()
+        for number in range(12):
+            image = np.roll(depth, -shift * number, axis=1)
+            Image.fromarray(image).save(tmp_path / place / f"{number:06d}.png")
+    found = json.loads(run(tmp_path / "rest", tmp_path / "motion", "--K", K, "--hand", "right", "--json").stdout)
+    steady = found["steadiness"]
+    assert (steady["rest_frames"], steady["motion_frames"]) == (9, 10)
+    # Twelve times the same image; then 8 pixels a frame, 350 mm/s, with one-euro's beta of 0.05.
+    assert steady["jitter_mm"] <= steady["unsmoothed_jitter_mm"] < 0.5
+    assert 2 < steady["lag_ms"] < 30
+    independent = json.loads(run(tmp_path / "rest", "--K", K, "--no-track", "--every", 6, "--json").stdout)
+    assert independent["steadiness"] is None
+
+
 def test_arrays_in_metres_and_pictures(depth, tmp_path):
     np.save(tmp_path / "a.npy", depth.astype(np.float32) / 1000)
     found = json.loads(
@@ -119,6 +179,13 @@ def test_a_capture_needs_no_camera(depth, tmp_path):
         (["{folder}", "--K", K, "--hand", "rihgt"], "Did you mean 'right'"),
         (["{folder}", "--K", K, "--out", "x.xml"], r"\.json"),
         (["{folder}", "--K", K, "--joints", "nyu15"], "nyu14"),
+        (["{folder}", "--K", K, "--out", "x.txt", "--protocol", "nyo"], "Did you mean 'nyu'"),
+        (
+            ["{folder}", "--K", K, "--out", "x.txt", "--protocol", "icvl"],
+            "no map to the 16 joints of the protocol",
+        ),
+        (["{folder}", "--K", K, "--out", "x.csv", "--protocol", "nyu"], r"give --out FILE\.txt"),
+        (["{folder}", "--K", K, "--out", "x.txt", "--protocol", "nyu", "--joints", "nyu14"], "leave one of them out"),
         (["{folder}", "--K", K, "--weights", "{folder}"], "neither the folder of a run"),
         (["{empty}", "--K", K], "contains no depth images"),
         (["{colour}", "--K", K], "16-bit grey"),

@@ -145,6 +145,29 @@ def test_joints_of_an_annotation(predictor, frame):
     assert document["side"] == "right"
 
 
+def test_the_21_joints_of_other_tools(predictor, frame):
+    """`mano21`: the wrist, then thumb to little finger, each from its base to its tip."""
+    depth, camera, _ = frame
+    (hand,) = predictor(depth, camera)
+    joints, names = hand.as_("mano21"), hand.joint_names("mano21")
+    assert joints.shape == (21, 3)
+    assert names[:5] == ("wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip")
+    assert np.allclose(joints[0], (hand.joints["PALM_1"] + hand.joints["PALM_2"]) / 2)
+    tips = ("TH_KNU3_A", "F4_KNU3_A", "F3_KNU3_A", "F2_KNU3_A", "F1_KNU3_A")
+    assert np.allclose(joints[[4, 8, 12, 16, 20]], [hand.joints[tip] for tip in tips])
+    # Each finger's bones get shorter towards the tip, except for the thumb's first two.
+    bones = np.linalg.norm(np.diff(joints[1:].reshape(5, 4, 3), axis=1), axis=-1)
+    assert (bones[1:, 0] > bones[1:, 1]).all()
+    document = json.loads(json.dumps(hand.document("mano21", camera)))
+    assert list(document["joints"]) == list(names)
+    assert np.allclose(document["pixels"], camera.project(joints)[:, :2], atol=1e-3)
+    spread = np.array(document["spread_mm"])
+    assert spread.shape == (21,)
+    wrist = [hand.names.index(name) for name in ("PALM_1", "PALM_2")]
+    assert spread[0] == pytest.approx(hand.spread_mm[wrist].mean(), abs=1e-3)
+    assert hand.document("mano21")["pixels"] == []  # unknown without the camera
+
+
 def test_views_of_a_rig_vote(predictor, frame):
     depth, camera, centre = frame
     pose = np.eye(4)
@@ -155,6 +178,7 @@ def test_views_of_a_rig_vote(predictor, frame):
     (alone,) = predictor(depth, camera)
     assert np.allclose(hand.points, alone.points + np.array([15.0, 0, 0]), atol=0.05)
     assert np.linalg.norm(hand.centre - centre - np.array([15.0, 0, 0])) < 25
+    assert np.allclose(hand.pixels_of("nyu36", rig)[0], hand.pixels[hand.names.index(hand.joint_names("nyu36")[0])])
     with pytest.raises(InputError, match="2 cameras, but 1 depth images"):
         predictor([depth], rig)
 
