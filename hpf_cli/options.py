@@ -95,6 +95,7 @@ Weights = Annotated[
 ]
 Every = Annotated[int, typer.Option(min=1, metavar="<number>", help="Use every n-th frame.")]
 Track = Annotated[bool, typer.Option("--track/--no-track", help="Track and smooth the hands of a folder.")]
+Views = Annotated[bool, typer.Option("--all-views", help="Use all views of a capture together, in the rig's frame.")]
 Rate = Annotated[
     float, typer.Option(min=0.1, metavar="<number>", help="Frames per second, if file names contain no time.")
 ]

@@ -24,6 +24,7 @@ from hpf_cli.options import (
     Track,
     UnitMm,
     Verbose,
+    Views,
     Weights,
     names,
 )
@@ -55,9 +56,7 @@ def predict(
         list[str] | None, names("--refine", metavar="<refiner>", help="A refiner, such as inverse_kinematics.")
     ] = None,
     every: Every = 1,
-    views: Annotated[
-        bool, typer.Option("--all-views", help="Use all views of a capture together, in the rig's frame.")
-    ] = False,
+    views: Views = False,
     track: Track = True,
     rate: Rate = 30.0,
     joints: Annotated[

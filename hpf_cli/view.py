@@ -1,4 +1,4 @@
-"""`hpf view`: a page that shows depth images with their hands, or a file of predictions.
+"""`hpf view`: a page that shows depth images with their hands, a file of predictions, or a run's evaluation.
 
 Heavy imports belong inside the functions: `hpf --help` imports this module.
 """
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hpf_cli import show
-from hpf_cli.options import Camera, Every, Hand, Intrinsics, Json, Quiet, Rate, Track, UnitMm, Verbose, Weights
+from hpf_cli.options import Camera, Every, Hand, Intrinsics, Json, Quiet, Rate, Track, UnitMm, Verbose, Views, Weights
 from hpf_cli.outputs import check_file
 from hpf_cli.predict import camera_options, predicted
 from hpf_core.errors import InputError, nearest
@@ -21,7 +21,9 @@ def view(
     place: Annotated[
         Path,
         typer.Argument(
-            metavar="<input>", help="A depth image, a folder, a capture, or predictions (.jsonl).", show_default=False
+            metavar="<input>",
+            help="A depth image, a folder, a capture, predictions (.jsonl), or a run's folder.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="<file>", help="The page.")] = Path("hands.html"),
@@ -33,6 +35,17 @@ def view(
     every: Every = 1,
     track: Track = True,
     rate: Rate = 30.0,
+    views: Views = False,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            "--after",
+            "-a",
+            metavar="<stage>",
+            help="Of a run, show the evaluation after this stage. [default: the last]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -42,12 +55,17 @@ def view(
     The page needs no server. It plays and steps through the frames, and can sort them by confidence, lowest first. It
     has a light and a dark theme.
 
+    A run's folder shows the frames of its evaluation in all views, with labels and the error of each joint. The frame
+    with the largest error comes first.
+
     \b
     Example:
         hpf view recording --K 588.03,587.07,320,240 --out hands.html
         hpf view hands.jsonl
+        hpf view runs/quickstart-1
     """
     from hpf_core.inference.predictor import SIDES, HandPredictor
+    from hpf_core.inference.run_view import is_run
     from hpf_core.inference.sources import open_source
     from hpf_core.inference.viewer import read_predictions, view_frame, write_page
 
@@ -57,20 +75,59 @@ def view(
         raise InputError(f"--out is {out}, but an HTML file was expected, such as {out.with_suffix('.html')}")
     check_file("--out", out)
     shown: list[dict[str, Any]] = []
+    if after is not None and not is_run(place):
+        raise InputError(f"--after chooses an evaluation of a run, but {place} isn't the folder of a run.")
+    if is_run(place):
+        document = _run(place, out, after, every)
+        _say(document, as_json)
+        return
+    if place.suffix.lower() in (".csv", ".npz", ".txt", ".html"):
+        raise InputError(
+            f"{place}: predictions are read from JSON lines, as `hpf predict --out FILE.jsonl` writes them."
+        )
     if place.suffix.lower() in (".jsonl", ".json"):
         if not place.is_file():
             raise InputError(f"{place} doesn't exist.")
         predictor = HandPredictor.load(weights)
-        shown = read_predictions(place, predictor.network.hand)
+        shown = read_predictions(place, predictor.network.hand)[::every]
     else:
-        source = open_source(place, camera_options(camera, intrinsics, unit_mm, rate)).every(every)
+        source = open_source(place, camera_options(camera, intrinsics, unit_mm, rate), views).every(every)
         predictor = HandPredictor.load(weights, side=hand)
         (frames,) = predicted(predictor, [source], track, lambda frame: shown.append(view_frame(frame)))
         if all(frame.error for frame in frames):
             raise InputError(frames[0].error)
     write_page(out, shown, predictor.network.hand, str(place))
-    size = out.stat().st_size
+    _say({"out": out, "frames": len(shown), "bytes": out.stat().st_size}, as_json)
+
+
+def _run(run: Path, out: Path, after: str | None, every: int) -> dict[str, Any]:
+    """Write the page of a run."""
+    from hpf_cli.progress import Live
+    from hpf_core.inference.run_view import view_run
+    from hpf_core.inference.viewer import write_page
+
+    with Live(show.progress_console()) as live:
+        found = view_run(run, after, every, live.progress)
+    if found.missing:
+        show.warning(
+            f"the page has the {len(found.frames)} frames that the run keeps, because the others can't be read: "
+            f"{found.missing}"
+        )
+    write_page(out, found.frames, found.hand, f"{run}, after {found.stage}", found.joints)
+    errors = [frame["error_mm"] for frame in found.frames]
+    return {
+        "out": out,
+        "frames": len(found.frames),
+        "bytes": out.stat().st_size,
+        "stage": found.stage,
+        "evaluated_frames": found.total,
+        "largest_error_mm": max(errors),
+    }
+
+
+def _say(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        show.emit_json({"out": out, "frames": len(shown), "bytes": size})
+        show.emit_json(document)
     else:
-        show.result(f"wrote {out} ({len(shown):,} frames, {size / 1e6:.1f} MB): open it in a browser")
+        frames, size = document["frames"], document["bytes"] / 1e6
+        show.result(f"wrote {document['out']} ({frames:,} frames, {size:.1f} MB): open it in a browser")
