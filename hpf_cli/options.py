@@ -91,7 +91,7 @@ UnitMm = Annotated[float, typer.Option(metavar="<number>", help="Millimetres per
 Hand = Annotated[str, typer.Option(metavar="<side>", help="Which hand to find: auto, right, left or both.")]
 Weights = Annotated[
     str,
-    typer.Option(metavar="<weights>", help="The network: shipped, a run's folder, or a file of weights."),
+    typer.Option(metavar="<weights>", help="The network: shipped, a run's folder, weights, or hf://owner/name@commit."),
 ]
 Every = Annotated[int, typer.Option(min=1, metavar="<number>", help="Use every n-th frame.")]
 Track = Annotated[bool, typer.Option("--track/--no-track", help="Track and smooth the hands of a folder.")]

@@ -15,7 +15,7 @@ PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
     *ROOT.glob("examples/*/*.md"),
-    *ROOT.glob("hpf_plugins/weights/*.md"),
+    *ROOT.glob("hpf_plugins/weights/*/*.md"),
 ]
 PHRASES = (
     r"held against",

@@ -2,8 +2,9 @@
 
     python tools/ship_weights.py RUN NAME
 
-writes `hpf_plugins/weights/NAME.safetensors` (the run's last weights with what they were trained with),
-`NAME.md` (the card, all of its figures read from the run) and `NAME.png` (error against images seen).
+writes the folder of weights `hpf_plugins/weights/NAME`: `weights.safetensors` (the run's last weights and their
+description), `config.json`, `README.md` (the card, with figures from the run) and `curve.png` (error against images
+seen).
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from ruamel.yaml import YAML
 
 from hpf_core.figures.colours import FIT
 from hpf_core.figures.style import house_style, new_axes, titles, write_figure
+from hpf_core.files.hub import FILES
+from hpf_core.inference.weights_folder import FRONT_MATTER
 from hpf_core.runs import checkpoint
 from hpf_core.runs.folder import RunFolder
+from hpf_core.runs.weights import config_text
 
 HERE = Path(__file__).resolve().parent.parent / "hpf_plugins" / "weights"
 
@@ -33,12 +37,14 @@ def main() -> None:
     if summary is None:
         parser.error(f"{given.run} holds no finished run")
     weights = checkpoint.read(folder.weights)
-    checkpoint.save(HERE / f"{given.name}.safetensors", weights.tensors, weights.about)
+    place = HERE / given.name
+    checkpoint.save(place / FILES[0], weights.tensors, weights.about)
+    (place / FILES[1]).write_text(config_text(weights.about), encoding="utf-8")
     rows = [r for r in folder.read_metrics() if r.get("unseen_mm") is not None]
-    _curve(HERE / f"{given.name}.png", rows)
+    _curve(place / "curve.png", rows)
     recipe = YAML(typ="safe").load(folder.recipe.read_text(encoding="utf-8"))
     card = _card(given.name, recipe, summary, rows, json.loads(folder.about.read_text(encoding="utf-8")))
-    (HERE / f"{given.name}.md").write_text(card, encoding="utf-8")
+    (place / FILES[2]).write_text(card, encoding="utf-8")
 
 
 def _curve(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -67,7 +73,8 @@ def _card(
     data = {k: v for k, v in recipe["data"]["synthetic"].items() if k not in ("use", "noise")}
     sampled = ", ".join(f"{k}: {v}" for k, v in data.items())
     hours = stage["seconds"] / 3600
-    return f"""# {name}: an initial network
+    return f"""{FRONT_MATTER}
+# {name}: an initial network
 
 Trained on synthetic depth maps alone, with noise, without a real image or a label of one. It is where `init: shipped`
 starts; for real images it wants fitting.
@@ -82,7 +89,7 @@ starts; for real images it wants fitting.
 | made on | {about["machine"]["processor"]}, {about["machine"]["threads"]} CPU thread(s), \
 {hours:.2f} hours beside other work, {stage["images_per_second"]:.0f} images a second; \
 PyTorch {about["versions"]["torch"]} |
-| licence | that of HPF |
+| licence | that of HPF, MIT |
 
 Made by `hpf run recipes/{recipe["name"]}.yaml --out RUN`; a stopped run can be resumed with `--resume`.
 To train it further, give another recipe `init: shipped`.
@@ -95,7 +102,12 @@ fingertips {measured["fingertip_error_mm"]:.2f} mm; all joints {success}.
 
 These numbers do not show the accuracy on real hands. On the simulated capture: `docs/results.md`.
 
-![Error against images seen.]({name}.png)
+## Limits
+
+The network saw right hands, with the forearm below the hand, within 90 degrees of upright. It saw no objects in the
+hand and no second hand. `hpf predict` finds left hands by mirroring.
+
+![Error against images seen.](curve.png)
 
 | images seen | mean error, mm (1,000 unseen samples) |
 | --- | --- |

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hpf_core import recipe as recipes
 from hpf_core.files.cache import bytes_key, content_key, write_atomic
-from hpf_core.inference.build import shipped_weights
+from hpf_core.inference.build import initial_weights
 from hpf_core.plugins import PluginHost
 from hpf_core.recipe import Resolved
 from hpf_core.runs.folder import INIT, RunFolder
@@ -64,8 +64,7 @@ def pretraining(resolved: Resolved, host: PluginHost) -> Shared | None:
     }
     part = recipes.from_document(document, "pretraining", host)
     content = {name: value for name, value in part.document().items() if name not in _FREE}
-    if part.recipe.init is not None:
-        weights = shipped_weights(part) if part.recipe.init == "shipped" else Path(part.recipe.init)
+    if (weights := initial_weights(part)) is not None:
         content["init"] = bytes_key(weights.read_bytes())
     return Shared(content_key(content)[:16], part)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from hpf_core import guests
 from hpf_core.errors import InputError, PluginError, RecipeError
 from hpf_core.files.cache import cache_folder
+from hpf_core.files.hub import fetch_weights, is_hub
 from hpf_core.grid import Grid
 from hpf_core.interfaces import (
     Backbone,
@@ -31,6 +32,7 @@ from hpf_core.plugins.building import build_plugin
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Part, Resolved, StagePlan, TermPart
 from hpf_core.runs import checkpoint as files
+from hpf_core.runs.weights import weights_file, weights_name
 
 
 @dataclass(frozen=True)
@@ -174,10 +176,23 @@ def load_init(resolved: Resolved, parts: Parts) -> None:
     Raises:
         InputError: there are none, or they belong to another network.
     """
-    init = resolved.recipe.init
-    if init is not None:
-        path = shipped_weights(resolved) if init == "shipped" else Path(init)
+    path = initial_weights(resolved)
+    if path is not None:
         files.load_model(parts.backbone, files.read(path), path)
+
+
+def initial_weights(resolved: Resolved) -> Path | None:
+    """The file of the recipe's `init`, or None; weights on a model hub are fetched.
+
+    Raises:
+        InputError: there are no such weights, or they can't be fetched.
+    """
+    init = resolved.recipe.init
+    if init is None:
+        return None
+    if init == "shipped":
+        return shipped_weights(resolved)
+    return weights_file(fetch_weights(init)) if is_hub(init) else Path(init)
 
 
 def shipped_weights(resolved: Resolved) -> Path:
@@ -188,14 +203,14 @@ def shipped_weights(resolved: Resolved) -> Path:
     """
     part, grid = resolved.backbone, resolved.recipe.grid
     reasons = []
-    for path in part.spec.weights:
+    for path in map(weights_file, part.spec.weights):
         about = files.read(path).about
         trained = {"backbone": about.get("backbone"), "grid": about.get("grid")}
         wanted = {"backbone": files.options_of(part.spec.name, part.config), "grid": grid.model_dump()}
         different = _differences(_filled(trained, part), wanted)
         if not different:
             return path
-        reasons.append(f"{path.name} was trained with {', '.join(different)}")
+        reasons.append(f"{weights_name(path)} was trained with {', '.join(different)}")
     if not reasons:
         raise InputError(
             f"init: shipped: no weights are shipped for the backbone '{part.spec.name}'. Write init: null to start "

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hpf_core.errors import InputError, PluginError
 from hpf_core.files.cache import cache_folder
+from hpf_core.files.hub import fetch_weights, is_hub
 from hpf_core.frames import Estimate
 from hpf_core.grid import Grid
 from hpf_core.guests import name_of
@@ -23,6 +24,7 @@ from hpf_core.plugins import PluginHost
 from hpf_core.plugins.building import build_plugin
 from hpf_core.recipe import load
 from hpf_core.runs import checkpoint
+from hpf_core.runs.weights import check_config, weights_file
 
 SHIPPED = "shipped"
 
@@ -96,7 +98,8 @@ def load_network(
     """Load a network for prediction.
 
     Args:
-        source: "shipped", the folder of a run, a folder of weights, a file of weights, or an ONNX file.
+        source: "shipped", the folder of a run, a folder of weights, a file of weights, an ONNX file, or
+            hf://OWNER/NAME@COMMIT on a model hub.
         refiners: names of refiner plugins, in the order of application, after those of a run's recipe.
         device: device of the network.
         host: the plugin host; by default with all installed plugins.
@@ -106,7 +109,7 @@ def load_network(
     """
     host = host or PluginHost.load()
     where = choose_device(device)
-    path = _shipped(host) if str(source) == SHIPPED else Path(source)
+    path = _path_of(source, host)
     if path.is_dir() and (path / "recipe.yaml").is_file():
         return _of_run(path, refiners, where, host)
     if path.is_dir():
@@ -115,12 +118,19 @@ def load_network(
                 f"{path} is neither the folder of a run (it has no recipe.yaml) nor a folder of weights (it has no "
                 "weights.safetensors)."
             )
-        path = path / "weights.safetensors"
+        check_config(path)
+        path = weights_file(path)
     if path.is_file() and path.suffix.lower() == ".onnx":
         return _of_onnx(path, refiners, host)
     if not path.is_file():
         raise InputError(f"{path} doesn't exist. Give 'shipped', the folder of a run, or a file weights.safetensors.")
     return _of_file(path, refiners, where, host)
+
+
+def _path_of(source: Path | str, host: PluginHost) -> Path:
+    if is_hub(source):
+        return fetch_weights(str(source))
+    return _shipped(host) if str(source) == SHIPPED else Path(source)
 
 
 def _shipped(host: PluginHost) -> Path:

@@ -28,6 +28,7 @@ from hpf_core.files.cache import write_atomic
 from hpf_core.frames import Estimate
 from hpf_core.inference.estimate import last_estimate
 from hpf_core.inference.hand_network import HandNetwork
+from hpf_core.runs.weights import weights_name
 
 FORMAT = "hpf-hand/1"
 OPSET = 18
@@ -208,7 +209,7 @@ def _about(network: HandNetwork) -> dict[str, Any]:
         "format": FORMAT,
         "hpf_version": hpf_core.__version__,
         "torch_version": str(torch.__version__),
-        "source": Path(network.source).name,
+        "source": weights_name(Path(network.source)),
         "weights_sha256": hashlib.sha256(packed).hexdigest(),
         "licence": "that of HPF, MIT, for the shipped weights; else that of whoever trained them",
         "trained": {name: about[name] for name in ("recipe", "stage", "step", "seed", "backbone") if name in about},

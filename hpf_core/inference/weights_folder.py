@@ -1,21 +1,23 @@
-"""Weights in the format of model hubs: a folder of `weights.safetensors`, `config.json` and `README.md`, the model
-card."""
+"""Writes networks as folders of weights for model hubs: `weights.safetensors`, `config.json` and the model card."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
-from hpf_core.errors import InputError
+from hpf_core.errors import DataError, InputError
 from hpf_core.files.cache import write_atomic
+from hpf_core.files.hub import FILES
 from hpf_core.inference.hand_network import HandNetwork
 from hpf_core.runs import checkpoint
-
-FILES = ("weights.safetensors", "config.json", "README.md")
+from hpf_core.runs.documents import read_summary
+from hpf_core.runs.weights import config_text
 
 
 def write_weights_folder(network: HandNetwork, folder: Path) -> list[str]:
     """Write a network as a folder for `load_network` and `init:`. Returns the files' names.
+
+    The weights are the last file that appears: a folder with weights is complete.
 
     Raises:
         InputError: the network is an ONNX file.
@@ -24,15 +26,26 @@ def write_weights_folder(network: HandNetwork, folder: Path) -> list[str]:
     if network.backbone is None:
         raise InputError(f"{network.source} is an ONNX file: give the run or the weights that it was made from.")
     about = {**network.about, "ray_aligned": network.ray_aligned}
-    checkpoint.save(folder / FILES[0], checkpoint.model_tensors(network.backbone), about)
-    config = json.dumps({"format": "hpf-weights/1", **about}, indent=2, sort_keys=True) + "\n"
-    write_atomic(folder / FILES[1], lambda temporary: _write(temporary, config))
     write_atomic(folder / FILES[2], lambda temporary: _write(temporary, _card(network)))
+    write_atomic(folder / FILES[1], lambda temporary: _write(temporary, config_text(about)))
+    checkpoint.save(folder / FILES[0], checkpoint.model_tensors(network.backbone), about)
     return list(FILES)
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+FRONT_MATTER = """---
+license: mit
+library_name: hpf
+pipeline_tag: keypoint-detection
+tags:
+- hand-pose-estimation
+- depth
+---
+"""
+"""What a hub reads at the start of a model card."""
 
 
 def _card(network: HandNetwork) -> str:
@@ -41,13 +54,7 @@ def _card(network: HandNetwork) -> str:
     options = ", ".join(f"{name}: {value}" for name, value in backbone.items()) if isinstance(backbone, dict) else ""
     step = ", ".join(str(about.get(name, "unknown")) for name in ("recipe", "stage", "step"))
     axis = "along the ray through its centre" if network.ray_aligned else "along the camera's axis"
-    return f"""---
-license: mit
-library_name: hpf
-pipeline_tag: keypoint-detection
-tags: [hand-pose, depth]
----
-
+    return f"""{FRONT_MATTER}
 # A hand pose network
 
 3D joints of a right hand from a depth image (left hands by mirroring), made with HPF (hand pose by fitting).
@@ -66,8 +73,28 @@ Use it:
 hpf predict depth.png --K fx,fy,cx,cy --weights THIS_FOLDER
 ```
 
-## Licence, training data, errors, limits
+## Training data and errors
 
-Set the licence above to what holds for your training data. Say here what the network was trained on, and what it
-measured. HPF measured nothing when it wrote this card.
+{_measured(Path(network.source))}
+## Licence and limits
+
+The licence above is HPF's own. Set it to what holds for your training data. Say here on which data, sensors and hands
+the network was not tested.
 """
+
+
+def _measured(run: Path) -> str:
+    """The training data and errors of a run; for other weights, a request to write them."""
+    try:
+        evaluations: list[dict[str, Any]] = read_summary(run)["evaluation"] if run.is_dir() else []
+    except (DataError, InputError):
+        evaluations = []
+    if not evaluations:
+        return "Say here what the network was trained on, and what errors you measured. HPF measured none.\n"
+    rows = [
+        f"| {entry['after']} | {entry['data']}{' (simulated)' if entry['simulated'] else ''}, {entry['split']} "
+        f"| {entry['frames']:,} | {entry['joints']} | {entry['mean_error_mm']:.2f} | {entry['median_error_mm']:.2f} |"
+        for entry in evaluations
+    ]
+    head = ("| after stage | data | frames | joints | mean error, mm | median, mm |", "|" + " --- |" * 6)
+    return "\n".join(("The run measured these errors; the weights are those of its last stage.\n", *head, *rows, ""))

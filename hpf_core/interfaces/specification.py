@@ -86,8 +86,9 @@ class PluginSpec:
             "shape"), "real" or "synthetic" (images in the batch).
         provides: fields of `Estimate` that a backbone fills beyond `points`.
         default_weight: for data terms and priors, the weight in the total loss if a recipe gives none.
-        weights: for backbones, the weights.safetensors files of runs that the package ships. `init: shipped` uses the
-            first file that was trained with the recipe's options.
+        weights: for backbones, the trained weights that the package ships: folders of weights, as `hpf export --folder`
+            writes them, or files weights.safetensors of runs. `init: shipped` uses the first that was trained with the
+            recipe's options.
         interface: version of the interface that the plugin targets, such as (2, 0), or the oldest and the newest tested
             version, ((2, 0), (3, 1)). Later minor versions only add features and remain compatible.
         public: for a reader of a public dataset, what `hpf data list` shows of it.

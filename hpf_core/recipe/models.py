@@ -243,7 +243,8 @@ class Recipe(_Strict):
     grid: GridOptions = Field(default=GridOptions(), description="Grid of the depth maps.")
     init: _Text | None = Field(
         default=None,
-        description="Where the weights come from: null (random), `shipped`, or a file, relative to this one.",
+        description="Where the weights come from: null (random), `shipped`, a file or folder of weights, relative to "
+        "this file, or hf://OWNER/NAME@COMMIT.",
     )
     data: Data = Field(default=Data(), description="Datasets.")
     transforms: list[Use] = Field(default=[], description="Changes to depth maps before the network, in this order.")

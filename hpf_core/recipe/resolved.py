@@ -12,6 +12,8 @@ from typing import Any
 from hpf_core.documents.errors import InvalidRecipe, Problems, fail, problem_at
 from hpf_core.documents.tree import Node, Path_, canonical, constant, path_text, shorten, tree_of
 from hpf_core.documents.writer import to_yaml
+from hpf_core.errors import InputError
+from hpf_core.files.hub import is_hub, parse_hub
 from hpf_core.recipe import merge
 from hpf_core.recipe.models import Recipe, Stage
 from hpf_core.recipe.plugins import (
@@ -202,8 +204,17 @@ def _check_measured(recipe: Recipe, problems: Problems) -> None:
 
 
 def _init(recipe: Recipe, problems: Problems) -> str | None:
-    """The file of the initial weights as an absolute path, also if the recipe names a folder of weights."""
+    """The file of the initial weights as an absolute path, also if the recipe names a folder of weights.
+
+    A place on a model hub stays as it is: reading a recipe fetches nothing.
+    """
     if recipe.init is None or recipe.init == "shipped":
+        return recipe.init
+    if is_hub(recipe.init):
+        try:
+            parse_hub(recipe.init)
+        except InputError as error:
+            problems.add(("init",), str(error).rstrip("."))
         return recipe.init
     node = problems.tree.at_path(("init",))
     path = os.path.abspath(node.at.source.folder / os.path.expanduser(recipe.init))
@@ -211,7 +222,7 @@ def _init(recipe: Recipe, problems: Problems) -> str | None:
         path = os.path.join(path, "weights.safetensors")
     if not os.path.isfile(path):
         hint = "A relative path starts from the recipe's folder; on the command line, from the working directory."
-        problems.add(("init",), f"there is no file {path}; or null, or shipped", hint)
+        problems.add(("init",), f"there is no file {path}; or null, shipped, or hf://OWNER/NAME@COMMIT", hint)
     return path
 
 

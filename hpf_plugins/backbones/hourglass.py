@@ -262,5 +262,5 @@ SPEC = PluginSpec(
     summary="stacked hourglass with heatmaps and latent depth maps (Eq. 1-2)",
     source="Wan et al., CVPR 2019, Sec. 3.2, Eq. 1-3, p. 10855; body: Newell et al., ECCV 2016",
     provides=frozenset({"heatmaps", "latent_depth", "variance"}),
-    weights=(Path(__file__).parent.parent / "weights" / "hourglass48.safetensors",),
+    weights=(Path(__file__).parent.parent / "weights" / "hourglass48",),
 )

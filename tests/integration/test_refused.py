@@ -30,9 +30,7 @@ def test_weights_to_start_from(load, untouched, tmp_path):
     (tmp_path / "w.safetensors").write_text("no weights")
     with pytest.raises(DataError, match=r"w\.safetensors: not a weights file"):
         Run(load(sets=[f"init={tmp_path / 'w.safetensors'}"]), untouched).execute()
-    with pytest.raises(
-        InputError, match=r"of the recipe's network: hourglass48\.safetensors was trained with backbone\.width 48"
-    ):
+    with pytest.raises(InputError, match=r"of the recipe's network: hourglass48 was trained with backbone\.width 48"):
         Run(load(sets=["init=shipped"]), untouched).execute()
 
 

@@ -20,7 +20,7 @@ def quickstart(host):
 
 
 def card():
-    return (ROOT / "hpf_plugins" / "weights" / "hourglass48.md").read_text(encoding="utf-8")
+    return (ROOT / "hpf_plugins" / "weights" / "hourglass48" / "README.md").read_text(encoding="utf-8")
 
 
 def test_they_are_small_and_say_what_they_are(quickstart):
@@ -36,7 +36,7 @@ def test_they_are_small_and_say_what_they_are(quickstart):
 def test_the_recipes_that_use_and_make_them_agree(host, name):
     """In the network, and in the views and crops of the synthetic samples."""
     recipe = recipes.load(ROOT / "recipes" / f"{name}.yaml", host=host, sets=["init=shipped"])
-    assert shipped_weights(recipe).name == "hourglass48.safetensors"
+    assert shipped_weights(recipe).parent.name == "hourglass48"
     start = recipes.load(ROOT / "recipes" / "quickstart.yaml", host=host)
     assert recipe.synthetic.config == start.synthetic.config
 
