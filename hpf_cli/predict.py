@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ from hpf_core.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from hpf_core.evaluation.protocols import TextProtocol
+    from hpf_core.inference.rerun_file import RerunFile
     from hpf_core.inference.sources import CameraOptions, FrameSource
     from hpf_core.inference.steadiness import Steadiness
     from hpf_core.inference.streams import PredictedFrame
@@ -81,7 +83,7 @@ def predict(
             "--out",
             "-o",
             metavar="<file>",
-            help="Write the predictions: .json, .jsonl, .csv, .npz, .txt or .html.",
+            help="Write the predictions: .json, .jsonl, .csv, .npz, .txt, .html or .rrd.",
             show_default=False,
         ),
     ] = None,
@@ -107,14 +109,17 @@ def predict(
     """
     from hpf_core.inference.prediction_files import WRITERS, write_predictions
     from hpf_core.inference.predictor import SIDES, HandPredictor
+    from hpf_core.inference.rerun_file import RerunFile, need_rerun
     from hpf_core.inference.sources import open_source
     from hpf_core.inference.steadiness import measure_steadiness
 
     if hand not in SIDES:
         raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
     if out is not None:
-        if out.suffix.lower() not in (*WRITERS, ".html"):
-            raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}, or .html.")
+        if out.suffix.lower() not in (*WRITERS, ".html", ".rrd"):
+            raise InputError(f"--out {out}: predictions are written to {', '.join(WRITERS)}, .html or .rrd.")
+        if out.suffix.lower() == ".rrd":
+            need_rerun()
         check_file("--out", out)
     ordered = _protocol(protocol, joints, out)
     if pictures is not None:
@@ -130,13 +135,15 @@ def predict(
     shown: list[dict[str, Any]] = []
     nearest_mm: list[float] = []
     kept = shown if out is not None and out.suffix.lower() == ".html" else None
-    look = _onlooker(kept, pictures, predictor, nearest_mm)
-    recordings = predicted(predictor, sources, track, look)
-    frames = [frame for recording in recordings for frame in recording]
-    seconds = time.monotonic() - began
-    readable = [frame for frame in frames if not frame.error]
-    if not readable:
-        raise InputError(frames[0].error)
+    is_rerun = out is not None and out.suffix.lower() == ".rrd"
+    with RerunFile(out, predictor.network.hand) if out is not None and is_rerun else nullcontext() as file:
+        look = _onlooker(kept, pictures, predictor, nearest_mm, file)
+        recordings = predicted(predictor, sources, track, look)
+        frames = [frame for recording in recordings for frame in recording]
+        seconds = time.monotonic() - began
+        readable = [frame for frame in frames if not frame.error]
+        if not readable:
+            raise InputError(frames[0].error)
     if nearest_mm and min(nearest_mm) > _FAR_MM and not any(frame.hands for frame in frames):
         show.warning(
             f"nothing is nearer than {min(nearest_mm):,.0f} mm, farther than a hand can be estimated. If the images' "
@@ -147,7 +154,7 @@ def predict(
             from hpf_core.inference.viewer import write_page
 
             write_page(out, shown, predictor.network.hand, ", ".join(source.name for source in sources))
-        else:
+        elif not is_rerun:
             write_predictions(out, frames, joints, ordered)
         show.note(f"wrote {len(frames):,} frames to {out}")
     steadiness = measure_steadiness(recordings, predictor.network.hand.palm_centre) if track else None
@@ -222,14 +229,20 @@ def predicted(
 
 
 def _onlooker(
-    shown: list[dict[str, Any]] | None, folder: Path | None, predictor: Any, nearest_mm: list[float]
+    shown: list[dict[str, Any]] | None,
+    folder: Path | None,
+    predictor: Any,
+    nearest_mm: list[float],
+    file: RerunFile | None,
 ) -> Callable[[PredictedFrame], None]:
-    """A function that uses each frame while its depth image is in memory: for a page, a picture, and a measurement."""
+    """A function that uses each frame while its depth image is in memory: for files, pictures, and a measurement."""
     numbers = iter(range(10**9))
 
     def look(frame: PredictedFrame) -> None:
         if not isinstance(frame.depth, list) and frame.depth is not None and (frame.depth > 0).any():
             nearest_mm.append(float(frame.depth[frame.depth > 0].min()))
+        if file is not None:
+            file.add(frame)
         if shown is not None:
             from hpf_core.inference.viewer import view_frame
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,13 @@ def test_a_capture_needs_no_camera(depth, tmp_path):
     nyu.write_depth(nyu.image_path(split, 0, 0), depth)
     found = json.loads(run(tmp_path / "capture", "--json").stdout)
     assert found["with_hands"] == 1
+
+
+def test_without_rerun_a_message_names_its_extra(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    result = run(folder, "--K", K, "--out", tmp_path / "hands.rrd", code=2)
+    assert "pip install 'hand-pose-fitting[rerun]'" in " ".join(result.output.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
