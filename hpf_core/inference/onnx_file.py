@@ -26,8 +26,10 @@ import hpf_core
 from hpf_core.errors import InputError, RunError
 from hpf_core.files.cache import write_atomic
 from hpf_core.frames import Estimate
+from hpf_core.grid import Grid
 from hpf_core.inference.estimate import last_estimate
 from hpf_core.inference.hand_network import HandNetwork
+from hpf_core.interfaces import Backbone
 from hpf_core.runs.weights import weights_name
 
 FORMAT = "hpf-hand/1"
@@ -38,13 +40,12 @@ TOLERANCE_MM = 0.01
 _EXTRA = "pip install 'hand-pose-fitting[onnx]'"
 
 
-class _Deployed(nn.Module):
-    """The exported part of a backbone: the last stack's points and variance."""
+class Deployed(nn.Module):
+    """The exported part of a backbone: the last stack's points, and its variance if it has one."""
 
-    def __init__(self, network: HandNetwork, with_variance: bool) -> None:
+    def __init__(self, backbone: Backbone, with_variance: bool) -> None:
         super().__init__()
-        assert network.backbone is not None
-        self.backbone, self.with_variance = network.backbone, with_variance
+        self.backbone, self.with_variance = backbone, with_variance
 
     def forward(self, depth: Tensor) -> tuple[Tensor, ...]:
         found = last_estimate(self.backbone, depth)
@@ -70,33 +71,10 @@ def export_onnx(network: HandNetwork, path: Path, opset: int = OPSET) -> dict[st
     _need("onnx", "onnxscript")
     if network.backbone is None:
         raise InputError(f"{network.source} is an ONNX file already.")
-    size = network.grid.size
-    device = next(network.backbone.parameters()).device
-    example = torch.full((2, size, size), network.grid.far_mm, device=device)
-    with torch.no_grad():
-        with_variance = last_estimate(network.backbone, example).variance is not None
-    names = ["points", "variance"][: 1 + with_variance]
+    if network.backbone.cannot_export:
+        raise InputError(f"The network can't be written as ONNX. Its backbone says: {network.backbone.cannot_export}")
     about = _about(network)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns about its own internals
-            program = torch.onnx.export(
-                _Deployed(network, with_variance).eval(),
-                (example,),
-                dynamo=True,
-                opset_version=opset,
-                input_names=["depth"],
-                output_names=names,
-                dynamic_shapes={"depth": {0: torch.export.Dim("batch", min=1)}},
-                verbose=False,
-            )
-    except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise InputError(
-            f"The network can't be written as ONNX: {reason[0] if reason else type(error).__name__}. Its backbone may "
-            "use operations without a counterpart there."
-        ) from error
-    assert program is not None
+    program = onnx_program(network.backbone, network.grid, opset)
     for name, value in about.items():
         program.model.metadata_props[f"hpf.{name}"] = value if isinstance(value, str) else json.dumps(value)
     write_atomic(path, lambda temporary: program.save(str(temporary), external_data=False))
@@ -106,6 +84,53 @@ def export_onnx(network: HandNetwork, path: Path, opset: int = OPSET) -> dict[st
     return about
 
 
+def onnx_program(backbone: Backbone, grid: Grid, opset: int = OPSET) -> Any:
+    """A backbone as torch's ONNX program, for any batch size.
+
+    Raises:
+        InputError: the export fails.
+    """
+    device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    example = torch.full((2, grid.size, grid.size), grid.far_mm, device=device)
+    with torch.no_grad():
+        with_variance = last_estimate(backbone, example).variance is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals
+            program = torch.onnx.export(
+                Deployed(backbone, with_variance).eval(),
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["depth"],
+                output_names=["points", "variance"][: 1 + with_variance],
+                dynamic_shapes={"depth": {0: torch.export.Dim("batch", min=1)}},
+                verbose=False,
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"The network can't be written as ONNX: {reason[0] if reason else type(error).__name__}. Its backbone may "
+            "use operations without a counterpart there, and should give the reason in `cannot_export`."
+        ) from error
+    assert program is not None
+    return program
+
+
+def has_onnx() -> bool:
+    """Whether the packages of the extra `onnx` are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
+
+
+def run_onnx(path: Path) -> Callable[[Tensor], Estimate]:
+    """The network of an ONNX file in ONNX Runtime: depth maps (N, S, S) mm to an `Estimate`.
+
+    Raises:
+        InputError: ONNX Runtime isn't installed, or the file is damaged.
+    """
+    return _session(path)[0]
+
+
 def check_onnx(network: HandNetwork, path: Path) -> float:
     """The largest distance in mm of ONNX Runtime's points from torch's, on maps of all kinds, in batches of 1 and 7.
 
@@ -113,7 +138,7 @@ def check_onnx(network: HandNetwork, path: Path) -> float:
         InputError: ONNX Runtime isn't installed.
         RunError: points differ by more than 0.01 mm, or variances by more than a thousandth.
     """
-    run = _session(path)[0]
+    run = run_onnx(path)
     maps = _trial_maps(network)
     worst = 0.0
     for batch in (maps[:1], maps[:7], maps):

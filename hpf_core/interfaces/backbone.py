@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,7 +12,13 @@ from hpf_core.frames import Estimate
 
 
 class Backbone(nn.Module, abc.ABC):
-    """The network: depth maps to one estimate per stack; the last estimate is the best."""
+    """The network: depth maps to one estimate per stack; the last estimate is the best.
+
+    Attributes:
+        cannot_export: why the network can't be exported as ONNX, for `hpf export`; empty for a network that can.
+    """
+
+    cannot_export: ClassVar[str] = ""
 
     @abc.abstractmethod
     def forward(self, depth: Tensor) -> Sequence[Estimate]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -10,10 +12,12 @@ from torch import Tensor
 
 from hpf_core.frames import Estimate
 from hpf_core.geometry.rotations import rotation_matrix
+from hpf_core.inference.estimate import last_estimate
+from hpf_core.inference.onnx_file import TOLERANCE_MM, Deployed, has_onnx, onnx_program, run_onnx
 from hpf_core.interfaces import HandModel, Mesh
 from hpf_core.testing import scene
 from hpf_core.testing.clause import clause
-from hpf_core.testing.outcome import need
+from hpf_core.testing.outcome import Broken, NotApplicable, need
 from hpf_core.testing.subject import Subject
 
 _NEAR_MM = 0.1
@@ -306,6 +310,44 @@ def hands_stay_hands(subject: Subject) -> None:
     )
 
 
+@clause(
+    "export",
+    "it exports for any batch size and gives the same points there, also as ONNX if the extra `onnx` is installed; or "
+    "`cannot_export` says why not",
+    "backbone",
+)
+def exports(subject: Subject) -> None:
+    backbone = subject.fresh().plugin.eval()
+    if backbone.cannot_export:
+        raise NotApplicable(f"it says that it can't be exported: {backbone.cannot_export}")
+    maps = subject.inputs["depth"]
+    with torch.no_grad():
+        wanted = last_estimate(backbone, maps)
+        module = Deployed(backbone, wanted.variance is not None)
+        try:
+            size = {"depth": {0: torch.export.Dim("batch", min=1)}}
+            program = torch.export.export(module, (maps[:2],), dynamic_shapes=size, strict=False).module()
+            found = [program(maps[:1])[0], program(maps)[0]]
+        except Exception as error:
+            raise Broken(
+                f"torch.export fails: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            ) from error
+    _same_points("exported", found, wanted.points)
+    if not has_onnx():
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        onnx_program(backbone, scene.GRID).save(str(path), external_data=False)
+        run = run_onnx(path)
+        _same_points("in ONNX Runtime", [run(maps[:1]).points, run(maps).points], wanted.points)
+
+
+def _same_points(how: str, found: list[Tensor], wanted: Tensor) -> None:
+    """Compare the points of the first map alone, and of all maps."""
+    off = max(float((points - wanted[: len(points)]).abs().max()) for points in found)
+    need(off <= TOLERANCE_MM, f"{how}, its points are {off:.3g} mm off")
+
+
 def _filled(estimate: Estimate) -> frozenset[str]:
     names = (field.name for field in dataclasses.fields(estimate) if field.name != "points")
     return frozenset(name for name in names if getattr(estimate, name) is not None)
@@ -331,5 +373,6 @@ CLAUSES = (
     radius_scale,
     provides,
     labels_are_right,
+    exports,
     hands_stay_hands,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from broken import data_term, prior, transform
+from broken import backbone, data_term, prior, transform
 from broken.backbone import BACKBONE
 from broken.data_term import DATA_TERM
 from broken.dataset import DATASET
@@ -51,6 +51,17 @@ def test_the_packages_that_are_begun_from_keep_the_contract(kind: Kind) -> None:
     found = list(check(ALL[kind].sound))
     assert [finding.clause for finding in found] == list(clauses_of(kind))
     assert not [(finding.clause.name, finding.why) for finding in found if finding.status == "broken"]
+
+
+def test_a_backbone_may_say_that_it_cannot_be_exported() -> None:
+    class Apart(backbone.DecidesByItsInput):
+        cannot_export = "it decides by its input"
+
+    clause = next(clause for clause in clauses_of("backbone") if clause.name == "export")
+    found = judged(clause, Subject(BACKBONE.spec(Apart)))
+    assert (found.status, found.why) == (
+        "not applicable", "it says that it can't be exported: it decides by its input",
+    )  # fmt: skip
 
 
 class _Items:

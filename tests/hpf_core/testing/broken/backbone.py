@@ -99,6 +99,28 @@ class SubtractsTheMeanImage(Mine):
         return super().forward(depth - depth.mean(0))
 
 
+@breaks("export", "torch.export fails")
+class DecidesByItsInput(Mine):
+    def forward(self, depth: Tensor) -> Sequence[Estimate]:
+        (estimate,) = super().forward(depth)
+        return (estimate,) if float(depth.mean()) > 0 else (Estimate(-estimate.points),)
+
+
+@breaks("export", "torch.export fails", "mm off")
+class NeedsTwoMaps(Mine):
+    def forward(self, depth: Tensor) -> Sequence[Estimate]:
+        (estimate,) = super().forward(depth)
+        weight = depth.new_tensor([1.0, 1.0]) if len(depth) == 2 else depth.new_ones(len(depth))
+        return (Estimate(estimate.points * weight[:, None, None]),)
+
+
+@breaks("export", "exported, its points are 1 mm off")
+class OtherPointsWhenExported(Mine):
+    def forward(self, depth: Tensor) -> Sequence[Estimate]:
+        (estimate,) = super().forward(depth)
+        return (Estimate(estimate.points + 1.0),) if torch.compiler.is_exporting() else (estimate,)
+
+
 @breaks("compile", "compiled, the gradient on")
 class OtherGradientWhenCompiled(Mine):
     def forward(self, depth: Tensor) -> Sequence[Estimate]:
