@@ -32,7 +32,7 @@ from hpf_core.plugins.building import build_plugin
 from hpf_core.progress import Progress, no_progress
 from hpf_core.recipe import Part, Resolved, StagePlan, TermPart
 from hpf_core.runs import checkpoint as files
-from hpf_core.runs.weights import weights_file, weights_name
+from hpf_core.runs.weights import check_description, weights_file, weights_name
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,13 @@ def load_init(resolved: Resolved, parts: Parts) -> None:
     """Load the weights of the recipe's `init` into the network, if given.
 
     Raises:
-        InputError: there are none, or they belong to another network.
+        InputError: there are none, or they belong to another network, hand model or cube.
     """
     path = initial_weights(resolved)
     if path is not None:
-        files.load_model(parts.backbone, files.read(path), path)
+        kept = files.read(path)
+        check_description(kept.about, path, resolved.hand.spec.name, parts.grid.cube_mm)
+        files.load_model(parts.backbone, kept, path)
 
 
 def initial_weights(resolved: Resolved) -> Path | None:

@@ -24,7 +24,7 @@ from hpf_core.plugins import PluginHost
 from hpf_core.plugins.building import build_plugin
 from hpf_core.recipe import load
 from hpf_core.runs import checkpoint
-from hpf_core.runs.weights import check_config, weights_file
+from hpf_core.runs.weights import check_config, check_description, weights_file
 
 SHIPPED = "shipped"
 
@@ -149,6 +149,7 @@ def _of_run(folder: Path, refiners: Sequence[str], device: torch.device, host: P
     aligned = bool(getattr(real.config, "turned", True)) if real is not None else True
     parts = build_parts(replace(resolved, real=None, synthetic=None, stages=(), transforms=(), observers=()))
     kept = checkpoint.read(weights)
+    check_description(kept.about, weights, resolved.hand.spec.name, parts.grid.cube_mm)
     checkpoint.load_model(parts.backbone, kept, weights)
     for refiner in parts.refiners:
         refiner.prepare()

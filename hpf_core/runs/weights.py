@@ -35,6 +35,31 @@ def config_text(about: Mapping[str, Any]) -> str:
     return json.dumps({"format": FORMAT, **about}, indent=2, sort_keys=True) + "\n"
 
 
+def check_description(about: Mapping[str, Any], path: Path, hand: str, cube_mm: float) -> None:
+    """Check that weights were trained for a hand model and a cube. Another size of the grid is no obstacle.
+
+    Args:
+        about: the description of the weights; older weights lack parts of it.
+        path: their file, for the message.
+        hand: name of the recipe's hand model.
+        cube_mm: side of the recipe's cube.
+
+    Raises:
+        InputError: they were trained for another hand model or cube, so their points mean something else.
+    """
+    trained, grid = about.get("hand"), about.get("grid")
+    if isinstance(trained, str) and trained.replace("-", "_") != hand.replace("-", "_"):
+        raise InputError(
+            f"{path}: these weights were trained with the hand model '{trained}', but the recipe's is '{hand}'."
+        )
+    theirs = grid.get("cube_mm") if isinstance(grid, Mapping) else None
+    if isinstance(theirs, int | float) and theirs != cube_mm:
+        raise InputError(
+            f"{path}: these weights were trained for a cube of {theirs:g} mm, but the recipe's is {cube_mm:g} mm. Set "
+            f"grid.cube_mm={theirs:g}, or choose other weights."
+        )
+
+
 def check_config(folder: Path) -> None:
     """Check that a folder's `config.json`, if there is one, describes its weights.
 

@@ -75,3 +75,25 @@ def test_a_description_of_other_weights_is_refused(tmp_path, change, message):
         load_network(tmp_path / "hand")
     config.unlink()
     assert load_network(tmp_path / "hand").grid.size == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": {"size": 64, "cube_mm": 250.0}}, r"for a cube of 250 mm, but the recipe's is 300 mm\. Set grid"),
+        ({"hand": "mano"}, "with the hand model 'mano', but the recipe's is 'spheres41'"),
+    ],
+)
+def test_weights_of_another_cube_or_hand_are_refused(tmp_path, change, message):
+    """By a recipe that begins with them, and by a run's folder that holds them. Weights without a description pass."""
+    kept = checkpoint.read(weights_file(PluginHost.load(only=[]).get("backbone", "hourglass").spec.weights[0]))
+    for name, about in (("other", {**kept.about, **change}), ("plain", {})):
+        checkpoint.save(tmp_path / name / "weights.safetensors", kept.tensors, about)
+    resolved = load_recipe(tmp_path, f"init: {tmp_path / 'other' / 'weights.safetensors'}")
+    with pytest.raises(InputError, match=message):
+        load_init(resolved, build_parts(resolved))
+    (tmp_path / "other" / "recipe.yaml").write_text(load_recipe(tmp_path, "init: null").to_yaml())
+    with pytest.raises(InputError, match=message):
+        load_network(tmp_path / "other")
+    resolved = load_recipe(tmp_path, f"init: {tmp_path / 'plain' / 'weights.safetensors'}")
+    load_init(resolved, build_parts(resolved))
