@@ -81,7 +81,12 @@ Seed = Annotated[
 
 Camera = Annotated[
     Path | None,
-    typer.Option("--camera", metavar="<file>", help="The camera: a rig.yaml.", show_default=False),
+    typer.Option(
+        "--camera",
+        metavar="<file>",
+        help="The camera: rig.yaml, or of ROS, OpenCV, Kalibr, Open3D.",
+        show_default=False,
+    ),
 ]
 Intrinsics = Annotated[
     str | None,

@@ -190,10 +190,10 @@ def camera_options(camera: Path | None, intrinsics: str | None, unit_mm: float, 
         return CameraOptions(intrinsics=_numbers(intrinsics), unit_mm=unit_mm, rate_hz=rate)
     if camera is None:
         return CameraOptions(unit_mm=unit_mm, rate_hz=rate)
-    from hpf_core.data.rig_file import read_rig
+    from hpf_core.data.camera_file import read_camera
 
-    rig = read_rig(camera).rig
-    return CameraOptions(camera=rig.cameras[0], unit_mm=unit_mm * rig.unit_mm, rate_hz=rate)
+    found = read_camera(camera)
+    return CameraOptions(camera=found.camera, unit_mm=unit_mm * found.unit_mm, rate_hz=rate)
 
 
 def _numbers(text: str) -> tuple[float, float, float, float]:

@@ -56,7 +56,8 @@ class CameraOptions:
             return self.camera
         if self.intrinsics is None:
             raise InputError(
-                f"The camera of {path} isn't known. Give --K fx,fy,cx,cy, or --camera FILE with a rig.yaml."
+                f"The camera of {path} isn't known. Give --K fx,fy,cx,cy, or --camera FILE with a rig.yaml or a camera "
+                "of ROS, OpenCV, Kalibr or Open3D."
             )
         fx, fy, cx, cy = self.intrinsics
         return Camera(depth.shape[1], depth.shape[0], fx=fx, fy=fy, cx=cx, cy=cy)

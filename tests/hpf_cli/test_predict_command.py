@@ -163,6 +163,19 @@ def test_a_unit_that_puts_everything_far_away_is_pointed_out(depth, tmp_path):
     assert "--unit-mm" not in run(tmp_path / "a.npy", "--K", K, "--unit-mm", 0.125).output
 
 
+def test_the_camera_is_read_from_a_file_of_other_tools(folder, tmp_path):
+    camera = {"width": 640, "height": 480, "intrinsic_matrix": [588.03, 0, 0, 0, 587.07, 0, 320, 240, 1]}
+    (tmp_path / "camera_intrinsic.json").write_text(json.dumps(camera))
+    given = (folder / "000000.png", "--hand", "right", "--json")
+    found = [json.loads(run(*given, *how).stdout)["predictions"] for how in (
+        ("--K", K), ("--camera", tmp_path / "camera_intrinsic.json"),
+    )]  # fmt: skip
+    assert found[0] == found[1]
+    (tmp_path / "camera_intrinsic.json").write_text(json.dumps(camera | {"width": 320}))
+    small = run(folder / "000000.png", "--camera", tmp_path / "camera_intrinsic.json", code=2)
+    assert "but its camera is 320 x 480" in " ".join(small.output.split())
+
+
 def test_a_capture_needs_no_camera(depth, tmp_path):
     split = tmp_path / "capture" / "test"
     split.mkdir(parents=True)
