@@ -55,6 +55,8 @@ def view(
     The page needs no server. It plays and steps through the frames, and can sort them by confidence, lowest first. It
     has a light and a dark theme.
 
+    A capture with labels also shows them, with the error of each joint.
+
     A run's folder shows the frames of its evaluation in all views, with labels and the error of each joint. The frame
     with the largest error comes first.
 
@@ -64,6 +66,7 @@ def view(
         hpf view hands.jsonl
         hpf view runs/quickstart-1
     """
+    from hpf_core.inference.labelled_view import add_labels
     from hpf_core.inference.predictor import SIDES, HandPredictor
     from hpf_core.inference.run_view import is_run
     from hpf_core.inference.sources import open_source
@@ -75,6 +78,7 @@ def view(
         raise InputError(f"--out is {out}, but an HTML file was expected, such as {out.with_suffix('.html')}")
     check_file("--out", out)
     shown: list[dict[str, Any]] = []
+    joints: tuple[str, ...] = ()
     if after is not None and not is_run(place):
         raise InputError(f"--after chooses an evaluation of a run, but {place} isn't the folder of a run.")
     if is_run(place):
@@ -96,7 +100,8 @@ def view(
         (frames,) = predicted(predictor, [source], track, lambda frame: shown.append(view_frame(frame)))
         if all(frame.error for frame in frames):
             raise InputError(frames[0].error)
-    write_page(out, shown, predictor.network.hand, str(place))
+        joints = add_labels(shown, frames, source, predictor.network.hand)
+    write_page(out, shown, predictor.network.hand, str(place), joints)
     _say({"out": out, "frames": len(shown), "bytes": out.stat().st_size}, as_json)
 
 

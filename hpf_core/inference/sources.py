@@ -16,6 +16,7 @@ import numpy as np
 from hpf_core.data.cameras import Camera, Rig
 from hpf_core.data.images import decode, other_image, read_header
 from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.base import Layout
 from hpf_core.data.layouts.capture import CaptureLayout
 from hpf_core.data.layouts.nyu import NyuLayout
 from hpf_core.data.rig_file import RIG_FILE
@@ -28,6 +29,10 @@ _DIGITS = re.compile(r"(\d+)")
 _SECONDS = re.compile(r"\d{5,}\.\d+\Z")  # TUM: the name is a time in seconds
 _MICROSECONDS = re.compile(r"\d+_(\d{5,})\Z")  # k4a_mkv2image: number, then microseconds
 _NYU_IMAGE = re.compile(r"depth_1_\d{7}\.png\Z")
+
+
+Moment = tuple[Layout, str, int]
+"""A frame of a capture: its layout, the split, and the number in it, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,11 @@ class FrameSource:
         return FrameSource(self.name, self.is_sequence, self._frames[::step])
 
     @property
+    def moments(self) -> list[Moment | None]:
+        """The place of each frame in its capture; None for images of no capture."""
+        return [frame.moment for frame in self._frames]
+
+    @property
     def names(self) -> list[str]:
         """Names of all frames."""
         return [frame.name for frame in self._frames]
@@ -123,6 +133,11 @@ class _Reader(abc.ABC):
 
     def __init__(self, name: str, time: float) -> None:
         self.name, self.time = name, time
+
+    @property
+    def moment(self) -> Moment | None:
+        """The frame's place in its capture, if it belongs to one."""
+        return None
 
     def read(self) -> DepthFrame:
         try:
@@ -141,6 +156,13 @@ class _File(_Reader):
         super().__init__(str(path), time)
         self.path, self.options, self.nyu_layout = path, options, nyu_layout
 
+    @property
+    def moment(self) -> Moment | None:
+        if not self.nyu_layout:
+            return None
+        frame = int(self.path.stem.rpartition("_")[2]) - 1
+        return NyuLayout(self.path.parent.parent, (0,)), self.path.parent.name, frame
+
     def load(self) -> tuple[np.ndarray, Camera]:
         if self.nyu_layout:
             depth = nyu.read_depth(self.path)
@@ -158,6 +180,10 @@ class _Moment(_Reader):
     ) -> None:
         super().__init__(layout.frame_name(split, frame), time)
         self.layout, self.split, self.frame, self.every_view = layout, split, frame, every_view
+
+    @property
+    def moment(self) -> Moment | None:
+        return self.layout, self.split, self.frame
 
     def load(self) -> tuple[np.ndarray | list[np.ndarray], Camera | Rig]:
         rig = self.layout.rig
