@@ -128,18 +128,24 @@ class HandPredictor:
         rate_hz: float = 30.0,
         track: bool = True,
     ) -> Iterator[PredictedFrame]:
-        """The hands of a folder of depth images, a capture or one image, frame after frame.
+        """The hands of a folder of depth images, a capture, one image or a camera, frame after frame.
 
         Args:
-            place: the folder, capture (its first view) or file.
-            camera: camera of the images; None if the capture's rig.yaml has it.
-            unit_mm: millimetres per step of the stored depth; a capture's rig.yaml has its own.
-            rate_hz: frames per second, if the files' names contain no time.
+            place: the folder, capture (its first view) or file; or "realsense" or "realsense:SERIAL" for a connected
+                camera, whose newest frame comes next, without an end.
+            camera: camera of the images; None if the capture's rig.yaml or the connected camera has it.
+            unit_mm: millimetres per step of the stored depth; captures and connected cameras have their own.
+            rate_hz: frames per second, if the files' names contain no time, or of a connected camera.
             track: whether to track and smooth hands; else frames are independent.
 
         Raises:
-            InputError: nothing to read, or the camera is unknown.
+            InputError: nothing to read, or the camera is unknown or can't be started.
+            RunError: a connected camera sends nothing any more.
         """
+        from hpf_core.inference.realsense import is_realsense, predict_realsense
+
+        if isinstance(place, str) and is_realsense(place):
+            return predict_realsense(self, place, round(rate_hz), track)
         from hpf_core.inference.sources import CameraOptions, open_source
         from hpf_core.inference.streams import predict_source
 

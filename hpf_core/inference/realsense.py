@@ -16,7 +16,10 @@ import numpy as np
 from hpf_core.data.cameras import Camera
 from hpf_core.errors import InputError, RunError
 from hpf_core.inference.live import Arrived
+from hpf_core.inference.predictor import HandPredictor
 from hpf_core.inference.sources import DepthFrame
+from hpf_core.inference.streams import PredictedFrame
+from hpf_core.inference.tracking import HandTracker
 
 WIDTH, HEIGHT = 640, 480
 _PATIENCE_MS = 5000  # a camera that sends nothing for so long is disconnected, or used by another program
@@ -112,6 +115,32 @@ class RealSense:
             image = stored if abs(self.unit_mm - 1) < 1e-6 else stored.astype(np.float32) * np.float32(self.unit_mm)
             frame = DepthFrame(f"frame {number}", depth.get_timestamp() / 1000.0, image, self.camera)
             yield Arrived(frame, due, dropped)
+
+
+def is_realsense(stream: str) -> bool:
+    """Whether a text names a RealSense camera: "realsense", or "realsense:SERIAL"."""
+    return stream.partition(":")[0] == "realsense"
+
+
+def predict_realsense(predictor: HandPredictor, stream: str, rate_hz: int, track: bool) -> Iterator[PredictedFrame]:
+    """The hands of a camera's newest frames; the camera stops when the iterator is closed.
+
+    Args:
+        predictor: finds the hands.
+        stream: "realsense", or "realsense:SERIAL".
+        rate_hz: the camera's frames per second.
+        track: whether to track and smooth hands.
+    """
+    tracker = HandTracker(predictor) if track else None
+    with RealSense(stream.partition(":")[2], rate_hz) as sensor:
+        for arrived in sensor.frames():
+            frame = arrived.frame
+            assert isinstance(frame.depth, np.ndarray)
+            if tracker is None:
+                hands = predictor(frame.depth, sensor.camera)
+            else:
+                hands = tracker.update(frame.depth, sensor.camera, frame.time)
+            yield PredictedFrame(frame.name, frame.time, hands, frame.depth, sensor.camera)
 
 
 def _camera(found: Any, rs: Any) -> Camera:

@@ -15,6 +15,7 @@ from hpf_core.bench.scenes import raw_frame
 from hpf_core.data.layouts import nyu
 from hpf_core.errors import InputError, RunError
 from hpf_core.inference.hand_network import load_network
+from hpf_core.inference.predictor import HandPredictor
 from hpf_core.inference.realsense import RealSense
 
 
@@ -90,6 +91,20 @@ def test_hands_of_a_camera_are_shown_until_ctrl_c(plug_in, depth):
     found = json.loads(live("realsense", "--hand", "right", "--json").stdout)
     assert (found["frames"], found["predicted"], found["dropped"]) == (6, 4, 2)
     assert found["median_latency_ms"] > 0
+    assert not camera.running
+
+
+@pytest.mark.parametrize("track", [True, False])
+def test_a_predictor_streams_from_a_camera(plug_in, depth, track):
+    camera = plug_in(StandIn([depth, np.roll(depth, 6, axis=1), np.full_like(depth, 900)]))
+    stream = HandPredictor.load(side="right").stream("realsense:0123", rate_hz=60, track=track)
+    assert not camera.running  # it starts with the first frame
+    frames = [next(stream) for _ in range(3)]
+    assert camera.asked == ["0123", (640, 480, 60)]
+    assert [len(frame.hands) for frame in frames] == [1, 1, 0]
+    assert frames[1].hands[0].centre[0] > frames[0].hands[0].centre[0]
+    assert (frames[1].hands[0].unsmoothed is not None) == track
+    stream.close()
     assert not camera.running
 
 
