@@ -43,6 +43,8 @@ def add_labels(
         key = (str(layout.root), split)
         if key not in kept:
             kept[key] = layout.annotation(split)
+        if isinstance(frame.camera, Rig) and len(frame.camera.cameras) < len(layout.rig.cameras):
+            continue  # without the first view, hands may be in another camera's frame than labels
         labels = kept[key]
         annotation = None if labels is None else _shared(labels, hand)
         if labels is None or annotation is None or number >= labels.xyz.shape[1]:
@@ -64,9 +66,11 @@ def _add(entry: dict[str, Any], frame: PredictedFrame, annotation: str, truth: n
     """Add labels (K, 3) mm in the first camera's frame to a frame; the hand nearest to them gives the errors."""
     entry["truth"] = truth.round(1).tolist()
     camera = frame.camera
-    if camera is not None and entry["views"]:
-        first = camera.cameras[0] if isinstance(camera, Rig) else camera
-        entry["views"][0]["truth"] = first.project(truth)[:, :2].round(1).tolist()
+    cameras = camera.cameras if isinstance(camera, Rig) else (camera,)
+    from_rig = camera.from_rig if isinstance(camera, Rig) else np.eye(4)[None]
+    for view, one, pose in zip(entry["views"], cameras, from_rig, strict=False):
+        if one is not None:
+            view["truth"] = one.project(truth @ pose[:3, :3].T + pose[:3, 3])[:, :2].round(1).tolist()
     errors = [np.linalg.norm(hand.as_(annotation) - truth, axis=-1) for hand in frame.hands]
     if errors:
         best = min(errors, key=lambda each: float(each.mean()))

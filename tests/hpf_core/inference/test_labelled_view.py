@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +81,17 @@ def test_a_capture_with_a_rig_and_21_joints(hand, depth, tmp_path):
     data = view(root, tmp_path / "b.html", "--every", "2")
     assert data["joints"] == list(hand.joint_names("mano21"))
     assert [frame["error_mm"] for frame in data["frames"]] == pytest.approx([0, 12], abs=0.05)
+    # A second camera, 40 mm to the right of the first: both views show the labels. Its third image is missing.
+    pose = np.eye(4)
+    pose[:3, 3] = [40.0, 0, 0]
+    shutil.copytree(root / "test" / "middle", root / "test" / "right")
+    (root / "test" / "right" / "000002.png").unlink()
+    rig = Rig((nyu.CAMERA, nyu.CAMERA), np.stack([np.eye(4), pose]), names=("middle", "right"))
+    write_rig(RigFile(root / "rig.yaml", rig))
+    first, _, third = view(root, tmp_path / "e.html", "--all-views")["frames"]
+    for shown, place in zip(first["views"], (joints, joints - pose[:3, 3]), strict=True):
+        assert np.allclose(shown["truth"], nyu.CAMERA.project(place)[:, :2], atol=0.06)
+    assert "truth" not in third
     # Joints that the hand model doesn't have can't be compared.
     write_labels(root / "test", np.zeros((3, 2, 3)) + 400, ("left_ear", "right_ear"))
     assert view(root, tmp_path / "c.html")["joints"] == []
