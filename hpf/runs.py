@@ -83,7 +83,7 @@ def run(
         out: the run's folder; None for runs/NAME-1, -2, ..., or the last of them with `resume`.
         resume: continue the run in that folder.
         observers: observers beside those of the recipe.
-        progress: called during work outside of the stages (caches, priors, evaluation).
+        progress: called during work outside of the stages (caches, priors, evaluation), and after each step.
         cache: folder of what is made once; by default the user's.
 
     Raises:

@@ -6,6 +6,7 @@ imported inside functions.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, Any
@@ -118,6 +119,10 @@ app.add_typer(plugins.app, name="plugins", short_help="List, show, write and tes
 
 def main() -> None:
     """The console script. An exception that arrives here is a bug, and a message below its traceback says so."""
+    # Threads of GNU OpenMP wait for each other by spinning, 300,000 times by default. If another program uses a core,
+    # this makes a step up to 38 times slower, and 10,000 times make it 4 times slower (docs/performance.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         try:
             app()

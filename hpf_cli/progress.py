@@ -52,6 +52,8 @@ class Live(Observer):
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
         self._tenths: dict[str, int] = {}
+        self._stage: str | None = None
+        self._steps = 0
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -64,7 +66,13 @@ class Live(Observer):
         self._bar.stop()
 
     def progress(self, done: int, total: int, what: str, text: str = "") -> None:
-        """Work outside of the stages, with a text beside its bar. Under `--verbose`, a line for each tenth of it."""
+        """Work outside of the stages, with a text beside its bar; under `--verbose`, a line for each tenth of it.
+
+        Each step of a stage moves the stage's bar, so that it has a remaining time before the first row of metrics.
+        """
+        if what == self._stage:
+            self._bar.update(self._tasks[what], completed=done)
+            return
         self._update(what, done, total, text)
         if what not in self._began:
             self._began[what], self._tenths[what] = time.monotonic(), 10 * done // max(total, 1)
@@ -78,15 +86,23 @@ class Live(Observer):
             del self._began[what], self._tenths[what]
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Print the run's folder."""
+        """Print the run's folder, and the number of threads that a measurement chose."""
         self._print(f"run folder: {folder}")
+        if recipe.get("runtime", {}).get("threads") is None:
+            import torch
+
+            self._print(f"CPU threads: {torch.get_num_threads()}")
 
     def stage_started(self, stage: str, steps: int, done: int) -> None:
         """A bar for the stage."""
         self._bar.terms = ()
         self._update(stage, done, steps, "")
         self._line(f"stage {stage}: {steps} steps" + (f", from step {done}" if done else ""))
-        self._steps = steps
+        self._stage, self._steps = stage, steps
+
+    def stage_ended(self, stage: str, steps: int, weights: Path) -> None:
+        """Later work of this name is not a step."""
+        self._stage = None
 
     def step_done(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
         """The loss, each weighted term, and the rate."""

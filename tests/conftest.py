@@ -6,6 +6,8 @@ from typing import Any
 # Before torch is loaded: where cores are shared, threads that wait for one another by spinning take twenty times as
 # long as threads that sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Also in the processes that tests start: two of them would measure threads, and could choose different numbers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # pytest-xdist gives its workers a width, which rich keeps for good; tests set their own.
 os.environ.pop("COLUMNS", None)
 

@@ -27,7 +27,7 @@ class Context:
         world: the processes of the run; rank 0 writes.
         device: this process' device.
         watch: the observers.
-        progress: called during work outside of the stages.
+        progress: called during work outside of the stages, and after each step with the stage's name.
         keeper: writes and reads weights and checkpoints.
         stages, evaluations: the entries of summary.json so far.
     """

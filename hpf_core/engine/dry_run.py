@@ -15,6 +15,7 @@ from hpf_core.engine.deterministic import deterministic
 from hpf_core.engine.live_memory import LiveMemory, largest_batch
 from hpf_core.engine.memory import device_memory
 from hpf_core.engine.step import Batch, Computation
+from hpf_core.engine.threads import fastest_threads
 from hpf_core.frames import RealFrames, State, ViewIndex
 from hpf_core.guests import blamed
 from hpf_core.inference.build import Parts, build_parts, choose_device, load_init
@@ -69,6 +70,8 @@ def estimate(resolved: Resolved, progress: Progress = no_progress) -> list[Stage
     with deterministic(device):
         parts = build_parts(resolved)
         load_init(resolved, parts)
+        if recipe.runtime.threads is None and device.type == "cpu":
+            torch.set_num_threads(fastest_threads(parts))
         with blamed(parts.owners):
             parts.prepare_terms(progress)
             parts.to(device)

@@ -19,6 +19,7 @@ from hpf_core.engine.interrupt import terminable
 from hpf_core.engine.measure import evaluate_after
 from hpf_core.engine.pictures import run_figures
 from hpf_core.engine.stage import run_stage
+from hpf_core.engine.threads import fastest_threads
 from hpf_core.engine.train import train_frames
 from hpf_core.engine.watch import Watchers
 from hpf_core.errors import DataError, InputError, SaidElsewhere
@@ -44,7 +45,7 @@ class Run:
             `out` to the actual folder.
         resume: continue the run in the folder.
         observers: observers besides those of the recipe.
-        progress: called during work outside of the stages (caches, priors, evaluation).
+        progress: called during work outside of the stages (caches, priors, evaluation), and after each step.
         cache: folder of the cache; default the user's.
 
     Attributes:
@@ -84,6 +85,8 @@ class Run:
             with deterministic(device):
                 # This reveals wrong parts or initial weights before any change to the folder.
                 parts = world.together(self._build)
+                if threads is None and world.alone and device.type == "cpu":
+                    torch.set_num_threads(fastest_threads(parts))
                 with self._opened_folder(world) as folder:
                     return self._execute_in(folder, parts, world, device)
 

@@ -90,6 +90,8 @@ class _Training:
             # A signal may reach only one process: all stop after the same step.
             images, asked = run.world.count(report.images, interrupt.asked)
             clock.count(images)
+            if run.world.writes:
+                run.progress(report.step, plan.steps, plan.name)
             self._record(report, trainer, clock)
             picture = pictures.draw_if_due(report) if run.world.writes else None
             if picture is not None:

@@ -39,7 +39,9 @@ class Watchers:
             name, observer = watcher
             try:
                 getattr(observer, event)(*(copy.deepcopy(d) if isinstance(d, Mapping) else d for d in details))
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self._observers.remove(watcher)
                 warnings.warn(
                     f"observer {name} is disabled for the rest of the run: {event} raised "

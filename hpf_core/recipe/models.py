@@ -214,7 +214,10 @@ class Runtime(_Strict):
 
     device: _Text = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, ...")
     threads: int | None = Field(
-        default=None, ge=1, le=4096, description="CPU threads; as many as torch likes if not given."
+        default=None,
+        ge=1,
+        le=4096,
+        description="CPU threads; null: a short measurement chooses. Only the same number gives the same bits.",
     )
     precision: Literal["float32", "bf16"] = Field(
         default="float32",

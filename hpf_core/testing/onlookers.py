@@ -138,7 +138,9 @@ def _write(path: Path, text: str) -> None:
 def _tell(observer: Observer, name: str, details: tuple[Any, ...]) -> None:
     try:
         getattr(observer, name)(*details)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise Broken(f"{name}() raises {type(error).__name__}: {error}") from error
 
 

@@ -22,7 +22,7 @@ def shown(terminal, width):
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=width, height=40, _environ={}, color_system=None)
     with Live(console) as live:
-        live.run_started(Path("/a/very/long/place") / ("x" * 90), {})
+        live.run_started(Path("/a/very/long/place") / ("x" * 90), {"runtime": {"threads": 2}})
         live.progress(1, 2, "cropping")
         live.progress(2, 2, "cropping")
         live.stage_started("pretraining", 218_000, 1000)
@@ -55,6 +55,29 @@ def test_elsewhere_it_is_quiet():
         "cropping",
         "stage pretraining: 218000 steps, from step 1000",
     ]
+
+
+def test_the_time_left_is_there_before_the_second_row_of_metrics(monkeypatch):
+    """With 250 steps between two rows, or a network that takes a minute for a few steps."""
+    clock = [0.0]
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=120, height=40, _environ={}, color_system=None)
+    live = Live(console)
+    live._bar._get_time = live._bar.get_time = lambda: clock[0]
+    live.stage_started("fit", 1000, 0)
+    for step in range(1, 13):
+        clock[0] += 5.0
+        live.progress(step, 1000, "fit")
+    (task,) = live._bar.tasks
+    assert task.completed == 12
+    assert task.time_remaining == pytest.approx(988 * 5, rel=0.1)
+    live.stage_ended("fit", 1000, Path("fit.safetensors"))
+
+
+def test_a_run_names_the_threads_that_it_chose():
+    file = io.StringIO()
+    Live(Console(file=file, width=80)).run_started(Path("run"), {"runtime": {"threads": None}})
+    assert re.fullmatch(r"run folder: run\nCPU threads: \d+\n", file.getvalue())
 
 
 def evaluated(after, mean):

@@ -124,6 +124,19 @@ def test_a_failed_run_tells_its_error(load, tmp_path, monkeypatch):
     assert (event, folder, str(error)) == ("run_failed", "run", "the disk is full")
 
 
+@pytest.mark.usefixtures("_no_figures")
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, BaseException])
+def test_an_observer_may_raise_anything_and_the_run_goes_on(load, tmp_path, kind):
+    class Odd(Observer):
+        def step_done(self, stage, step, metrics):
+            raise kind("odd")
+
+    with pytest.warns(UserWarning, match=f"observer Odd is disabled .* step_done raised {kind.__name__}"):
+        summary = Run(load(sets=[*SHORT, "stages.pretrain.steps=1"], stages=["pretrain"]), tmp_path / "run",
+                      observers=[Odd()]).execute()  # fmt: skip
+    assert [stage["steps"] for stage in summary["stages"]] == [1]
+
+
 def test_an_observer_that_fails_at_the_end_hides_no_error(load, tmp_path, monkeypatch):
     class Last(Observer):
         def run_failed(self, folder, error):
