@@ -87,7 +87,7 @@ class HandPredictor:
             depth: (H, W) mm of any integer or float type; 0, negative numbers, NaN and infinity mean no return. With a
                 rig, one such image for each of its cameras.
             camera: camera of the image, or rig of the images.
-            starts: places in the camera's frame to try first; not with a rig.
+            starts: places to try first, in the camera's frame, or in the rig's frame for a rig.
             only: "right" or "left", if known.
 
         Returns:
@@ -99,7 +99,8 @@ class HandPredictor:
         """
         if isinstance(camera, Rig):
             images = _of_rig(depth, camera)
-            found = self._run([self._searcher.search(image, only=only) for image in images])
+            seen = [[Place(_moved(pose, p.centre), p.upside_down) for p in starts] for pose in camera.from_rig]
+            found = self._run([self._searcher.search(*each, only) for each in zip(images, seen, strict=True)])
             return together(found, camera, self._hand)
         image = as_image(np.asarray(depth), camera)
         (hands,) = self._run([self._searcher.search(image, starts, only)])
@@ -194,6 +195,11 @@ class HandPredictor:
             upside_down=found.shown.upside_down,
             annotations=model.annotations,
         )
+
+
+def _moved(pose: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(3,) mm, a place (3,) after a rigid map (4, 4)."""
+    return pose[:3, :3] @ place + pose[:3, 3]
 
 
 def _of_rig(depths: np.ndarray | Sequence[np.ndarray], rig: Rig) -> list[Image]:

@@ -75,8 +75,12 @@ def predict_source(predictor: HandPredictor, source: FrameSource, track: bool) -
 
 def _tracked(predictor: HandPredictor, source: FrameSource) -> Iterator[PredictedFrame]:
     tracker = HandTracker(predictor)
+    rig: Rig | None = None
     for frame in source:
-        if isinstance(frame.camera, Camera) and isinstance(frame.depth, np.ndarray):
+        if isinstance(frame.camera, Rig) and frame.camera is not rig:
+            tracker.reset()  # a moment without all views may have another camera's frame
+            rig = frame.camera
+        if frame.camera is not None and frame.depth is not None:
             try:
                 yield _predicted(frame, tracker.update(frame.depth, frame.camera, frame.time))
             except DataError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from hpf_core.data.cameras import Camera
+from hpf_core.data.cameras import Camera, Rig
 from hpf_core.inference.hands import Hand
 from hpf_core.inference.one_euro import OneEuro, OneEuroOptions
 from hpf_core.inference.predictor import HandPredictor
@@ -26,6 +27,7 @@ class _Track:
     Attributes:
         hand: the last estimate, unsmoothed.
         time: time of the last estimate, seconds.
+        start: (3,) mm, centre of the crop in which it was found; for a rig, the place at which it was searched.
         agreed: number of consecutive frames with the same side.
         velocity: (3,) mm/s, velocity of the palm.
         smooth: its filter, or None.
@@ -34,6 +36,7 @@ class _Track:
     hand: Hand
     time: float
     smooth: OneEuro | None
+    start: np.ndarray
     agreed: int = 1
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
@@ -53,12 +56,12 @@ class HandTracker:
         self.predictor, self.smoothing = predictor, smoothing
         self._tracks: list[_Track] = []
 
-    def update(self, depth: np.ndarray, camera: Camera, time: float) -> list[Hand]:
-        """The hands of the next image.
+    def update(self, depth: np.ndarray | Sequence[np.ndarray], camera: Camera | Rig, time: float) -> list[Hand]:
+        """The hands of the next image, or of the next moment in several cameras.
 
         Args:
-            depth: (H, W) mm, as for `HandPredictor`.
-            camera: camera of the image.
+            depth: (H, W) mm, as for `HandPredictor`; with a rig, one image for each of its cameras.
+            camera: camera of the image, or rig of the images: the same rig in each call.
             time: seconds, later than the last image's time.
         """
         tracks = [track for track in self._tracks if 0 < time - track.time <= _FORGET_S]
@@ -70,7 +73,7 @@ class HandTracker:
             hands = self.predictor(depth, camera)
         self._tracks, smoothed = [], []
         for hand in hands:
-            track = self._followed(hand, tracks, time)
+            track = self._followed(hand, tracks, time, isinstance(camera, Rig))
             self._tracks.append(track)
             smoothed.append(self._smoothed(hand, track, camera, time))
         return smoothed
@@ -85,8 +88,7 @@ class HandTracker:
         Another crop of the same hand gives points that differ by some mm. So the crop of a resting hand stays the same.
         """
         expected = track.hand.centre + self._ahead(track, time)
-        last = track.hand.crop.to_camera[:3, 3]
-        return last if np.linalg.norm(expected - last) < _STEADY_MM else expected
+        return track.start if np.linalg.norm(expected - track.start) < _STEADY_MM else expected
 
     def _ahead(self, track: _Track, time: float) -> np.ndarray:
         """(3,) mm, expected motion of the palm since its last estimate at constant velocity."""
@@ -94,18 +96,22 @@ class HandTracker:
         length = float(np.linalg.norm(way))
         return way * min(1.0, _SAME_HAND_MM / 3 / max(length, 1e-9))
 
-    def _followed(self, hand: Hand, tracks: list[_Track], time: float) -> _Track:
+    def _followed(self, hand: Hand, tracks: list[_Track], time: float, is_rig: bool) -> _Track:
+        # A rig's hand has one crop for each view. Its palm was at the place of the search, or became the next one.
+        start = hand.centre if is_rig else hand.crop.to_camera[:3, 3]
         for track in tracks:
             way = hand.centre - track.hand.centre
             if hand.side == track.hand.side and np.linalg.norm(way) < _SAME_HAND_MM:
                 passed = time - track.time
-                return _Track(hand, time, track.smooth, track.agreed + 1, way / passed)
-        return _Track(hand, time, None if self.smoothing is None else OneEuro(self.smoothing))
+                if is_rig and np.linalg.norm(hand.centre - track.start) < _STEADY_MM:
+                    start = track.start
+                return _Track(hand, time, track.smooth, start, track.agreed + 1, way / passed)
+        return _Track(hand, time, None if self.smoothing is None else OneEuro(self.smoothing), start)
 
-    def _smoothed(self, hand: Hand, track: _Track, camera: Camera, time: float) -> Hand:
+    def _smoothed(self, hand: Hand, track: _Track, camera: Camera | Rig, time: float) -> Hand:
         if track.smooth is None:
             return hand
         points = track.smooth(hand.points, time)
         palm = points[self.predictor.network.hand.palm_centre].copy()
-        pixels = camera.project(points)[:, :2]
+        pixels = hand.pixels_at(points, camera)
         return dataclasses.replace(hand, points=points, pixels=pixels, centre=palm, unsmoothed=hand.points)

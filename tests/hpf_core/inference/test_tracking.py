@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpf_core.bench.scenes import raw_frame
+from hpf_core.data.cameras import Rig
 from hpf_core.data.layouts import nyu
 from hpf_core.inference.hand_network import load_network
 from hpf_core.inference.one_euro import OneEuro, OneEuroOptions
@@ -89,3 +90,32 @@ def test_a_lost_hand_is_searched_again(predictor, depth):
     tracker.reset()
     (hand,) = tracker.update(depth, nyu.CAMERA, 8 / RATE)
     assert hand.side == "right"
+
+
+def test_hands_of_a_rig_are_tracked(predictor, depth):
+    """Two cameras with the same image: the second one stands 10 mm to the right, and so does its hand."""
+    pose = np.eye(4)
+    pose[:3, 3] = [10.0, 0, 0]
+    rig = Rig((nyu.CAMERA, nyu.CAMERA), np.stack([np.eye(4), pose]))
+    tracker, shown = HandTracker(predictor), []
+    estimate = predictor.network.network
+
+    def counted(maps):
+        shown[-1] += len(maps)
+        return estimate(maps)
+
+    object.__setattr__(predictor.network, "network", counted)
+    try:
+        hands = []
+        for k in range(9):
+            shown.append(0)
+            (hand,) = tracker.update([depth, depth], rig, k / RATE)
+            hands.append(hand)
+    finally:
+        object.__setattr__(predictor.network, "network", estimate)
+    (alone,) = predictor([depth, depth], rig)
+    assert np.linalg.norm(hands[-1].points - alone.points, axis=1).mean() < 8
+    assert np.allclose(hands[-1].pixels, nyu.CAMERA.project(hands[-1].points)[:, :2])
+    assert hands[-1].unsmoothed is not None
+    assert np.array_equal(hands[-1].unsmoothed, hands[-2].unsmoothed)  # the crops stay where they are
+    assert (shown[0], shown[-1]) == (4, 2)  # both sides in both views; then only the side that is held
