@@ -265,6 +265,9 @@ def _how_to_run(report: CaptureReport) -> str:
     train = next((part for part in report.splits if part.name == "train"), None)
     if train is None:
         return ""
+    if report.layout not in ("nyu", "capture", "mvhand"):
+        chosen = f"--set data.real.use={report.layout} --set data.real.root={shlex.quote(str(report.root))}"
+        return f"hpf run recipes/single_view.yaml {chosen}"
     if report.layout != "nyu":
         return f"hpf run recipes/{report.layout}.yaml --set data.real.root={shlex.quote(str(report.root))}"
     views = [view + 1 for view in train.views]

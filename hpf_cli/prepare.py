@@ -27,7 +27,7 @@ _NAMED = 20  # frames that are left out of a split; the list in the cache has al
 def prepare(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="<dataset>", help="Its name in recipes: nyu, mvhand or capture.", show_default=False),
+        typer.Argument(metavar="<dataset>", help="Its name: capture, or one of `hpf data list`.", show_default=False),
     ],
     root: Annotated[
         Path,
@@ -131,6 +131,11 @@ def _how_to_run(capture: Capture, cache: Path | None) -> str:
     root = shlex.quote(str(capture.source.root))
     if capture.source.layout.name == "capture":
         return f"{moved}hpf run recipes/capture.yaml --set data.real.root={root}"
+    if capture.source.layout.name == "mvhand":
+        return f"{moved}hpf run recipes/mvhand.yaml --set data.real.root={root}"
+    if len(capture.source.layout.rig.cameras) == 1:
+        chosen = f"--set data.real.use={capture.source.name}"
+        return f"{moved}hpf run recipes/single_view.yaml {chosen} --set data.real.root={root}"
     return f"{moved}HPF_NYU_ROOT={root} hpf run recipes/paper.yaml"
 
 

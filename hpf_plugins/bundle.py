@@ -59,10 +59,10 @@ def hpf_priors() -> Iterable[PluginSpec]:
 
 @hookimpl
 def hpf_datasets() -> Iterable[PluginSpec]:
-    """Unlimited synthetic samples, a small simulated capture, NYU, MVHand, and users' own captures."""
-    from hpf_plugins.datasets import capture, mvhand, nyu, simulated, synthetic
+    """Unlimited synthetic samples, a small simulated capture, public datasets, and users' own captures."""
+    from hpf_plugins.datasets import capture, mvhand, nyu, simulated, single_view, synthetic
 
-    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC, mvhand.SPEC, capture.SPEC)
+    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC, mvhand.SPEC, *single_view.SPECS, capture.SPEC)
 
 
 @hookimpl

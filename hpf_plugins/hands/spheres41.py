@@ -70,6 +70,9 @@ class Spheres41(HandModel):
             "nyu36": _selection(anatomy.NYU36),
             "nyu14": _selection(anatomy.NYU14),
             "mano21": _joints21(),
+            "palm21": _palm21(),
+            "icvl16": _icvl16(),
+            "tips5palm": _tips5palm(),
         }
         self.fingertips = tuple(k for k, name in enumerate(self.names) if name.endswith("KNU3_A"))
         self.wrist = (_INDEX["PALM_1"], _INDEX["PALM_2"])
@@ -208,6 +211,34 @@ def _joints21() -> tuple[tuple[str, ...], np.ndarray]:
     _, matrix = _selection(("PALM_1", *points))
     matrix[0, [_INDEX["PALM_1"], _INDEX["PALM_2"]]] = 0.5
     return JOINTS21, matrix
+
+
+def _palm21() -> tuple[tuple[str, ...], np.ndarray]:
+    """As `_joints21`, but with the palm's centre in place of the wrist, as in STB."""
+    names, matrix = _joints21()
+    matrix[0] = 0
+    matrix[0, _INDEX["PALM_3"]] = 1
+    return ("palm", *names[1:]), matrix
+
+
+def _icvl16() -> tuple[tuple[str, ...], np.ndarray]:
+    """The palm, then root, middle and tip of thumb to little finger, as in ICVL.
+
+    The files don't define the places. We take each finger's knuckle, middle joint and tip, and for the thumb its last
+    two joints and its tip.
+    """
+    names, matrix = _palm21()
+    fingers = ("thumb", "index", "middle", "ring", "little")
+    parts = {"thumb": ("mcp", "ip", "tip")}
+    rows = [0] + [names.index(f"{f}_{part}") for f in fingers for part in parts.get(f, ("mcp", "pip", "tip"))]
+    return ("palm", *(f"{f}_{part}" for f in fingers for part in ("root", "mid", "tip"))), matrix[rows]
+
+
+def _tips5palm() -> tuple[tuple[str, ...], np.ndarray]:
+    """The tips of thumb to little finger, then the palm's centre, as in HandNet."""
+    names, matrix = _palm21()
+    rows = [k for k, name in enumerate(names) if name.endswith("_tip")] + [0]
+    return tuple(names[k] for k in rows), matrix[rows]
 
 
 def _collision_pairs() -> list[tuple[int, int]]:
