@@ -23,12 +23,13 @@ from hpf_cli.sample import sample
 from hpf_core.errors import InputError, nearest, skip_on_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.table import Table
 
     from hpf_core.data.checks.capture import CaptureReport, SplitReport
     from hpf_core.data.checks.findings import Finding
+    from hpf_core.interfaces import PublicData
     from hpf_core.simulation.simulate import CaptureConfig
 
 app = typer.Typer(cls=Group, no_args_is_help=True)
@@ -147,7 +148,9 @@ def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="<folder>", help="A capture in the layout of NYU, or with a rig.yaml.", show_default=False
+            metavar="<folder>",
+            help="A capture with a rig.yaml, in NYU's layout, or a public dataset.",
+            show_default=False,
         ),
     ],
     sheet: Annotated[Path | None, _SHEET] = None,
@@ -155,15 +158,25 @@ def check(
         int, typer.Option(min=1, metavar="<number>", help="Frames of each split whose images are decoded.")
     ] = 100,
     everything: Annotated[bool, typer.Option("--all", help="Decode every image.")] = False,
+    layout_name: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="<layout>",
+            help="capture, or a name of hpf data list. [default: found from the files]",
+            show_default=False,
+        ),
+    ] = None,
+    no_plugin: NoPlugin = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check a capture, real or simulated: with a rig.yaml, in the layout of NYU, or a session of MVHand.
+    """Check a capture, real or simulated: with a rig.yaml, in NYU's layout, or a public dataset.
 
-    With a rig.yaml or in MVHand, HPF checks images, unit and byte order, and how well the surfaces of the cameras
-    agree. In the layout of NYU, it checks every file and the whole annotation, and draws a contact sheet. The exit code
-    is 2 if data are damaged.
+    With a rig.yaml or in a public dataset of several cameras, HPF checks images, unit and byte order, and how well the
+    surfaces of the cameras agree. In the layout of NYU, it checks every file and the whole annotation, and draws a
+    contact sheet. The exit code is 2 if data are damaged.
 
     \b
     Example:
@@ -174,9 +187,11 @@ def check(
     from hpf_cli.progress import Live
     from hpf_core.data.checks.capture import check_capture
     from hpf_core.data.checks.rig import check_rig_capture
-    from hpf_core.data.layouts.find import find_layout
+    from hpf_core.plugins import PluginHost
+    from hpf_core.plugins.public import find_layout, public_datasets
 
-    layout = find_layout(folder)
+    host = PluginHost.load(blocked=no_plugin or [])
+    layout = find_layout(folder, host, layout_name)
     target = sheet or Path(f"{folder.absolute().name}-sheet.png")
     check_picture("--sheet", target)
     with Live(show.progress_console()) as live:
@@ -199,7 +214,7 @@ def check(
         show.result(f"{folder}: {_VERDICTS[report.status]}")
         if drawn:
             show.note(f"look at {drawn} frame{'' if drawn == 1 else 's'} with their joints: {target}")
-        if report.status != "failed" and (how := _how_to_run(report)):
+        if report.status != "failed" and (how := _how_to_run(report, public_datasets(host))):
             show.note(f"run on it: {how}")
     if report.status == "failed":
         raise typer.Exit(InputError.exit_code)
@@ -260,14 +275,13 @@ def _findings(report: CaptureReport) -> Iterator[tuple[str, Finding]]:
     yield from ((part.name, one) for part in report.splits for one in part.findings)
 
 
-def _how_to_run(report: CaptureReport) -> str:
+def _how_to_run(report: CaptureReport, public: Mapping[str, PublicData]) -> str:
     """The command that trains on a capture; empty if it has no training frames."""
     train = next((part for part in report.splits if part.name == "train"), None)
     if train is None:
         return ""
-    if report.layout not in ("nyu", "capture", "mvhand"):
-        chosen = f"--set data.real.use={report.layout} --set data.real.root={shlex.quote(str(report.root))}"
-        return f"hpf run recipes/single_view.yaml {chosen}"
+    if (known := public.get(report.layout)) and known.layout:
+        return known.command(report.layout, report.root)
     if report.layout != "nyu":
         return f"hpf run recipes/{report.layout}.yaml --set data.real.root={shlex.quote(str(report.root))}"
     views = [view + 1 for view in train.views]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from hpf_cli.options import Json, NoPlugin, Quiet, Verbose
 
 
@@ -19,11 +17,12 @@ def list_datasets(
     """
     from hpf_cli import show
     from hpf_core.plugins import PluginHost
+    from hpf_core.plugins.public import public_datasets
 
     host = PluginHost.load(blocked=no_plugin or [])
-    found = {one.spec.name: one.spec.public for one in host.registered("dataset") if one.spec.public is not None}
+    found = public_datasets(host)
     if as_json:
-        show.emit_json({"datasets": [{"name": name, **asdict(found[name])} for name in sorted(found)]})
+        show.emit_json({"datasets": [{"name": name, **found[name].described()} for name in sorted(found)]})
         return
     for name in sorted(found):
         public = found[name]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hpf_core.data.captures import Capture, PreparedSplit
+    from hpf_core.interfaces import PluginSpec
+    from hpf_core.plugins.host import Registered
 
 _SIZES = (64, 96, 128)
 _NAMED = 20  # frames that are left out of a split; the list in the cache has all
@@ -87,15 +89,19 @@ def prepare(
     """
     from hpf_cli import show
     from hpf_core.files.cache import cache_folder
+    from hpf_core.plugins import PluginHost
 
     if size not in _SIZES:
         raise InputError(f"--size is {size}, but 64, 96 or 128 was expected.")
     cache = (out or cache_folder()).absolute()
     check_folder("--out" if out else "the cache's folder", cache)
     options = {"root": str(root), "views": views, "centre": centre, "turned": turned}
-    capture = _capture(
-        dataset, {name: value for name, value in options.items() if value is not None}, size, cache, no_plugin or []
-    )
+    found = PluginHost.load(blocked=no_plugin or []).get("dataset", dataset)
+    public = found.spec.public
+    if public and public.terms:
+        show.note(f"{found.spec.name}: licence {public.licence}. {public.terms}")
+    given = {name: value for name, value in options.items() if value is not None}
+    capture = _capture(found, given, size, cache, no_plugin or [])
     seconds = _prepare(capture, jobs)
     prepared = capture.prepared()
     if as_json:
@@ -106,7 +112,7 @@ def prepare(
         for line in _left_out(split):
             show.note(f"{split.split}: {line}")
     show.note(f"{cache}: ready after {seconds:.1f} s; all bytes were read back and compared")
-    show.note(f"run on it: {_how_to_run(capture, cache if out else None)}")
+    show.note(f"run on it: {_how_to_run(capture, found.spec, cache if out else None)}")
 
 
 def _prepare(capture: Capture, jobs: int | None) -> float:
@@ -125,17 +131,14 @@ def _prepare(capture: Capture, jobs: int | None) -> float:
     return time.monotonic() - began
 
 
-def _how_to_run(capture: Capture, cache: Path | None) -> str:
+def _how_to_run(capture: Capture, spec: PluginSpec, cache: Path | None) -> str:
     """The command that fits a network to the capture; `cache` if it isn't the default one."""
     moved = f"HPF_CACHE_DIR={shlex.quote(str(cache))} " if cache else ""
     root = shlex.quote(str(capture.source.root))
     if capture.source.layout.name == "capture":
         return f"{moved}hpf run recipes/capture.yaml --set data.real.root={root}"
-    if capture.source.layout.name == "mvhand":
-        return f"{moved}hpf run recipes/mvhand.yaml --set data.real.root={root}"
-    if len(capture.source.layout.rig.cameras) == 1:
-        chosen = f"--set data.real.use={capture.source.name}"
-        return f"{moved}hpf run recipes/single_view.yaml {chosen} --set data.real.root={root}"
+    if spec.public and spec.public.layout:
+        return moved + spec.public.command(spec.name, capture.source.root)
     return f"{moved}HPF_NYU_ROOT={root} hpf run recipes/paper.yaml"
 
 
@@ -152,11 +155,11 @@ def _left_out(split: PreparedSplit) -> Iterator[str]:
         yield f"listed in {meta}; after you repair the images, remove that folder and prepare again"
 
 
-def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked: Sequence[str]) -> Capture:
+def _capture(found: Registered, options: dict[str, Any], size: int, cache: Path, blocked: Sequence[str]) -> Capture:
     """The dataset as a recipe would build it.
 
     Raises:
-        PluginError: there is no such dataset, or it isn't a capture on disk.
+        PluginError: the dataset isn't a capture on disk.
         InputError: an option is wrong.
     """
     from pydantic import ValidationError
@@ -165,10 +168,8 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     from hpf_core.data.captures import Capture
     from hpf_core.grid import Grid
     from hpf_core.interfaces import Build
-    from hpf_core.plugins import PluginHost
     from hpf_core.plugins.building import build_plugin
 
-    found = PluginHost.load(blocked=blocked).get("dataset", name)
     lacking = sorted(set(options) - set(found.spec.config.model_fields))
     if lacking:
         raise PluginError(
@@ -180,7 +181,7 @@ def _capture(name: str, options: dict[str, Any], size: int, cache: Path, blocked
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"--{first['loc'][0] if first['loc'] else name}: {said}.") from error
+        raise InputError(f"--{first['loc'][0] if first['loc'] else found.spec.name}: {said}.") from error
     made: Any = build_plugin(found.spec, config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
     if not isinstance(made, Capture):
         raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,11 @@ class PublicData:
         size: size of the data, in words.
         unpack: the files that must be in the folder.
         checked: the files on which the reader was tested.
+        terms: what `hpf data prepare` says about the licence, as a sentence; empty if the licence permits
+            redistribution.
+        layout: for calibrated depth cameras, called with a folder; returns its `hpf_core.data.layouts.base.Layout`, or
+            None if the folder isn't of this dataset. `hpf data check` asks every registered dataset.
+        recipe: the recipe that fits to the dataset.
     """
 
     views: int
@@ -68,6 +74,19 @@ class PublicData:
     size: str
     unpack: str
     checked: str
+    terms: str = ""
+    layout: Callable[[Path], Any] | None = None
+    recipe: str = "recipes/mvhand.yaml"
+
+    def described(self) -> dict[str, Any]:
+        """The fields of `hpf data list --json`."""
+        fields = ("views", "licence", "page", "size", "unpack", "checked", "terms")
+        return {name: getattr(self, name) for name in fields}
+
+    def command(self, name: str, root: Path) -> str:
+        """The command that fits to the dataset `name` in a folder."""
+        use = "" if self.recipe.endswith(f"/{name}.yaml") else f" --set data.real.use={name}"
+        return f"hpf run {self.recipe}{use} --set data.real.root={shlex.quote(str(root))}"
 
 
 @dataclass(frozen=True)

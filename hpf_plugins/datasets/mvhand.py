@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from hpf_core.data.captures import Capture
 from hpf_core.data.hand_centre import Centring
 from hpf_core.data.joints21 import JOINTS21
-from hpf_core.data.layouts.mvhand import SERIALS, MvhandLayout
+from hpf_core.data.layouts.mvhand import SERIALS, MvhandLayout, is_session
 from hpf_core.data.sidecar import Sidecar
 from hpf_core.errors import DataError
 from hpf_core.interfaces import Build, PluginSpec, PublicData
@@ -92,5 +92,6 @@ SPEC = PluginSpec(
         size="4 sessions of 4 people",
         unpack="SESSION/depth/00000_0.png, ..., SESSION/calib.pkl and SESSION/mlresults/SESSION-joints.npy",
         checked="made-up files only",
+        layout=lambda root: MvhandLayout(root) if is_session(root) else None,
     ),
 )

@@ -33,6 +33,7 @@ from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
 _SIDE = "Side of the recorded hands. HPF mirrors images and labels of left hands."
 _MADE_UP = "made-up files only"
 _ACADEMIC = "academic use only, no redistribution"
+_TERMS = "It forbids redistribution: don't publish the images, nor the crops in the cache."
 
 
 class SingleViewConfig(CroppedConfig):
@@ -95,6 +96,7 @@ class _Set:
 
     Attributes:
         name, title: as recipes and as people call it.
+        files: patterns of files that only this dataset has, for `hpf data check`.
         source: the paper.
         config: its options.
         layout: reads its files.
@@ -104,6 +106,7 @@ class _Set:
     """
 
     name: str
+    files: tuple[str, ...]
     title: str
     source: str
     config: type[SingleViewConfig]
@@ -119,6 +122,7 @@ class _Set:
 _SETS = (
     _Set(
         name="icvl",
+        files=("Training/labels.txt", "Testing/test_seq_1.txt"),
         title="the ICVL Hand Posture Dataset",
         source="Tang et al., CVPR 2014",
         config=IcvlConfig,
@@ -132,6 +136,7 @@ _SETS = (
     ),
     _Set(
         name="msra15",
+        files=("P[0-8]/*/joint.txt",),
         title="the MSRA15 Hand Gesture Dataset",
         source="Sun et al., CVPR 2015",
         config=Msra15Config,
@@ -143,6 +148,7 @@ _SETS = (
     ),
     _Set(
         name="hands17",
+        files=("training/Training_Annotation.txt",),
         title="HANDS17",
         source="Yuan et al., CVPR 2018",
         config=Hands17Config,
@@ -154,6 +160,7 @@ _SETS = (
     ),
     _Set(
         name="bighand",
+        files=("full_annotation/Subject_*",),
         title="BigHand2.2M",
         source="Yuan et al., CVPR 2017",
         config=BigHandConfig,
@@ -165,6 +172,7 @@ _SETS = (
     ),
     _Set(
         name="hands19",
+        files=("Task1/training_joint_annotation.txt",),
         title="HANDS19, Task 1",
         source="Armagan et al., ECCV 2020",
         config=Hands17Config,
@@ -176,6 +184,7 @@ _SETS = (
     ),
     _Set(
         name="stb",
+        files=("labels/B[1-6]*_SK.mat",),
         title="the Stereo Hand Pose Tracking Benchmark",
         source="Zhang et al., ICIP 2017",
         config=SidedConfig,
@@ -189,6 +198,7 @@ _SETS = (
     ),
     _Set(
         name="fpha",
+        files=("Hand_pose_annotation_v1_1/Subject_*",),
         title="the First-Person Hand Action Benchmark",
         source="Garcia-Hernando et al., CVPR 2018",
         config=SingleViewConfig,
@@ -199,6 +209,7 @@ _SETS = (
     ),
     _Set(
         name="handnet",
+        files=("Parameters.mat",),
         title="HandNet",
         source="Wetzler et al., BMVC 2015",
         config=HandNetConfig,
@@ -245,6 +256,9 @@ def _spec(one: _Set) -> PluginSpec:
             size=one.size,
             unpack=one.layout.format.partition(" has ")[2],
             checked=_MADE_UP,
+            terms=_TERMS if one.licence == _ACADEMIC else "",
+            layout=lambda root: one.layout(root) if any(any(root.glob(name)) for name in one.files) else None,
+            recipe="recipes/single_view.yaml",
         ),
     )
 

@@ -26,13 +26,14 @@ LINES = {
     "plugins list": [],
     "plugins show": ["m2d"],
     "plugins check": ["hpf"],
+    "data check": ["."],
     "data list": [],
     "data sample": [],
     "data simulate": ["capture"],
     "data prepare": ["nyu", "."],
 }
 """Commands that load plugins, with what they can't do without."""
-OTHERS = {"eval", "report", "plugins new", "data check", "predict", "live", "view", "export", "rig calibrate"}
+OTHERS = {"eval", "report", "plugins new", "predict", "live", "view", "export", "rig calibrate"}
 """Commands that load none of a user's choice: they read files and networks, or write a package."""
 
 

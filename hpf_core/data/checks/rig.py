@@ -40,7 +40,7 @@ def check_rig_capture(layout: Layout, sample: int | None = 100, progress: Progre
     """Check a capture that describes its own cameras: images, unit, and cameras against each other.
 
     Args:
-        layout: reads the capture (`find_layout`).
+        layout: reads the capture (`hpf_core.plugins.public.find_layout`).
         sample: number of decoded frames per split, evenly spaced; None for all.
         progress: receives the number of finished frames.
     """

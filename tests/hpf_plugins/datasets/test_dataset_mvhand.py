@@ -248,6 +248,18 @@ def test_check_compares_the_cameras(session: Path, small: Path) -> None:
     assert "failed" in found.values()
 
 
+def test_check_takes_the_layout_by_its_name(session: Path, tmp_path: Path) -> None:
+    def check_as(root: Path, layout: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["data", "check", str(root), "--frames", "1", "--layout", layout])
+        return done.exit_code, " ".join((done.output + str(done.exception or "")).split())
+
+    code, said = check_as(session, "mvhand")
+    assert code == 0
+    assert "run on it: hpf run recipes/mvhand.yaml --set data.real.root=" in said
+    assert "isn't a folder of 'mvhand'" in check_as(tmp_path, "mvhand")[1]
+    assert "mvhand" in check_as(session, "mvhands")[1]
+
+
 def test_a_folder_without_a_session_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"calib\.pkl"):
         make(tmp_path, tmp_path)

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from hpf_cli.main import app
 from hpf_core.data.captures import Capture
 from hpf_core.data.joints21 import JOINTS21, MANO_ORDER, ORDERS, permutation
-from hpf_core.data.layouts.find import find_layout
 from hpf_core.data.layouts.fpha import FphaLayout
 from hpf_core.data.layouts.handnet import HandNetLayout
 from hpf_core.data.layouts.hands17 import Hands17Layout
@@ -27,6 +26,8 @@ from hpf_core.data.prepared.capture_cache import CaptureWarning
 from hpf_core.errors import DataError
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build
+from hpf_core.plugins import PluginHost
+from hpf_core.plugins.public import find_layout
 from hpf_plugins.datasets.single_view import SPECS
 
 NAMES = tuple(WRITERS)
@@ -56,7 +57,7 @@ def make(name: str, root: Path, cache: Path, **options: object) -> Capture:
 def test_images_and_joints_agree(name: str, sets: dict[str, Path]) -> None:
     """A surface lies within a hand's thickness in front of most joints. Wrong axes, units, cameras or frames of the
     labels put joints beside the hand."""
-    layout = find_layout(sets[name])
+    layout = find_layout(sets[name], PluginHost.load(only=[]))
     assert layout is not None
     assert layout.name == name
     seen_joints = 0.0
