@@ -242,6 +242,10 @@ def _spec(one: _Set) -> PluginSpec:
             scored=one.scored,
         )
 
+    def found(root: Path) -> Layout | None:
+        read: Callable[..., SingleViewLayout] = one.layout
+        return read(root) if any(any(root.glob(name)) for name in one.files) else None
+
     return PluginSpec(
         kind="dataset",
         name=one.name,
@@ -257,7 +261,7 @@ def _spec(one: _Set) -> PluginSpec:
             unpack=one.layout.format.partition(" has ")[2],
             checked=_MADE_UP,
             terms=_TERMS if one.licence == _ACADEMIC else "",
-            layout=lambda root: one.layout(root) if any(any(root.glob(name)) for name in one.files) else None,
+            layout=found,
             recipe="recipes/single_view.yaml",
         ),
     )

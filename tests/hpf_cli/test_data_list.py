@@ -13,7 +13,9 @@ def test_the_documents_fields() -> None:
     done = CliRunner().invoke(app, ["data", "list", "--json"])
     assert done.exit_code == 0, done.output
     found = {one["name"]: one for one in json.loads(done.stdout)["datasets"]}
-    assert sorted(found) == ["mvhand", "nyu"]
+    assert {"mvhand", "nyu", "icvl", "stb"} <= found.keys()
+    assert "redistribution" in found["fpha"]["terms"]
+    assert found["mvhand"]["terms"] == ""
     assert (found["mvhand"]["views"], found["mvhand"]["licence"]) == (4, "MIT")
     assert found["mvhand"]["checked"] == "made-up files only"
     assert found["nyu"]["licence"] == "CC-BY-4.0"
