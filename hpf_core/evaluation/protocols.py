@@ -119,15 +119,18 @@ NYU = TextProtocol(
     span_mm=178.0,  # median over the 8,252 frames
 )
 
+_ICVL_JOINTS = (
+    "palm",
+    *("thumb_root", "thumb_mid", "thumb_tip", "index_root", "index_mid", "index_tip"),
+    *("middle_root", "middle_mid", "middle_tip", "ring_root", "ring_mid", "ring_tip"),
+    *("little_root", "little_mid", "little_tip"),
+)
+
 ICVL = TextProtocol(
     name="icvl",
     title="ICVL Hand Posture, test set",
-    joints=(
-        "palm",
-        *("thumb_root", "thumb_mid", "thumb_tip", "index_root", "index_mid", "index_tip"),
-        *("middle_root", "middle_mid", "middle_tip", "ring_root", "ring_mid", "ring_tip"),
-        *("little_root", "little_mid", "little_tip"),
-    ),
+    joints=_ICVL_JOINTS,
+    hand_joints=_ICVL_JOINTS,
     fingertips=(3, 6, 9, 12, 15),
     focal=(240.99, 240.96),
     centre=(160.0, 120.0),

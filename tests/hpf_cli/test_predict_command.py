@@ -16,6 +16,7 @@ from hpf_cli.main import app
 from hpf_core.bench.scenes import raw_frame
 from hpf_core.data.joints21 import THUMB_LAST
 from hpf_core.data.layouts import nyu
+from hpf_core.errors import InputError
 from hpf_core.evaluation.labels import read_uvd
 from hpf_core.evaluation.protocols import PROTOCOLS
 from hpf_core.inference.hand_network import load_network
@@ -111,15 +112,20 @@ def test_text_files_of_a_protocol_are_what_eval_reads(folder, tmp_path):
     for name in ("000000.png", "000001.png"):
         (tmp_path / "some" / name).write_bytes((folder / name).read_bytes())
     given = (tmp_path / "some", "--K", K, "--hand", "right", "--no-track", "--out")
-    for name, joints in (("nyu", "nyu14"), ("msra", "mano21")):
+    for name, joints in (("nyu", "nyu14"), ("msra", "mano21"), ("icvl", "icvl16")):
         run(*given, tmp_path / f"{name}.txt", "--protocol", name)
         run(*given, tmp_path / f"{name}.jsonl", "--joints", joints)
         read = read_uvd(tmp_path / f"{name}.txt", PROTOCOLS[name])
         named = [json.loads(line)["hands"][0]["joints"] for line in lines_of(tmp_path / f"{name}.jsonl")]
         # MSRA15 has the thumb last, and names its joints like a finger's.
-        order = {"nyu": list(named[0]), "msra": [*THUMB_LAST]}[name]
+        order = [*THUMB_LAST] if name == "msra" else list(named[0])
         assert np.allclose(read[..., 2], [[hand[joint][2] for joint in order] for hand in named], atol=2e-3)
         assert np.allclose(read[..., :2], nyu.CAMERA.project(_places(named, order))[..., :2], atol=2e-2)
+
+
+def test_a_hand_model_without_a_protocols_joints_is_refused():
+    with pytest.raises(InputError, match=r"no map to the 16 joints of the protocol icvl .* Its annotations are three"):
+        PROTOCOLS["icvl"].map_of({"three": (("palm", "wrist", "thumb_tip"), np.eye(3))})
 
 
 def lines_of(path: Path) -> list[str]:
@@ -201,10 +207,6 @@ def test_without_rerun_a_message_names_its_extra(folder, tmp_path, monkeypatch):
         (["{folder}", "--K", K, "--out", "x.xml"], r"\.json"),
         (["{folder}", "--K", K, "--joints", "nyu15"], "nyu14"),
         (["{folder}", "--K", K, "--out", "x.txt", "--protocol", "nyo"], "Did you mean 'nyu'"),
-        (
-            ["{folder}", "--K", K, "--out", "x.txt", "--protocol", "icvl"],
-            "no map to the 16 joints of the protocol",
-        ),
         (["{folder}", "--K", K, "--out", "x.csv", "--protocol", "nyu"], r"give --out FILE\.txt"),
         (["{folder}", "--K", K, "--out", "x.txt", "--protocol", "nyu", "--joints", "nyu14"], "leave one of them out"),
         (["{folder}", "--K", K, "--weights", "{folder}"], "neither the folder of a run"),
