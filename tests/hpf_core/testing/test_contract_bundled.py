@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dexycb_by_hand import write_sequence
 from mvhand_by_hand import write_session
 
 from hpf_core.grid import Grid
@@ -41,6 +42,16 @@ def session() -> Mapping[str, Any]:
     return {"root": str(Path(folder.name) / "7-14-1-2")}
 
 
+@functools.cache
+def sequence() -> Mapping[str, Any]:
+    """A made-up sequence of DexYCB."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    root = Path(folder.name) / "20200709-subject-01" / "20200709_141754"
+    write_sequence(root)
+    return {"root": str(root)}
+
+
 SMALL: dict[str, Any] = {
     "vae": {"steps": 10, "batch": 16, "width": 16, "latent": 4},
     "inverse_kinematics": {"samples": 64, "iterations": 3},
@@ -50,6 +61,7 @@ SMALL: dict[str, Any] = {
     "nyu": functools.partial(capture, "nyu"),
     "capture": functools.partial(capture, "capture"),
     "mvhand": session,
+    "dexycb": sequence,
 }
 """Options that make plugins quick, or without which they don't work."""
 
