@@ -28,17 +28,24 @@ _LABELS = typer.Option(
     "--labels",
     "-l",
     metavar="<file>",
-    help="The annotation: a text file of u v d, or MSRA15's folders of joint.txt.",
+    help="The annotation: a text file, or the folder of the protocol's dataset, whose split `test` is used.",
     show_default=False,
 )
 _PROTOCOL = typer.Option(
-    "--protocol", "-p", metavar="<protocol>", help="Joints, camera and subjects: nyu, icvl or msra."
+    "--protocol",
+    "-p",
+    metavar="<protocol>",
+    help="Joints, camera, subjects: nyu, icvl, msra, hands17, hands19, bighand, stb, fpha or handnet.",
 )
 _OUT = typer.Option(
     "--out", "-o", metavar="<folder>", help="Write figures, tables and data into this folder.", show_default=False
 )
 _WRITE = typer.Option(
-    "--write", "-w", metavar="<file>", help="Write a run's predictions as a text file of u v d.", show_default=False
+    "--write",
+    "-w",
+    metavar="<file>",
+    help="Write a run's predictions as a text file of the protocol.",
+    show_default=False,
 )
 _AFTER = typer.Option(
     "--after",
@@ -195,15 +202,14 @@ def _write_predictions(run: Path, path: Path, after: str | None, protocol_name: 
     """A run's predictions in the community's format."""
     from hpf_core.evaluation.labels import write_uvd
     from hpf_core.evaluation.protocols import text_protocol
-    from hpf_core.runs.predictions import check_joints, read_run
+    from hpf_core.runs.predictions import in_order, read_run
 
     protocol = text_protocol(protocol_name)
-    found = read_run(run, after)
-    check_joints(found, protocol)
+    found = in_order(read_run(run, after), protocol)
     write_uvd(path, protocol.to_uvd(found.joints), protocol)
     show.note(
-        f"wrote {len(found.joints):,} frames x {len(protocol.joints)} joints (u v d) to {path}: what {run} predicted "
-        f"after {found.document['after']}"
+        f"wrote {len(found.joints):,} frames x {len(protocol.joints)} joints ({protocol.columns_name}) to {path}: what "
+        f"{run} predicted after {found.document['after']}"
     )
 
 
@@ -216,7 +222,11 @@ def _against(
 
     protocol = text_protocol(protocol_name)
     found = compare(paths, labels_path, protocol, after)
-    if len(found.labels.xyz) != protocol.frames:
+    if not protocol.frames:
+        show.note(
+            f"{protocol.title} has no public test labels here: the figures can't be compared with published ones."
+        )
+    elif len(found.labels.xyz) != protocol.frames:
         whose = "" if found.labels.subject is not None else "the subjects are unknown, and "
         show.note(
             f"{labels_path} has {len(found.labels.xyz):,} of the {protocol.frames:,} frames of {protocol.title}: "

@@ -73,7 +73,7 @@ def predict(
             "--protocol",
             "-p",
             metavar="<protocol>",
-            help="With --out FILE.txt: write the joints of nyu, icvl or msra in their order, as `hpf eval` reads them.",
+            help="With --out FILE.txt: write the joints of a protocol in its order, as `hpf eval` reads them.",
             show_default=False,
         ),
     ] = None,

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from hpf_core.comparison.dataset_labels import labels_of
 from hpf_core.comparison.table import latex, markdown
 from hpf_core.errors import skip_on_failure
 from hpf_core.evaluation import published
-from hpf_core.evaluation.joint_txt import LabelSet, read_labels
+from hpf_core.evaluation.joint_txt import LabelSet
 from hpf_core.evaluation.labels import read_pair
 from hpf_core.evaluation.metrics import CURVE_MM, Measured, measure
 from hpf_core.evaluation.protocols import TextProtocol
@@ -53,7 +54,12 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
         InputError: an input is unreadable or has other frames than the labels. Measuring starts after all reading.
     """
     names = distinct_names(paths)
-    labels = read_labels(labels_path, protocol)
+    labels = labels_of(labels_path, protocol)
+    labelled = np.isfinite(labels.xyz).all(axis=(1, 2))
+    every = labels.xyz
+    if not labelled.all():
+        subject = None if labels.subject is None else labels.subject[labelled]
+        labels = LabelSet(labels.xyz[labelled], subject, labels.subject_names)
     read: list[tuple[np.ndarray, RunPredictions | None]] = []
     readings: dict[str, str] = {}
     for name, path in zip(names, paths, strict=True):
@@ -61,7 +67,7 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
             run = read_run(path, after)
             read.append((fitting(run, protocol, labels.xyz, labels_path), run))
         else:
-            uvd = read_pair(path, labels.xyz, labels_path, protocol)
+            uvd = read_pair(path, every, labels_path, protocol)[labelled]
             read.append((protocol.to_xyz(uvd), None))
             if reading := better_reading(uvd, labels.xyz, protocol):
                 readings[name] = reading
@@ -90,7 +96,7 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
         labels=labels,
         measured={name: each.measured for name, each in evaluations.items()},
         documents=[each.document() | folders.get(name, {}) for name, each in evaluations.items()],
-        methods=published.methods(protocol.name) if len(labels.xyz) == protocol.frames else [],
+        methods=published.methods(protocol.name) if len(labels.xyz) == protocol.frames and not protocol.xyz else [],
     )
 
 

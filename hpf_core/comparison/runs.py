@@ -92,7 +92,8 @@ def _check_same(first: RunPredictions, other: RunPredictions) -> None:
 
 
 def _fingertips(joints: tuple[str, ...]) -> tuple[int, ...]:
-    return next((protocol.fingertips for protocol in PROTOCOLS.values() if protocol.joints == joints), ())
+    known = next((protocol.fingertips for protocol in PROTOCOLS.values() if protocol.joints == joints), None)
+    return tuple(k for k, name in enumerate(joints) if name.endswith("_tip")) if known is None else known
 
 
 def _labels(found: RunPredictions) -> LabelSet:

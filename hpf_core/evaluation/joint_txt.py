@@ -53,7 +53,10 @@ def read_labels(path: Path, protocol: TextProtocol) -> LabelSet:
         check_xyz(path, xyz)
         return LabelSet(xyz, None, {})
     uvd = read_uvd(path, protocol)
-    check_uvd(path, uvd, protocol)
+    if protocol.xyz:
+        check_xyz(path, uvd)
+    else:
+        check_uvd(path, uvd, protocol)
     return LabelSet(protocol.to_xyz(uvd), protocol.subject_of(len(uvd)), protocol.subject_names)
 
 

@@ -88,7 +88,7 @@ def write_uvd(path: Path, uvd: np.ndarray, protocol: TextProtocol) -> None:
         frame, joint = (int(i) for i in np.argwhere(bad)[0])
         raise DataError(
             f"Joint {protocol.joints[joint]} of frame {frame} (counted from 0) can't be written to {path}: "
-            f"u v d = {uvd[frame, joint].tolist()}; expected finite numbers and a positive depth."
+            f"{protocol.columns_name} = {uvd[frame, joint].tolist()}; expected finite numbers and a positive depth."
         )
     text = "\n".join(" ".join(f"{value:.3f}" for value in row) for row in uvd.reshape(len(uvd), -1).tolist())
     write_atomic(Path(path), lambda temporary: _write_text(temporary, text + "\n"))
@@ -181,14 +181,16 @@ def _first_fault(path: Path, lines: list[str], protocol: TextProtocol) -> DataEr
             return DataError(f"{path}:{number}: {divided}. The line begins: {_quote(line)}")
         if len(tokens) != protocol.columns:
             what = (
-                f"{len(tokens)} columns, expected {protocol.columns} (u v d of {len(protocol.joints)} joints, "
-                f"protocol {protocol.name}){_other_protocol(len(tokens))}"
+                f"{len(tokens)} columns, expected {protocol.columns} ({protocol.columns_name} of "
+                f"{len(protocol.joints)} joints, protocol {protocol.name}){_other_protocol(len(tokens))}"
             )
             return DataError(f"{path}:{number}: {what}. The line begins: {_quote(line)}")
         for column, token in enumerate(tokens):
             fault = _token_fault(token, is_depth=column % 3 == 2)
             if fault:
-                where = f"column {column + 1} ({'uvd'[column % 3]} of {protocol.joints[column // 3]})"
+                where = (
+                    f"column {column + 1} ({protocol.columns_name[column % 3 * 2]} of {protocol.joints[column // 3]})"
+                )
                 return DataError(f"{path}:{number}: {where}: {_quote(token)} {fault}.")
     raise AssertionError("the fast path refused a file in which the slow path finds no fault")
 

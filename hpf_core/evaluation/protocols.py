@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +31,9 @@ class TextProtocol:
             if the frames' numbers don't determine the subject.
         source: the origin of these figures.
         span_mm: the typical largest distance between two of these joints.
+        xyz: whether the files have x y z in mm of the depth camera's frame, +y down, in place of u v d.
+        aliases: other accepted names.
+        hand: side of the recorded hands. HPF mirrors left ones, so that its runs have x with the other sign.
         hand_joints: names of these joints in the annotations of hand models; empty if no hand model has them.
     """
 
@@ -43,14 +47,30 @@ class TextProtocol:
     subjects: tuple[tuple[int, str], ...]
     source: str
     span_mm: float = 170.0
+    xyz: bool = False
+    aliases: tuple[str, ...] = ()
+    hand: Literal["right", "left"] = "right"
     hand_joints: tuple[str, ...] = ()
 
     @property
     def columns(self) -> int:
-        """Numbers in a line: u, v and d of each joint."""
+        """Numbers in a line: u, v and d, or x, y and z, of each joint."""
         return 3 * len(self.joints)
 
-    def to_xyz(self, uvd: np.ndarray) -> np.ndarray:
+    @property
+    def columns_name(self) -> str:
+        """The three numbers of a joint: "u v d" or "x y z"."""
+        return "x y z" if self.xyz else "u v d"
+
+    def to_xyz(self, values: np.ndarray) -> np.ndarray:
+        """Convert the numbers (..., 3) of a file to mm in the camera's frame: `from_pixels`, or nothing for `xyz`."""
+        return np.asarray(values, dtype=np.float64) if self.xyz else self.from_pixels(values)
+
+    def to_uvd(self, xyz: np.ndarray) -> np.ndarray:
+        """Convert points (..., 3) mm in the camera's frame, z > 0, to a file's numbers. Inverse of `to_xyz`."""
+        return np.asarray(xyz, dtype=np.float64) if self.xyz else self.to_pixels(xyz)
+
+    def from_pixels(self, uvd: np.ndarray) -> np.ndarray:
         """Convert (..., 3) pixels, pixels and mm to mm in the camera's frame (x right, y down, z away).
 
         x = (u - cx) d / fx, y = (v - cy) d / fy. The NYU files' own formula has +y up; distances are the same in both.
@@ -59,8 +79,8 @@ class TextProtocol:
         depth = uvd[..., 2:]
         return np.concatenate([(uvd[..., :2] - self.centre) * depth / self.focal, depth], axis=-1)
 
-    def to_uvd(self, xyz: np.ndarray) -> np.ndarray:
-        """Convert points (..., 3) mm in the camera's frame, z > 0, to pixels, pixels and mm. Inverse of `to_xyz`."""
+    def to_pixels(self, xyz: np.ndarray) -> np.ndarray:
+        """Convert points (..., 3) mm in the camera's frame, z > 0, to pixels, pixels and mm: `from_pixels` inverted."""
         xyz = np.asarray(xyz, dtype=np.float64)
         depth = xyz[..., 2:]
         return np.concatenate([xyz[..., :2] * self.focal / depth + self.centre, depth], axis=-1)
@@ -138,6 +158,7 @@ ICVL = TextProtocol(
     subjects=((1, "test sequence 1"), (703, "test sequence 2")),
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Tang et al., CVPR 2014",
     span_mm=122.0,  # median over the 1,596 frames
+    hand="left",
 )
 
 MSRA = TextProtocol(
@@ -162,9 +183,86 @@ MSRA = TextProtocol(
     frames=76375,
     subjects=(),  # the dataset's own folders name them: see `joint_txt`
     source="github.com/xinghaochen/awesome-hand-pose-estimation, evaluation/; Sun et al., CVPR 2015, and its readme",
+    aliases=("msra15",),
 )
 
-PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL, MSRA)})
+_FINGERS = ("thumb", "index", "middle", "ring", "little")
+_OF = {"thumb": ("cmc", "mcp", "ip", "tip")} | dict.fromkeys(_FINGERS[1:], ("mcp", "pip", "dip", "tip"))
+
+
+def _joints(finger: str, first: int = 0, last: int = 4) -> tuple[str, ...]:
+    return tuple(f"{finger}_{joint}" for joint in _OF[finger][first:last])
+
+
+_BASES_FIRST = (
+    "wrist",
+    *(joint for finger in _FINGERS for joint in _joints(finger, 0, 1)),
+    *(joint for finger in _FINGERS for joint in _joints(finger, 1)),
+)
+_SR300 = ((475.065948, 475.065857), (315.944855, 245.287079))
+
+
+def _xyz_protocol(
+    name: str,
+    title: str,
+    joints: tuple[str, ...],
+    focal: tuple[float, float],
+    centre: tuple[float, float],
+    source: str,
+    frames: int = 0,
+    span_mm: float = 170.0,
+    hand: Literal["right", "left"] = "right",
+) -> TextProtocol:
+    """A protocol with x y z in mm, whose joints have the names of the hand model's annotation."""
+    return TextProtocol(
+        name=name,
+        title=title,
+        joints=joints,
+        hand_joints=joints,
+        fingertips=tuple(k for k, joint in enumerate(joints) if joint.endswith("_tip")),
+        focal=focal,
+        centre=centre,
+        frames=frames,
+        subjects=(),
+        source=source,
+        span_mm=span_mm,
+        xyz=True,
+        hand=hand,
+    )
+
+
+_STB_JOINTS = ("palm", *(joint for finger in _FINGERS[::-1] for joint in _joints(finger)))
+_HANDNET_JOINTS = (*(f"{finger}_tip" for finger in _FINGERS), "palm")
+_TOOLBOX = "anilarmagan/HANDS19-Challenge-Toolbox"
+_OTHERS = (
+    _xyz_protocol("hands17", "HANDS17", _BASES_FIRST, *_SR300, frames=295510, source=f"Yuan et al. 2018; {_TOOLBOX}"),
+    _xyz_protocol("hands19", "HANDS19, Task 1", _BASES_FIRST, *_SR300, source=f"Armagan et al. 2020; {_TOOLBOX}"),
+    _xyz_protocol("bighand", "BigHand2.2M", _BASES_FIRST, *_SR300, source=f"Yuan et al. 2017; {_TOOLBOX}"),
+    _xyz_protocol("fpha", "FPHA", _BASES_FIRST, *_SR300, source="Garcia-Hernando et al. 2018; guiggh/hand_pose_action"),
+    _xyz_protocol(
+        "stb",
+        "STB, background 1",
+        _STB_JOINTS,
+        focal=(475.62768, 474.77709),
+        centre=(336.41179, 238.77962),
+        frames=3000,
+        source="Zhang et al. 2017; zhjwustc/icip17_stereo_hand_pose_dataset; Zimmermann and Brox 2017",
+        hand="left",
+    ),
+    # The camera's matrix is in HandNet's own files; the middle of the image is enough for messages.
+    _xyz_protocol(
+        "handnet",
+        "HandNet, test set",
+        _HANDNET_JOINTS,
+        focal=(240.0, 240.0),
+        centre=(160.0, 120.0),
+        frames=10000,
+        source="Wetzler et al. 2015; twerdster/HandNet",
+        span_mm=130.0,
+    ),
+)
+
+PROTOCOLS = MappingProxyType({protocol.name: protocol for protocol in (NYU, ICVL, MSRA, *_OTHERS)})
 
 
 def text_protocol(name: str) -> TextProtocol:
@@ -174,6 +272,7 @@ def text_protocol(name: str) -> TextProtocol:
         InputError: the name is unknown; the message names the nearest protocol.
     """
     try:
-        return PROTOCOLS[name.strip().lower()]
+        known = PROTOCOLS | {alias: one for one in PROTOCOLS.values() for alias in one.aliases}
+        return known[name.strip().lower()]
     except KeyError:
         raise InputError(f"There is no evaluation protocol {name!r}. {nearest(name.lower(), PROTOCOLS)}") from None

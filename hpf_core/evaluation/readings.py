@@ -47,13 +47,13 @@ def _readings(uvd: np.ndarray, protocol: TextProtocol) -> Iterator[tuple[str, np
     u, v, d = (uvd[..., axis] for axis in range(3))
 
     def pixels(u: np.ndarray, v: np.ndarray, d: np.ndarray = d) -> np.ndarray:
-        return protocol.to_xyz(np.stack([u, v, d], axis=-1))
+        return protocol.from_pixels(np.stack([u, v, d], axis=-1))
 
     units = {"mm": 1.0, "metres": 1000.0, "centimetres": 10.0}
     for unit, factor in units.items():
         yield f"x y z in {unit}", uvd * factor
         yield f"x y z in {unit} with +y up", uvd * [factor, -factor, factor]
-        if factor != 1:
+        if factor != 1 or protocol.xyz:
             yield f"u v d with d in {unit}", pixels(u, v, factor * d)
     yield "u v d with v counted from the bottom", pixels(u, height - v)
     yield "u v d with u counted from the right", pixels(width - u, v)

@@ -115,7 +115,8 @@ def _protocol_text(path: Path, frames: Sequence[PredictedFrame], protocol: TextP
             assert frame.camera is not None
             hand = frame.hands[0]
             joints = protocol.map_of(hand.annotations) @ hand.points
-            rows[-1] = np.concatenate([hand.pixels_at(joints, frame.camera), joints[:, 2:]], axis=1)
+            pixels = np.concatenate([hand.pixels_at(joints, frame.camera), joints[:, 2:]], axis=1)
+            rows[-1] = joints if protocol.xyz else pixels
     _write_rows(path, rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, l
     Raises:
         DataError: other joints, another number of frames, or frames with other annotations.
     """
-    check_joints(found, protocol)
+    found = in_order(found, protocol)
     if len(found.joints) != len(labels):
         count = found.document.get("left_out", 0)
         left_out = f" and left {count:,} out, of which an image is missing or damaged" if count else ""
@@ -114,9 +114,22 @@ def fitting(found: RunPredictions, protocol: TextProtocol, labels: np.ndarray, l
     return found.joints
 
 
+def in_order(found: RunPredictions, protocol: TextProtocol) -> RunPredictions:
+    """The run's joints in the order and on the side of a protocol's files: HPF mirrors datasets of left hands.
+
+    Raises:
+        DataError: the run has other joints.
+    """
+    check_joints(found, protocol)
+    names = protocol.joints if set(found.joint_names) == set(protocol.joints) else protocol.hand_joints
+    order = [found.joint_names.index(name) for name in names]
+    sign = [-1.0 if protocol.hand == "left" else 1.0, 1.0, 1.0]
+    return replace(found, joints=found.joints[:, order] * sign, truth=found.truth[:, order] * sign)
+
+
 def check_joints(found: RunPredictions, protocol: TextProtocol) -> None:
-    """Raise DataError if a run's joints differ from a protocol's."""
-    if found.joint_names != protocol.joints:
+    """Raise DataError if a run's joints differ from a protocol's, in any order."""
+    if set(found.joint_names) not in (set(protocol.joints), set(protocol.hand_joints)):
         raise DataError(
             f"{found.run} predicts {len(found.joint_names)} joints ({', '.join(found.joint_names[:3])}, ...), but the "
             f"protocol {protocol.name} has {len(protocol.joints)} ({', '.join(protocol.joints[:3])}, ...)."

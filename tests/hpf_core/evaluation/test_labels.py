@@ -186,12 +186,16 @@ def test_a_whole_test_set_is_read_within_a_second_and_its_last_fault_found(tmp_p
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_records_are_whole(protocol: TextProtocol) -> None:
-    assert len(set(protocol.joints)) == len(protocol.joints) == {"nyu": 14, "icvl": 16, "msra": 21}[protocol.name]
+    assert (
+        len(set(protocol.joints))
+        == len(protocol.joints)
+        == {"nyu": 14, "icvl": 16, "handnet": 6}.get(protocol.name, 21)
+    )
     assert len(protocol.fingertips) == 5
     for tip in protocol.fingertips:
         assert protocol.joints[tip].endswith(("KNU3_A", "tip"))
     subject = protocol.subject_of(protocol.frames)
-    if protocol is MSRA:
+    if protocol is MSRA or protocol.xyz:
         assert subject is None  # who is shown is known from the dataset's folders
         return
     assert subject is not None
@@ -220,5 +224,6 @@ def test_unknown_protocol_names_the_nearest() -> None:
     assert text_protocol(" NYU ") is NYU
     with pytest.raises(InputError, match=r"no evaluation protocol 'nyuu'\. Did you mean 'nyu'\?"):
         text_protocol("nyuu")
-    with pytest.raises(InputError, match="Known: icvl, msra, nyu"):
-        text_protocol("hands19")
+    with pytest.raises(InputError, match="Known: bighand, fpha, handnet"):
+        text_protocol("dexycb")
+    assert text_protocol("msra15") is MSRA
