@@ -11,6 +11,7 @@ from typing import Any
 
 from dexycb_by_hand import write_sequence
 from mvhand_by_hand import write_session
+from single_view_by_hand import WRITERS
 
 from hpf_core.grid import Grid
 from hpf_core.interfaces import Build, Kind
@@ -52,6 +53,15 @@ def sequence() -> Mapping[str, Any]:
     return {"root": str(root)}
 
 
+@functools.cache
+def single_view(name: str) -> Mapping[str, Any]:
+    """A made-up dataset with one camera."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    WRITERS[name](Path(folder.name))
+    return {"root": folder.name}
+
+
 SMALL: dict[str, Any] = {
     "vae": {"steps": 10, "batch": 16, "width": 16, "latent": 4},
     "inverse_kinematics": {"samples": 64, "iterations": 3},
@@ -62,6 +72,7 @@ SMALL: dict[str, Any] = {
     "capture": functools.partial(capture, "capture"),
     "mvhand": session,
     "dexycb": sequence,
+    **{name: functools.partial(single_view, name) for name in WRITERS},
 }
 """Options that make plugins quick, or without which they don't work."""
 
