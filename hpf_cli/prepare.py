@@ -167,6 +167,7 @@ def _capture(found: Registered, options: dict[str, Any], size: int, cache: Path,
     from hpf_cli.hands import build_hand
     from hpf_core.data.captures import Capture
     from hpf_core.grid import Grid
+    from hpf_core.inference.rig_calibration import ShippedCalibrator
     from hpf_core.interfaces import Build
     from hpf_core.plugins.building import build_plugin
 
@@ -182,7 +183,8 @@ def _capture(found: Registered, options: dict[str, Any], size: int, cache: Path,
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
         raise InputError(f"--{first['loc'][0] if first['loc'] else found.spec.name}: {said}.") from error
-    made: Any = build_plugin(found.spec, config, Build(Grid(size), 0, cache, build_hand(blocked=blocked)))
+    build = Build(Grid(size), 0, cache, build_hand(blocked=blocked), calibrator=ShippedCalibrator())
+    made: Any = build_plugin(found.spec, config, build)
     if not isinstance(made, Capture):
         raise PluginError(f"The dataset '{found.spec.name}' makes its own cache; `hpf run` prepares it.")
     return made

@@ -1,4 +1,4 @@
-"""The cameras' poses in a capture, from its `rig.yaml` or its annotation.
+"""The cameras' poses in a capture, from its `rig.yaml`, from the hands that they see, or from its annotation.
 
 `calibration.json` stores the calibration separately from its source. If it came from the annotation, later changes or
 removal of the labels don't affect anything else.
@@ -10,20 +10,38 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
 
 from hpf_core.data.cameras import Rig
-from hpf_core.data.layouts.base import Annotation
+from hpf_core.data.hand_calibration.calibrate import HandCalibration
+from hpf_core.data.layouts.base import Annotation, Layout
 from hpf_core.errors import DataError
 from hpf_core.files.cache import write_atomic
 from hpf_core.geometry.alignment import align_rigid_robust
 from hpf_core.geometry.rigid import apply_rigid
+from hpf_core.progress import Progress
 
-Method = Literal["file", "annotated"]
-"""The source of a calibration: the capture's `rig.yaml`, or its annotated joints."""
+Method = Literal["file", "hand", "annotated"]
+"""The source of a calibration: the capture's `rig.yaml`, the hands that its cameras see, or its annotated joints."""
+
+
+class HandCalibrator(Protocol):
+    """Calibrates a rig from hands. It needs a network, so its implementation lies above this package."""
+
+    @property
+    def key(self) -> str:
+        """A hash of the network's weights."""
+
+    def calibrate(self, layout: Layout, views: Sequence[int], progress: Progress) -> HandCalibration:
+        """Find the cameras' poses from the images alone.
+
+        Raises:
+            DataError: the cameras can't be tied together.
+        """
+
 
 _MOST_FRAMES = 1000  # 36,000 points determine six numbers well enough; more only cost time
 _OFF_MM = 10.0  # in the report, a frame with a larger median distance of the joints counts as badly annotated
@@ -40,7 +58,8 @@ class Calibration:
         outliers: (V,) share of the frames whose median joint is off by more than 10 mm.
         off: for each view, the numbers of these frames, counted from 0.
         annotated: number of annotated frames; None if an older HPF wrote the file, or if the annotation wasn't used.
-        method: source: "file" (`rig.yaml`) or "annotated". With "file", residuals and outliers are NaN.
+        method: source: "file" (`rig.yaml`), "hand" or "annotated". With "file", residuals and outliers are NaN. With
+            "hand", the residual is the distance of the hand's surface from other views' surfaces, and outliers are NaN.
     """
 
     views: tuple[int, ...]
@@ -61,6 +80,24 @@ class Calibration:
         part = rig.take(views)
         unknown = np.full(len(views), np.nan)
         return Calibration(tuple(views), part.poses, unknown, unknown, ((),) * len(views), None, "file")
+
+    @staticmethod
+    def of_hands(found: HandCalibration, views: Sequence[int], where: str) -> Calibration:
+        """Take the poses from a calibration by hands.
+
+        Raises:
+            DataError: a camera doesn't agree with the others.
+        """
+        bad = [view.name for view in found.views if not view.fits]
+        if bad:
+            raise DataError(
+                f"{where}: the poses of the cameras can't be found from the hands, because these cameras don't agree "
+                f"with the others: {', '.join(bad)}. Write their poses into rig.yaml, or choose another `calibration`."
+            )
+        residual = np.array([view.after_mm for view in found.views])
+        residual[0] = 0.0
+        unknown = np.full(len(views), np.nan)
+        return Calibration(tuple(views), found.to_rig, residual, unknown, ((),) * len(views), None, "hand")
 
     def save(self, path: Path) -> None:
         """Write the calibration as JSON, atomically."""

@@ -134,7 +134,9 @@ def build_parts(resolved: Resolved, cache: Path | None = None, device: torch.dev
     hand: HandModel = _make(resolved.hand, bare, HandModel)
     with_hand = Build(grid=grid, seed=recipe.seed, cache=bare.cache, hand=hand)
     renderer: Renderer = _make(resolved.renderer, with_hand, Renderer)
-    full = Build(grid=grid, seed=recipe.seed, cache=bare.cache, hand=hand, renderer=renderer)
+    from hpf_core.inference.rig_calibration import ShippedCalibrator  # it imports this module through the network
+
+    full = replace(with_hand, renderer=renderer, calibrator=ShippedCalibrator())
     real = _make(resolved.real, full, RealDataset) if resolved.real else None
     synthetic = _make(resolved.synthetic, full, SyntheticDataset) if resolved.synthetic else None
     terms: dict[str, Term] = {}

@@ -133,6 +133,12 @@ def _path_of(source: Path | str, host: PluginHost) -> Path:
     return _shipped(host) if str(source) == SHIPPED else Path(source)
 
 
+def shipped_weights() -> Path:
+    """The file of the shipped weights."""
+    path = _shipped(PluginHost.load())
+    return path / "weights.safetensors" if path.is_dir() else path
+
+
 def _shipped(host: PluginHost) -> Path:
     spec = host.default("backbone").spec
     if not spec.weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from hpf_core.data.hand_calibration.surface_points import surface_points
 from hpf_core.data.hand_centre import mass_centre
 from hpf_core.data.layouts.base import Layout, Mirrored
 from hpf_core.errors import DataError
-from hpf_core.inference.hand_network import HandNetwork, load_network
+from hpf_core.files.cache import bytes_key
+from hpf_core.inference.hand_network import HandNetwork, load_network, shipped_weights
 from hpf_core.progress import Progress, no_progress
 
 FRAMES = 300
@@ -57,6 +59,19 @@ def calibrate_rig(
     hands = see_hands(layout, split, views, numbers, network or load_network(), progress)
     rig = layout.rig.take(views)
     return calibrate_from_hands(hands, rig.names, rig.to_rig, layout.rig.volume_mm if views[0] == 0 else None)
+
+
+class ShippedCalibrator:
+    """Calibrates rigs with the shipped network, for datasets with `calibration: hand`."""
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the shipped weights."""
+        return bytes_key(shipped_weights().read_bytes())[:16]
+
+    def calibrate(self, layout: Layout, views: Sequence[int], progress: Progress = no_progress) -> HandCalibration:
+        """Calibrate with up to `FRAMES` frames of the first split; errors as for `calibrate_rig`."""
+        return calibrate_rig(layout, views, progress=progress)
 
 
 def stretches(total: int, frames: int) -> np.ndarray:

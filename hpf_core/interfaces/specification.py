@@ -31,13 +31,24 @@ class Config(BaseModel):
 @dataclass(frozen=True)
 class Build:
     """The parts that a factory may use. A field is None until the plugin of that kind is built (order: hand, renderer,
-    backbone, then the others)."""
+    backbone, then the others).
+
+    Attributes:
+        grid: grid of the crops.
+        seed: the recipe's seed.
+        cache: folder of the cache.
+        hand: the hand model.
+        renderer: the renderer.
+        calibrator: finds the cameras' poses from hands (`hpf_core.data.calibration.HandCalibrator`); None where no
+            network is at hand.
+    """
 
     grid: Grid
     seed: int
     cache: Path
     hand: HandModel | None = None
     renderer: Renderer | None = None
+    calibrator: Any = None
 
     def need_hand(self) -> HandModel:
         """The hand model; for plugins of every kind but `hand`."""

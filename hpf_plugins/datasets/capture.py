@@ -14,7 +14,7 @@ from hpf_core.data.layouts.capture import CaptureLayout
 from hpf_core.data.sidecar import Sidecar, read_sidecar
 from hpf_core.errors import DataError, nearest
 from hpf_core.interfaces import Build, PluginSpec
-from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of
+from hpf_plugins.datasets.cropped import CroppedConfig, dataset_of, default_calibration
 
 
 class CaptureDataConfig(CroppedConfig):
@@ -33,10 +33,11 @@ class CaptureDataConfig(CroppedConfig):
         "estimate. 'mass' and 'refined' need no label.",
     )
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
-    calibration: Method = Field(
-        "file",
-        description="Poses of the cameras: 'file', `to_rig` in `rig.yaml`; or 'annotated', from the joints in "
-        "joints.npz.",
+    calibration: Method | None = Field(
+        None,
+        description="Poses of the cameras: 'file', `to_rig` in `rig.yaml`; 'hand', from the hands that the cameras "
+        "see, without labels; or 'annotated', from the joints in joints.npz. null for 'file' if `rig.yaml` has the "
+        "poses, else for 'hand'.",
     )
     limit: int | None = Field(
         None, ge=1, description="Largest number of frames per split, spread over it, for quick tests; null for all."
@@ -53,7 +54,8 @@ class CaptureDataConfig(CroppedConfig):
 def _make(config: CaptureDataConfig, build: Build) -> Capture:
     layout: Layout = _layout(config.root)
     views = _views(config.views, layout)
-    if config.calibration == "file":
+    calibration = config.calibration or default_calibration(layout)
+    if calibration == "file":
         _ = layout.rig.take(views).poses  # refuse missing poses before any work
     about = _about(layout)
     if layout.rig.hand == "both":
@@ -63,7 +65,7 @@ def _make(config: CaptureDataConfig, build: Build) -> Capture:
         )
     if layout.rig.hand == "left":
         layout = Mirrored(layout)
-    return dataset_of("capture", layout, views, about, config, build, config.limit, config.calibration)
+    return dataset_of("capture", layout, views, about, config, build, config.limit, calibration)
 
 
 def _layout(root: str) -> CaptureLayout:

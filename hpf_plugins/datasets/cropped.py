@@ -52,6 +52,11 @@ class CroppedConfig(Config):
         return TrainingSet(self.train_on, self.multi_view_share, self.single_view_share)
 
 
+def default_calibration(layout: Layout) -> Method:
+    """The rig's file if it has the poses, else the hands: neither reads a label."""
+    return "hand" if layout.rig.to_rig is None else "file"
+
+
 def dataset_of(
     name: str,
     layout: Layout,
@@ -91,6 +96,7 @@ def dataset_of(
         annotation=annotation,
         scored=scored,
         calibration=calibration,
+        calibrator=build.calibrator,
     )
     crops = CropOptions(build.grid, config.centre, config.turned)
     return Capture(source, crops, build.cache, training=config.training())

@@ -6,6 +6,7 @@ It reads any capture in that layout, such as those of `hpf data simulate`; their
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -68,6 +69,11 @@ class NyuConfig(CroppedConfig):
         description="Cameras used, by their numbers in the files' names: NYU has three, other captures as many as they "
         "have; the first one is evaluated and is the rig's frame.",
     )
+    calibration: Literal["hand", "annotated"] = Field(
+        "annotated",
+        description="Poses of the cameras, which NYU's files don't have: 'annotated', from the annotated joints; or "
+        "'hand', from the hands that the cameras see, without labels.",
+    )
     limit: int | None = Field(
         None, ge=1, description="Largest number of frames per split, spread over it, for quick tests; null for all."
     )
@@ -83,7 +89,8 @@ class NyuConfig(CroppedConfig):
 def _make(config: NyuConfig, build: Build) -> Capture:
     root = _checked(config.root)
     views = tuple(view - 1 for view in config.views)
-    return dataset_of("nyu", NyuLayout(root, views), views, _about(root, views), config, build, config.limit)
+    about, method = _about(root, views), config.calibration
+    return dataset_of("nyu", NyuLayout(root, views), views, about, config, build, config.limit, method)
 
 
 def _checked(root: str) -> Path:

@@ -4,6 +4,7 @@ use."""
 from __future__ import annotations
 
 import shutil
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,11 @@ class SimulatedConfig(CroppedConfig, CaptureConfig):
     """The capture and how to crop it."""
 
     turned: bool = Field(True, description="Turn each crop so that its z runs along the ray through its centre.")
+    calibration: Literal["hand", "annotated"] = Field(
+        "annotated",
+        description="Poses of the cameras: 'annotated', from the joints; or 'hand', from the hands that the cameras "
+        "see, without labels.",
+    )
 
 
 def _make(config: SimulatedConfig, build: Build) -> Capture:
@@ -46,6 +52,8 @@ def _make(config: SimulatedConfig, build: Build) -> Capture:
             subject_names=sidecar.subject_names,
             rate_hz=sidecar.rate_hz,
             annotation="nyu14",
+            calibration=config.calibration,
+            calibrator=build.calibrator,
         ),
         CropOptions(build.grid, config.centre, config.turned),
         build.cache,

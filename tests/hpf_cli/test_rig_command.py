@@ -41,9 +41,18 @@ def test_the_poses_are_found_without_labels_and_written(capture: Path) -> None:
     path.write_text("".join(line for line in with_poses.splitlines(True) if "to_rig: [[" not in line) + COMMENT)
     unknown = path.read_text()
     assert read_rig(capture).rig.to_rig is None
-    refused = hpf("data", "prepare", "capture", capture)
+    refused = hpf("run", "recipes/capture.yaml", "--set", f"data.real.root={capture}", "--set",
+                  "data.real.calibration=file", "--dry-run")  # fmt: skip
     assert refused.exit_code == 2
     assert "hpf rig calibrate" in refused.output
+    prepared = hpf("data", "prepare", "capture", capture, "--out", capture.parent / "cache", "--jobs", 1, "--json")
+    assert prepared.exit_code == 0, prepared.output
+    splits = list(json.loads(prepared.stdout)["splits"].values())
+    assert {split["calibration"] for split in splits} == {"hand"}
+    of_prepare = np.array(splits[0]["views"][1]["to_rig"])
+    assert all(split["views"][1]["to_rig"] == of_prepare.tolist() for split in splits), "one rig, one calibration"
+    gap = of_prepare @ np.linalg.inv(truth[1])
+    assert angle_deg(gap[:3, :3]) < 0.3
 
     dry = hpf("rig", "calibrate", capture, "--dry-run")
     assert dry.exit_code == 0, dry.output

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,16 +28,26 @@ def capture(tmp_path, load):
 
 
 @pytest.fixture
-def nyu(tmp_path, capture, host):
-    """The tiny recipe on that capture through the `nyu` dataset."""
-    text = TINY.replace("{use: simulated, train: 6, validation: 2, test: 4}", f"{{use: nyu, root: '{capture}'}}")
-    path = tmp_path / "nyu.yaml"
-    path.write_text(text)
+def make_nyu(tmp_path, host):
+    """Makes the tiny recipe on a capture through the `nyu` dataset."""
 
-    def loaded(**changes):
-        return recipes.load(path, host=host, **changes)
+    def made(root):
+        text = TINY.replace("{use: simulated, train: 6, validation: 2, test: 4}", f"{{use: nyu, root: '{root}'}}")
+        path = tmp_path / "nyu.yaml"
+        path.write_text(text)
 
-    return loaded
+        def loaded(**changes):
+            return recipes.load(path, host=host, **changes)
+
+        return loaded
+
+    return made
+
+
+@pytest.fixture
+def nyu(make_nyu, capture):
+    """The tiny recipe on that capture."""
+    return make_nyu(capture)
 
 
 def spoil(path, seed):
@@ -83,6 +94,45 @@ def test_refined_crops_need_no_label_but_for_the_calibration(nyu, capture, tmp_p
         assert same_tensors(tmp_path / "first" / file, tmp_path / "bare" / file)
 
 
+@pytest.mark.parametrize("recipe", ["quickstart", "scratch"])
+def test_the_quickstart_reads_no_label_before_its_evaluation(recipe, host):
+    path = Path(__file__).parents[2] / "recipes" / f"{recipe}.yaml"
+    real = recipes.load(path, host=host).real.config
+    assert (real.calibration, real.centre) == ("hand", "refined")
+
+
+def test_paper_and_its_like_keep_the_annotation(host, monkeypatch):
+    monkeypatch.setenv("HPF_NYU_ROOT", "nyu")
+    for recipe in ("paper", "official", "as_printed"):
+        path = Path(__file__).parents[2] / "recipes" / f"{recipe}.yaml"
+        assert recipes.load(path, host=host).real.config.calibration == "annotated"
+
+
+def test_with_calibration_from_hands_no_label_is_needed_from_an_empty_cache_on(tmp_path, load, host, make_nyu):
+    """Unlike above, no run before has left anything in the cache: not even the calibration has seen a label."""
+    from hpf_core.inference.build import build_parts
+
+    root = tmp_path / "raw"
+    config = CaptureConfig(train=15, validation=1, test=4, views=2)
+    simulate(root, build_parts(load(stages=["pretrain"])).hand, config)
+    sets = ["data.real.centre=refined", "data.real.calibration=hand", "data.real.views=[1,2]"]
+    nyu = make_nyu(root)
+    first = Run(nyu(sets=sets), tmp_path / "first", cache=tmp_path / "cache1").execute()
+    assert first["evaluation"][-1]["frames"] == 4
+    (made,) = (tmp_path / "cache1").glob("captures/*/train/calibration.json")
+    assert json.loads(made.read_text())["method"] == "hand"
+
+    for split in ("train", "test"):
+        spoil(root / split / "joint_data.mat", seed=1)
+    Run(nyu(sets=[*sets, "evaluate=null"]), tmp_path / "spoilt", cache=tmp_path / "cache2").execute()
+    for split in ("train", "validation", "test"):
+        (root / split / "joint_data.mat").unlink()
+    Run(nyu(sets=[*sets, "evaluate=null"]), tmp_path / "bare", cache=tmp_path / "cache3").execute()
+    for other in ("spoilt", "bare"):
+        for file in ("weights.safetensors", "centres/fit.safetensors"):
+            assert same_tensors(tmp_path / "first" / file, tmp_path / other / file)
+
+
 def test_what_the_test_relies_on_labels_do_matter_to_evaluation(nyu, capture, tmp_path):
     """The control of the test above: evaluation does read them, so spoiling them is seen there."""
     cache = tmp_path / "cache"
@@ -107,8 +157,6 @@ def test_real_frames_have_no_field_for_a_label():
 
 def test_nyu_without_its_data_says_what_to_do(tmp_path, host, monkeypatch):
     monkeypatch.delenv("HPF_NYU_ROOT", raising=False)
-    from pathlib import Path
-
     from hpf_core.errors import DataError
 
     paper = Path(__file__).parents[2] / "recipes" / "paper.yaml"

@@ -2,7 +2,7 @@
 
 `captures/<capture>/<split>/` holds the fixed results from labels and images:
 
-- `calibration.json`, from the annotation (`calibration.py`);
+- `calibration.json`, from the rig's file, the hands or the annotation (`calibration.py`);
 - `centres-annotated.npy` or `centres-start.npy` (F, V, 3) mm, the crop centre of each image: the annotated palm, or a
   label-free centre (`hand_centre.py`);
 - `crops-<key>/`, memory-mapped arrays with a key of all inputs. The maps are wider by a quarter of the cube on every
@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpf_core.data.calibration import Calibration, Method, calibrate
+from hpf_core.data.calibration import Calibration, HandCalibrator, Method, calibrate
+from hpf_core.data.cameras import Volume
 from hpf_core.data.hand_centre import Centring
 from hpf_core.data.layouts import nyu
 from hpf_core.data.layouts.base import Annotation, Layout, annotation_of, select
@@ -67,6 +68,7 @@ class CaptureSource:
         annotation: key of `HandModel.annotations` of the evaluated joints.
         scored: names of the evaluated joints in the labels, in the order of the annotation.
         calibration: source of the calibration.
+        calibrator: finds poses from hands; required if `calibration` is "hand" and there are several views.
     """
 
     layout: Layout
@@ -80,6 +82,7 @@ class CaptureSource:
     annotation: str = ""
     scored: tuple[str, ...] = SCORED
     calibration: Method = "annotated"
+    calibrator: HandCalibrator | None = None
 
     @property
     def root(self) -> Path:
@@ -137,6 +140,8 @@ class CaptureCache:
             "layout": source.layout.fingerprint(),
             "calibration": source.calibration,
         }
+        if source.calibration == "hand" and source.calibrator is not None:
+            about["network"] = source.calibrator.key
         return self.root / content_key(about)[:16] / split
 
     def open(self, split: str, progress: Progress, jobs: int | None = None, check: bool = False) -> CropStore:
@@ -250,7 +255,7 @@ class CaptureCache:
         total = layout.frames(split)
         if not total:
             raise DataError(f"{self.source.name}: {layout.root / split} has no depth images; {layout.format}.")
-        plan = self._plan(split, place, made, total)
+        plan = self._plan(split, place, made, total, progress)
         writer = StoreWriter(StoreFiles(made, len(plan.numbers), len(plan.views), plan.grid.size), _made_of(plan))
         what = f"cropping {self.source.name} {split}"
         writer.need_room()
@@ -272,13 +277,16 @@ class CaptureCache:
         if plan.known is None and self.source.limit is None:
             _save_array(place / f"centres-{self.options.start}.npy", np.load(made / "centres.npy", mmap_mode="r"))
 
-    def _plan(self, split: str, place: Path, made: Path, total: int) -> CropPlan:
+    def _plan(self, split: str, place: Path, made: Path, total: int, progress: Progress) -> CropPlan:
         """Plan the work for a split's `total` frames. The annotation is read once, and only if necessary."""
         calibration = self._fixed_calibration(place)
         known = self._fixed_centres(place, total)
         source = self.source
         if calibration is None and source.calibration == "file":
             calibration = Calibration.of_rig(source.layout.rig, source.views)
+            calibration.save(place / "calibration.json")
+        if calibration is None and source.calibration == "hand":
+            calibration = self._calibration_of_hands(progress)
             calibration.save(place / "calibration.json")
         if calibration is None or (known is None and self.options.start == "annotated"):
             labels = annotation_of(source.layout, split)
@@ -303,8 +311,30 @@ class CaptureCache:
             cube_mm=self.options.grid.cube_mm,
             turned=self.options.turned,
             files=StoreFiles(partial_folder(made), len(numbers), len(self.source.views), grid.size),
-            volume_mm=source.layout.rig.take(source.views).volume_mm,
+            volume_mm=self._volume(),
         )
+
+    def _calibration_of_hands(self, progress: Progress) -> Calibration:
+        """The poses from the hands. The capture's first split gives them for all splits, and no label is read."""
+        source = self.source
+        if len(source.views) == 1:
+            unknown = np.full(1, np.nan)
+            return Calibration(source.views, np.eye(4)[None], unknown, unknown, ((),), None, "hand")
+        for split in source.layout.splits():  # another split of this capture may have them already
+            if (found := self._fixed_calibration(self.place(split))) is not None:
+                return found
+        if source.calibrator is None:
+            raise DataError(
+                f"{source.name}: `calibration: hand` needs a network, but this program builds the dataset without one. "
+                "Use `hpf run` or `hpf data prepare`, or choose `file` or `annotated`."
+            )
+        found_by_hands = source.calibrator.calibrate(source.layout, source.views, progress)
+        return Calibration.of_hands(found_by_hands, source.views, source.name)
+
+    def _volume(self) -> Volume | None:
+        """The rig's box, if the first used camera gives its frame, whatever the source of the poses."""
+        rig, views = self.source.layout.rig, self.source.views
+        return rig.volume_mm if rig.to_rig is None and views[0] == 0 else rig.take(views).volume_mm
 
     def _palms(self, labels: Annotation, total: int) -> np.ndarray:
         """(N, V, 3) mm, the annotated palm in each camera's frame; NaN for unannotated frames."""
