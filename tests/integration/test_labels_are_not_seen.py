@@ -108,25 +108,35 @@ def test_paper_and_its_like_keep_the_annotation(host, monkeypatch):
         assert recipes.load(path, host=host).real.config.calibration == "annotated"
 
 
-def test_with_calibration_from_hands_no_label_is_needed_from_an_empty_cache_on(tmp_path, load, host, make_nyu):
-    """Unlike above, no run before has left anything in the cache: not even the calibration has seen a label."""
+def test_with_calibration_from_hands_no_label_is_needed_from_an_empty_cache_on(tmp_path, load, make_nyu):
+    """Unlike above, no run before has left anything in the cache: not even the calibration has seen a label.
+
+    Training reads these files alone, as the tests above show.
+    """
     from hpf_core.inference.build import build_parts
 
     root = tmp_path / "raw"
-    config = CaptureConfig(train=15, validation=1, test=4, views=2)
+    config = CaptureConfig(train=15, validation=1, test=1, views=2)
     simulate(root, build_parts(load(stages=["pretrain"])).hand, config)
     sets = ["data.real.centre=refined", "data.real.calibration=hand", "data.real.views=[1,2]"]
-    nyu = make_nyu(root)
-    first = Run(nyu(sets=sets), tmp_path / "first", cache=tmp_path / "cache1").execute()
-    assert first["evaluation"][-1]["frames"] == 4
-    (made,) = (tmp_path / "cache1").glob("captures/*/train/calibration.json")
-    assert json.loads(made.read_text())["method"] == "hand"
+    resolved = make_nyu(root)(sets=sets)
 
+    def prepared(name):
+        data = build_parts(resolved, tmp_path / name).real
+        data.prepare(jobs=1)
+        assert data.calibration("train").method == "hand"
+        files = {path.relative_to(tmp_path / name): path for path in sorted((tmp_path / name).rglob("*"))}
+        return {
+            str(path): file.read_bytes()
+            for path, file in files.items()
+            if file.suffix in (".npy", ".bin") or file.name == "calibration.json"
+        }
+
+    labelled = prepared("labelled")
+    assert {Path(name).name for name in labelled} >= {"calibration.json", "centres-start.npy", "centres.npy"}
     for split in ("train", "validation", "test"):
         (root / split / "joint_data.mat").unlink()
-    Run(nyu(sets=[*sets, "evaluate=null"]), tmp_path / "bare", cache=tmp_path / "cache2").execute()
-    for file in ("weights.safetensors", "centres/fit.safetensors"):
-        assert same_tensors(tmp_path / "first" / file, tmp_path / "bare" / file)
+    assert prepared("bare") == labelled
 
 
 def test_what_the_test_relies_on_labels_do_matter_to_evaluation(nyu, capture, tmp_path):
