@@ -56,14 +56,16 @@ class Live(Observer):
         self._steps = 0
 
     def __enter__(self) -> Live:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.terms = ()
-        self._bar.stop()
+        if self._console.is_terminal:  # elsewhere, older versions of rich print an empty line
+            self._bar.stop()
 
     def progress(self, done: int, total: int, what: str, text: str = "") -> None:
         """Work outside of the stages, with a text beside its bar; under `--verbose`, a line for each tenth of it.

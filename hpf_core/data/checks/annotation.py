@@ -11,6 +11,7 @@ import torch
 from hpf_core.data.calibration import calibrate
 from hpf_core.data.checks.findings import Finding, counted, first_of
 from hpf_core.data.layouts import nyu
+from hpf_core.data.layouts.base import unannotated
 from hpf_core.errors import DataError
 from hpf_core.geometry.rigid import apply_rigid
 
@@ -19,8 +20,11 @@ _RESIDUAL_MM = (5.0, 30.0)  # the calibration's residual: the first limit causes
 _FRAME_OFF_MM = 10.0
 _BEHIND_MM = (-15.0, 60.0)  # range of joints behind the visible surface: inside the hand, or inside two fingers
 _WITHIN = (0.6, 0.2)  # share of the joints within this range: the first limit causes a warning, the second a failure
+_CLEARLY = 0.25  # share of the joints by which the other sign of y must fit better
 _LOST = 0.6  # from this share of pixels without return around the hand, a warning follows
 _REACH_MM = (200.0, 1999.0)
+_UNITS = {"metres": 1000.0, "centimetres": 10.0, "tenths of a millimetre": 0.1}
+_HAND_MM, _AWAY_MM = (60.0, 300.0), (200.0, 3000.0)  # length and distance of a hand in the right unit
 
 
 def check_annotation(split: Path, annotation: nyu.Annotation, views: tuple[int, ...], frames: int) -> Iterator[Finding]:
@@ -36,11 +40,29 @@ def check_annotation(split: Path, annotation: nyu.Annotation, views: tuple[int, 
         )
         return
     xyz = xyz[list(views), :frames]
+    if (unit := _unit(xyz)) is not None:
+        yield unit
+        return
     bad = ~np.isfinite(xyz).all(axis=(0, 2, 3))
+    blank = unannotated(xyz).any(axis=0) & ~bad
+    if blank.all():
+        said = "no frame has a hand before the camera with joints apart from each other"
+        yield Finding("annotation", "failed", said, file)
+        return
+    xyz = np.where(blank[:, None, None], np.nan, xyz)
     if bad.any():
         names = _frames(bad)
         yield Finding(
             "annotation", "failed", f"joints of {counted(len(names), 'frame')} aren't numbers: {first_of(names)}", names
+        )
+    elif blank.any():
+        names = _frames(blank)
+        yield Finding(
+            "annotation",
+            "warning",
+            f"{counted(len(names), 'frame')} of {xyz.shape[1]:,} not annotated: joints are 0, -1, or in one place, and "
+            f"don't count: {first_of(names)}",
+            names,
         )
     else:
         yield Finding(
@@ -50,6 +72,24 @@ def check_annotation(split: Path, annotation: nyu.Annotation, views: tuple[int, 
     yield _pixels(split, xyz, views)
     yield _image(xyz)
     yield _distance(xyz)
+
+
+def _unit(xyz: np.ndarray) -> Finding | None:
+    """Compare the size and distance of the hands with those of other units than mm."""
+    with np.errstate(invalid="ignore"):
+        size = np.ptp(xyz, axis=-2).max(axis=-1)
+    hand = np.isfinite(size) & (size > 0)
+    if not hand.any():
+        return None
+    extent, away = float(np.median(size[hand])), float(np.median(xyz[hand][..., 2]))
+    for unit, factor in _UNITS.items():
+        if _HAND_MM[0] <= extent * factor <= _HAND_MM[1] and _AWAY_MM[0] <= away * factor <= _AWAY_MM[1]:
+            said = (
+                f"hands are {extent:.3g} mm long at {away:.4g} mm: joint_xyz is in {unit}, and must be multiplied by "
+                f"{factor:g}"
+            )
+            return Finding("annotation", "failed", said, (nyu.LABELS_FILE,))
+    return None
 
 
 def _names(names: tuple[str, ...]) -> Finding:
@@ -148,12 +188,13 @@ def check_calibration(annotation: nyu.Annotation, views: tuple[int, ...]) -> Ite
         yield Finding("calibration", "warning" if worst > _RESIDUAL_MM[0] or names else "ok", said, names)
 
 
-def check_surface(behind_mm: np.ndarray, lost: np.ndarray) -> Iterator[Finding]:
+def check_surface(behind_mm: np.ndarray, lost: np.ndarray, turned_mm: np.ndarray) -> Iterator[Finding]:
     """Compare joints with the visible surface at their pixels, and check the sensor's losses around the hand.
 
     Args:
         behind_mm: (K,) depth of joints behind the surface, for all joints of all decoded images.
         lost: (I,) share of the pixels around the hand without return.
+        turned_mm: (L,) like `behind_mm`, for joints whose y points in the other direction.
     """
     share = float(lost.mean()) if lost.size else 1.0
     yield Finding(
@@ -161,12 +202,19 @@ def check_surface(behind_mm: np.ndarray, lost: np.ndarray) -> Iterator[Finding]:
         "warning" if share > _LOST else "ok",
         f"{share:.1%} of the pixels around the hands returned nothing",
     )
+    within = _share_within(behind_mm)
+    if _share_within(turned_mm) >= max(_WITHIN[0], within + _CLEARLY):
+        said = (
+            f"{within:.1%} of the joints lie at the surface, and {_share_within(turned_mm):.1%} with the other sign of "
+            "y: in joint_xyz of NYU's layout, y points up"
+        )
+        yield Finding("surface", "failed", said, (nyu.LABELS_FILE,))
+        return
     if not behind_mm.size:
         yield Finding(
             "surface", "failed", "no joint has a surface before it: annotation and images don't belong together"
         )
         return
-    within = float(((behind_mm > _BEHIND_MM[0]) & (behind_mm < _BEHIND_MM[1])).mean())
     said = (
         f"{within:.1%} of the joints lie {-_BEHIND_MM[0]:g} mm before to {_BEHIND_MM[1]:g} mm behind the surface at "
         f"their pixel, the median joint {np.median(behind_mm):.0f} mm behind it"
@@ -175,6 +223,11 @@ def check_surface(behind_mm: np.ndarray, lost: np.ndarray) -> Iterator[Finding]:
         yield Finding("surface", "failed", f"{said}: annotation and images don't belong together")
     else:
         yield Finding("surface", "ok" if within >= _WITHIN[0] else "warning", said)
+
+
+def _share_within(behind_mm: np.ndarray) -> float:
+    """Share of joints at the surface; 0 without joints."""
+    return float(((behind_mm > _BEHIND_MM[0]) & (behind_mm < _BEHIND_MM[1])).mean()) if behind_mm.size else 0.0
 
 
 def _frames(marked: np.ndarray) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ SPLITS = ("train", "validation", "test")
 _HEAD = struct.Struct(">8sI4sIIBB")  # PNG's signature, then the first chunk: length, IHDR, width, height, depth, colour
 _SIGNATURE, _RGB = b"\x89PNG\r\n\x1a\n", 2
 _BATCH = 512
+_MULTIPLES = 0.9  # above this share of depths that are multiples of 256, the channels count as swapped
 
 
 @dataclass
@@ -147,7 +148,7 @@ def _check_split(folder: Path, sidecar: Sidecar | None, sample: int | None, prog
     report.sampled = np.unique(np.linspace(0, report.frames - 1, few).round().astype(np.int64))
     if report.annotation is not None:
         report.findings += check_annotation(folder, report.annotation, report.views, report.frames)
-        report.findings += check_calibration(report.annotation, report.views)
+        report.findings += check_calibration(report.annotation.without_blanks(), report.views)
     report.findings += _check_content(folder, report, progress)
     return report
 
@@ -218,23 +219,43 @@ def _check_content(folder: Path, report: SplitReport, progress: Progress) -> Ite
     annotation, damaged = report.annotation, []
     lost: list[float] = []
     gaps: list[np.ndarray] = []
+    turned: list[np.ndarray] = []
+    multiples: list[float] = []
     for done, found in enumerate(threaded(_looker(folder, annotation), jobs)):
         if isinstance(found, str):
             damaged.append(found)
         elif found is not None:
-            lost.append(found.lost)
-            gaps.append(found.gaps)
+            multiples.append(found.multiples)
+            if found.joints is not None:
+                lost.append(found.joints.lost)
+                gaps.append(found.joints.gaps)
+                turned.append(found.joints.turned)
         progress(done + 1, len(jobs), f"decoding images of {folder.name}")
     looked_at = f"{counted(len(jobs), 'image')} of {counted(len(report.sampled), 'frame')}"
     yield listed("content", "damaged", damaged, f"{looked_at} can be decoded")
+    if multiples and np.median(multiples) > _MULTIPLES:
+        yield Finding(
+            "bytes",
+            "failed",
+            f"{np.median(multiples):.0%} of the depths are multiples of 256: the channels are in another order. In "
+            "NYU's layout green is the high byte and blue the low one",
+        )
+        return
     if annotation is not None and gaps:
-        yield from check_surface(np.concatenate(gaps), np.array(lost))
+        yield from check_surface(np.concatenate(gaps), np.array(lost), np.concatenate(turned))
+
+
+@dataclass(frozen=True)
+class _Joints:
+    lost: float  # share of the pixels around the joints without return
+    gaps: np.ndarray  # (K,) mm, distance of joints behind the surface at their pixel
+    turned: np.ndarray  # (L,) mm, the same for joints with the other sign of y
 
 
 @dataclass(frozen=True)
 class _Seen:
-    lost: float  # share of the pixels around the joints without return
-    gaps: np.ndarray  # (K,) mm, distance of joints behind the surface at their pixel
+    multiples: float  # share of the depths that are multiples of 256
+    joints: _Joints | None  # the comparison with the joints; None without any in the image
 
 
 def _looker(folder: Path, annotation: nyu.Annotation | None) -> Callable[[tuple[int, int]], _Seen | str | None]:
@@ -250,17 +271,28 @@ def _looker(folder: Path, annotation: nyu.Annotation | None) -> Callable[[tuple[
         except DataError as error:
             reason = str(error).removeprefix(f"{path} is ").removeprefix("damaged: ").rstrip(".")
             return f"{path.name} ({reason})"
+        multiples = float((depth[depth > 0] % 256 == 0).mean()) if (depth > 0).any() else 0.0
         if annotation is None or view >= len(annotation.xyz) or frame >= annotation.xyz.shape[1]:
-            return None
-        return _against(depth, annotation.xyz[view, frame])
+            return _Seen(multiples, None)
+        return _Seen(multiples, _against(depth, annotation.xyz[view, frame]))
 
     return look
 
 
-def _against(depth: np.ndarray, joints: np.ndarray) -> _Seen | None:
+def _against(depth: np.ndarray, joints: np.ndarray) -> _Joints | None:
     """Compare a depth map (H, W) mm with joints (36, 3) mm of its camera; None if no joint can be in the image."""
     if not np.isfinite(joints).all() or (joints[:, 2] <= 1).any():
         return None
+    here, there = _behind(depth, joints), _behind(depth, joints * [1.0, -1.0, 1.0])
+    if here is None and there is None:
+        return None
+    lost = 1.0 if here is None else here[0]
+    nothing = np.zeros(0)
+    return _Joints(lost, nothing if here is None else here[1], nothing if there is None else there[1])
+
+
+def _behind(depth: np.ndarray, joints: np.ndarray) -> tuple[float, np.ndarray] | None:
+    """Share of pixels around the joints without return, and distance (K,) mm of joints behind the surface."""
     image = nyu.CAMERA.project(joints)
     pixel = np.rint(image[:, :2]).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < [nyu.CAMERA.width, nyu.CAMERA.height])).all(axis=1)
@@ -270,7 +302,7 @@ def _against(depth: np.ndarray, joints: np.ndarray) -> _Seen | None:
     returned = nyu.returned(depth)
     window = returned[v.min() : v.max() + 1, u.min() : u.max() + 1]
     hit = returned[v, u]
-    return _Seen(1 - float(window.mean()), image[inside][hit, 2] - depth[v, u][hit])
+    return 1 - float(window.mean()), image[inside][hit, 2] - depth[v, u][hit]
 
 
 def worst(findings: Sequence[Finding]) -> list[Finding]:

@@ -176,6 +176,13 @@ def not_a_number(xyz: np.ndarray) -> np.ndarray:
     return out
 
 
+def frames_at(xyz: np.ndarray, value: float, *frames: int) -> np.ndarray:
+    """What tools write for frames without annotation."""
+    out = xyz.copy()
+    out[:, list(frames)] = value
+    return out
+
+
 def one_frame_off(xyz: np.ndarray) -> np.ndarray:
     out = xyz.copy()
     out[1, 4] += 40
@@ -195,7 +202,16 @@ def one_frame_off(xyz: np.ndarray) -> np.ndarray:
         ({"joint_uvd": lambda uvd: None}, "joint_uvd", "warning", "missing"),
         ({"joint_xyz": lambda xyz: moved(xyz, (600, 0, 0))}, "in the image", "failed", "of the joints aren't"),
         ({"joint_xyz": lambda xyz: xyz * 3}, "distance", "warning", "the layout's sensor reaches"),
-        ({"joint_xyz": lambda xyz: xyz * -1}, "distance", "failed", "behind the camera"),
+        ({"joint_xyz": lambda xyz: xyz * -1}, "annotation", "failed", "no frame has a hand before the camera"),
+        ({"joint_xyz": lambda xyz: frames_at(xyz, 0.0, 1)}, "annotation", "warning",
+         "1 frame of 5 not annotated: joints are 0, -1, or in one place, and don't count: frame 2"),
+        ({"joint_xyz": lambda xyz: frames_at(xyz, -1.0, 1, 3)}, "annotation", "warning", "frame 2, frame 4"),
+        ({"joint_xyz": lambda xyz: frames_at(xyz, 0.0, 1)}, "distance", "ok", "palms are"),
+        ({"joint_xyz": lambda xyz: frames_at(xyz, 0.0, 1)}, "calibration", "ok", "view 2: 0.00 mm, view 3: 0.00 mm"),
+        ({"joint_xyz": lambda xyz: frames_at(xyz, 0.0, 1)}, "in the image", "ok", "all joints are"),
+        ({"joint_xyz": lambda xyz: xyz / 1000}, "annotation", "failed", "is in metres, and must be multiplied by 1000"),
+        ({"joint_xyz": lambda xyz: xyz / 10}, "annotation", "failed", "is in centimetres"),
+        ({"joint_xyz": lambda xyz: xyz * [1, -1, 1]}, "surface", "failed", "with the other sign of y"),
         ({"joint_xyz": one_frame_off}, "calibration", "warning", "by more than 10 mm in 1 frame: frame 5"),
         ({"joint_xyz": lambda xyz: xyz + np.random.default_rng(0).normal(0, 60, xyz.shape)}, "calibration", "failed",
          "the views do not belong to one rig"),
@@ -206,6 +222,15 @@ def test_bad_labels_are_told(root: Path, changes: dict[str, object], check: str,
     rewrite(root, **changes)
     found = of(check_capture(root), "train", check)
     assert (found.status, message in found.message) == (status, True), found
+
+
+def test_swapped_channels_are_named(root: Path) -> None:
+    """Written as blue, green, red, an image has depths in multiples of 256 only."""
+    for path in (root / "train").glob("depth_*.png"):
+        Image.fromarray(np.ascontiguousarray(np.asarray(Image.open(path))[..., ::-1])).save(path)
+    found = of(check_capture(root), "train", "bytes")
+    assert found.status == "failed"
+    assert "the channels are in another order" in found.message
 
 
 def test_a_damaged_label_file_is_named(root: Path) -> None:

@@ -28,7 +28,7 @@ def test_success_curves_has_a_line_for_each(tmp_path: Path) -> None:
     figure = success_figure(_curves(10, 20, 30), CURVE_MM, "three", "simulated data: test")
     pixels = pixels_of(figure, tmp_path / "new" / "s.png")
     assert all(count(pixels, colour) > 200 for colour in OTHERS[:3])
-    assert count(pixels, OTHERS[3]) < 40  # where two lines cross
+    assert count(pixels, OTHERS[3]) < 60  # where two lines cross
     assert "% of frames" in texts_of(figure)
     assert "three\nsimulated data: test" in texts_of(figure)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["s.png"]  # nothing half-written is left
