@@ -53,7 +53,7 @@ extends: {ROOT / "recipes" / "quickstart.yaml"}
 init: initial.safetensors
 backbone: {NETWORK}
 grid: {{size: 32}}
-data: {{real: {{train: 6, validation: 1, test: 4}}}}
+data: {{real: {{train: 6, validation: 1, test: 4, calibration: annotated}}}}  # too few frames for the hands
 stages:
   fit: {{draw: {{real: 2, synthetic: 3}}, steps: 2, warmup: 0}}
   control: {{draw: {{synthetic: 3}}}}

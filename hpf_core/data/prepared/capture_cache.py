@@ -328,7 +328,13 @@ class CaptureCache:
                 f"{source.name}: `calibration: hand` needs a network, but this program builds the dataset without one. "
                 "Use `hpf run` or `hpf data prepare`, or choose `file` or `annotated`."
             )
-        found_by_hands = source.calibrator.calibrate(source.layout, source.views, progress)
+        try:
+            found_by_hands = source.calibrator.calibrate(source.layout, source.views, progress)
+        except DataError as error:
+            if not any(map(source.layout.has_labels, source.layout.splits())):
+                raise
+            hint = "This capture has labels: `calibration: annotated` takes the poses from them."
+            raise DataError(f"{error} {hint}") from error
         return Calibration.of_hands(found_by_hands, source.views, source.name)
 
     def _volume(self) -> Volume | None:
