@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,8 +37,12 @@ def of_system(error: OSError) -> HPFError:
     if error.filename is None:
         return kind(f"the system refused access to a file or folder: {reason}")
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else str(error.filename)
-    cut = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
-    return kind(f"{cut}: {reason}")
+    return kind(f"{_cut(name)}: {reason}")
+
+
+def _cut(name: str) -> str:
+    """A name that fits a message."""
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name):,} characters)"
 
 
 def say(message: str, code: int, words: Sequence[str], shown: bool = False) -> None:
@@ -49,6 +54,7 @@ def say(message: str, code: int, words: Sequence[str], shown: bool = False) -> N
         words: the command line.
         shown: whether standard error has it already.
     """
+    message = re.sub(rf"\S{{{2 * _SHOWN},}}", lambda word: _cut(word[0]), message)
     if show.is_verbose() and (raised := sys.exc_info()[1]) is not None:
         show.note("".join(traceback.format_exception(raised)).rstrip())
     if not shown:

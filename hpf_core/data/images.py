@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 
 Encoding = Literal["gray16", "g256b", "r_g256", "npy"]
@@ -206,7 +207,7 @@ def _array(path: Path, content: bytes, size: tuple[int, int], wanted_by: str) ->
     expected = f"but {wanted_by} arrays of {size[1]} rows and {size[0]} columns of numbers"
     try:
         found = np.load(io.BytesIO(content), allow_pickle=False)
-    except (EOFError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not an array of NumPy: {_said(error)}") from error
     if not isinstance(found, np.ndarray):
         found.close()

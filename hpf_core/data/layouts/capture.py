@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -23,11 +22,11 @@ from hpf_core.data.image_pattern import image_of, matcher_of
 from hpf_core.data.images import read_stored, write_whole
 from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
 from hpf_core.data.rig_file import RigFile, read_rig
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 from hpf_core.files.cache import write_atomic
 
 LABELS_FILE = "joints.npz"
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError)
 
 
 class Moment(NamedTuple):
@@ -216,7 +215,7 @@ def _read_labels(path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | 
                 raise DataError(f"{path} has no array `{missing[0]}`; it has {held}.")
             joints, names = content["xyz"], tuple(str(name) for name in np.ravel(content["names"]))
             numbers = content["frame"] if "frame" in content.files else None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         said = str(error) or type(error).__name__
         raise DataError(f"{path} can't be read as an archive of arrays: {said}.") from error
     if joints.ndim != 3 or joints.shape[1:] != (len(names), 3) or joints.dtype.kind not in "fiu":

@@ -11,7 +11,6 @@ by rows, from the camera to the master camera, in metres.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from hpf_core.data.cameras import Camera, Rig, Side
 from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import JOINTS21
 from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 
 _SIZE = (640, 480)
@@ -120,7 +120,7 @@ def _read_joints(path: Path) -> np.ndarray:
             joints = np.asarray(stored["joint_3d"])
     except FileNotFoundError:
         return np.full((21, 3), np.nan)
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read: an archive with the array joint_3d was expected. {error}") from error
     if joints.shape != (1, 21, 3) or joints.dtype.kind not in "fiu":
         raise DataError(f"{path}: joint_3d has the shape {joints.shape}, but numbers (1, 21, 3) were expected.")

@@ -22,6 +22,7 @@ from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import THUMB_LAST
 from hpf_core.data.layouts.base import Annotation, Layout, unannotated
 from hpf_core.data.pickled_arrays import read_pickled_arrays
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 
 # Serial numbers in the order of the cameras in the images' names, and their fx, fy, cx, cy, from the dataset's toolkit.
@@ -129,7 +130,7 @@ def _read_joints(path: Path) -> np.ndarray:
     """Joints (N, 21, 3) mm in the root camera's frame; NaN for frames that aren't annotated."""
     try:
         stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read as an array: {error}.") from error
     shape = getattr(stored, "shape", ())
     if len(shape) not in (3, 4) or shape[1:] not in ((21, 4), (21, 4, 1)) or stored.dtype.kind not in "fiu":

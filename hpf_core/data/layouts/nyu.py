@@ -23,6 +23,7 @@ from PIL import Image
 from hpf_core.data.cameras import PRIMESENSE, Camera, Rig
 from hpf_core.data.images import read_stored, write_whole
 from hpf_core.data.layouts.base import SPLITS, Annotation, Layout
+from hpf_core.data.matlab_arrays import read_matlab_arrays
 from hpf_core.errors import DataError
 
 CAMERA: Camera = PRIMESENSE
@@ -45,17 +46,6 @@ NO_RETURN = 2001
 
 NO_RETURN_FROM = NO_RETURN
 """Depths from here on count as no return. 0, which other sensors write, counts too."""
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    NotImplementedError,
-    zlib.error,
-    scipy.io.matlab.MatReadError,
-)
-"""scipy's exceptions for damaged MATLAB files."""
 
 _HDF5, _HDF5_AT = b"\x89HDF\r\n\x1a\n", 512  # HDF5's signature, and its place behind MATLAB's header
 
@@ -177,11 +167,10 @@ def read_annotation(split: Path) -> Annotation:
     """
     path = split / LABELS_FILE
     try:
-        with path.open("rb") as file:  # scipy's message for a missing file is misleading
-            content = scipy.io.loadmat(file, variable_names=["joint_xyz", "joint_names"])
+        content = read_matlab_arrays(path, ("joint_xyz", "joint_names"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing: NYU's layout has it beside the images of each split.") from None
-    except _UNREADABLE as error:
+    except (OSError, DataError) as error:
         raise _refused(path, error) from error
     xyz = content.get("joint_xyz")
     if xyz is None or xyz.ndim != 4 or xyz.shape[2:] != (len(JOINTS), 3):
@@ -205,17 +194,16 @@ def read_uvd(split: Path) -> np.ndarray | None:
     """
     path = split / LABELS_FILE
     try:
-        with path.open("rb") as file:
-            found = scipy.io.loadmat(file, variable_names=["joint_uvd"]).get("joint_uvd")
-    except _UNREADABLE as error:
+        found = read_matlab_arrays(path, ("joint_uvd",)).get("joint_uvd")
+    except (OSError, DataError) as error:
         raise _refused(path, error) from error
-    fits = found is not None and found.ndim == 4 and found.shape[2:] == (len(JOINTS), 3)
-    fits = fits and found.dtype.kind in _NUMBERS
-    return found.astype(np.float64) if fits else None
+    if found is None or found.ndim != 4 or found.shape[2:] != (len(JOINTS), 3) or found.dtype.kind not in _NUMBERS:
+        return None
+    return found.astype(np.float64)
 
 
 def _refused(path: Path, error: Exception) -> DataError:
-    """The message for a MATLAB file that scipy can't read; MATLAB 7.3 writes HDF5, which it never reads."""
+    """The message for an unreadable MATLAB file; MATLAB 7.3 writes HDF5, which HPF doesn't read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HDF5_AT + len(_HDF5))
@@ -226,7 +214,7 @@ def _refused(path: Path, error: Exception) -> DataError:
             f"{path} is a MATLAB 7.3 file (HDF5), which HPF doesn't read: load it in MATLAB and save with -v7, such as "
             f"save('{LABELS_FILE}', '-v7', 'joint_xyz', 'joint_uvd', 'joint_names')."
         )
-    return DataError(f"{path} can't be read as a MATLAB file: {error}.")
+    return error if isinstance(error, DataError) else DataError(f"{path} can't be read as a MATLAB file: {error}.")
 
 
 def capture_near(root: Path) -> Path | None:

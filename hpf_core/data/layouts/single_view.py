@@ -6,7 +6,6 @@ A recording is the stretch of frames of one person in one file or folder.
 
 from __future__ import annotations
 
-import zlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from hpf_core.data.cameras import Camera, Rig, Side
 from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.matlab_arrays import read_matlab_arrays
 from hpf_core.data.sidecar import Segment, Sidecar
 from hpf_core.errors import DataError
 
-_DAMAGED_MATLAB = (
-    *(OSError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error),
-    scipy.io.matlab.MatReadError,
-)
 _LEAST_HAND_MM = 5.0  # a hand whose joints lie closer together is in metres
 
 
@@ -196,11 +191,10 @@ def read_matlab(path: Path, name: str) -> np.ndarray:
         DataError: the file is missing or unreadable, or has no such array.
     """
     try:
-        with path.open("rb") as file:
-            found = scipy.io.loadmat(file, variable_names=[name]).get(name)
+        found = read_matlab_arrays(path, (name,)).get(name)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except _DAMAGED_MATLAB as error:
+    except OSError as error:
         raise DataError(f"{path} can't be read as a MATLAB file: {error}.") from error
     if found is None or found.dtype.kind not in "fiu":
         raise DataError(f"{path} has no array of numbers '{name}'.")
