@@ -60,9 +60,18 @@ def hpf_priors() -> Iterable[PluginSpec]:
 @hookimpl
 def hpf_datasets() -> Iterable[PluginSpec]:
     """Unlimited synthetic samples, a small simulated capture, public datasets, and users' own captures."""
-    from hpf_plugins.datasets import capture, dexycb, mvhand, nyu, simulated, single_view, synthetic
+    from hpf_plugins.datasets import capture, contactpose, dexycb, mvhand, nyu, simulated, single_view, synthetic
 
-    return (synthetic.SPEC, simulated.SPEC, nyu.SPEC, mvhand.SPEC, dexycb.SPEC, *single_view.SPECS, capture.SPEC)
+    return (
+        synthetic.SPEC,
+        simulated.SPEC,
+        nyu.SPEC,
+        mvhand.SPEC,
+        dexycb.SPEC,
+        contactpose.SPEC,
+        *single_view.SPECS,
+        capture.SPEC,
+    )
 
 
 @hookimpl

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from contactpose_by_hand import write_grasp
 from dexycb_by_hand import write_sequence
 from mvhand_by_hand import write_session
 from single_view_by_hand import WRITERS
@@ -54,6 +55,15 @@ def sequence() -> Mapping[str, Any]:
 
 
 @functools.cache
+def grasp() -> Mapping[str, Any]:
+    """A made-up grasp of ContactPose."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_grasp(Path(folder.name) / "full28_use" / "bowl")
+    return {"root": str(Path(folder.name) / "full28_use" / "bowl")}
+
+
+@functools.cache
 def single_view(name: str) -> Mapping[str, Any]:
     """A made-up dataset with one camera."""
     folder = tempfile.TemporaryDirectory()
@@ -72,6 +82,7 @@ SMALL: dict[str, Any] = {
     "capture": functools.partial(capture, "capture"),
     "mvhand": session,
     "dexycb": sequence,
+    "contactpose": grasp,
     **{name: functools.partial(single_view, name) for name in WRITERS},
 }
 """Options that make plugins quick, or without which they don't work."""
