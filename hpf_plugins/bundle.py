@@ -60,7 +60,7 @@ def hpf_priors() -> Iterable[PluginSpec]:
 @hookimpl
 def hpf_datasets() -> Iterable[PluginSpec]:
     """Unlimited synthetic samples, a small simulated capture, public datasets, and users' own captures."""
-    from hpf_plugins.datasets import capture, contactpose, dexycb, mvhand, nyu, simulated, single_view, synthetic
+    from hpf_plugins.datasets import capture, contactpose, dexycb, hocap, mvhand, nyu, simulated, single_view, synthetic
 
     return (
         synthetic.SPEC,
@@ -69,6 +69,7 @@ def hpf_datasets() -> Iterable[PluginSpec]:
         mvhand.SPEC,
         dexycb.SPEC,
         contactpose.SPEC,
+        hocap.SPEC,
         *single_view.SPECS,
         capture.SPEC,
     )

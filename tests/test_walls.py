@@ -81,7 +81,7 @@ def test_the_core_names_no_plugin() -> None:
     host = PluginHost.load(only=[])
     names = {name.replace("-", "_") for offer in host.registered() for name in (offer.spec.name, *offer.spec.aliases)}
     # Words with a meaning of their own: kinds of images, a field of summary.json, layouts of files on disk.
-    names -= {"synthetic", "simulated", "nyu", "capture", "mvhand", "dexycb", "contactpose"}
+    names -= {"synthetic", "simulated", "nyu", "capture", "mvhand", "dexycb", "contactpose", "hocap"}
     names -= {"icvl", "msra15", "hands17", "bighand", "hands19", "stb", "fpha", "handnet"}
     assert {"hourglass", "spheres41", "spheres", "vae", "multiview_mean"} <= names
     found = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from contactpose_by_hand import write_grasp
 from dexycb_by_hand import write_sequence
+from hocap_by_hand import write_sequence as write_hocap
 from mvhand_by_hand import write_session
 from single_view_by_hand import WRITERS
 
@@ -64,6 +65,15 @@ def grasp() -> Mapping[str, Any]:
 
 
 @functools.cache
+def hocap() -> Mapping[str, Any]:
+    """A made-up sequence of HO-Cap."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_hocap(Path(folder.name) / "subject_1" / "20231025_165502")
+    return {"root": str(Path(folder.name) / "subject_1" / "20231025_165502")}
+
+
+@functools.cache
 def single_view(name: str) -> Mapping[str, Any]:
     """A made-up dataset with one camera."""
     folder = tempfile.TemporaryDirectory()
@@ -83,6 +93,7 @@ SMALL: dict[str, Any] = {
     "mvhand": session,
     "dexycb": sequence,
     "contactpose": grasp,
+    "hocap": hocap,
     **{name: functools.partial(single_view, name) for name in WRITERS},
 }
 """Options that make plugins quick, or without which they don't work."""
