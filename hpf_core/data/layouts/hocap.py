@@ -5,9 +5,10 @@ From the released toolkit (IRVLUTD/HO-Cap; we read the copy CloudEngineHub/HO-Ca
 `subject_N/SEQUENCE`, beside the folder `calibration`. `hocap_toolkit/loaders/sequence_loader.py`: `meta.yaml` names
 cameras, frames, sides and calibration; `SERIAL/depth_%06d.png` is depth in mm, which it unprojects with the colour
 camera's intrinsics, `calibration/intrinsics/SERIAL.yaml`. `calibration/extrinsics/FILE` has 12 numbers for each camera,
-by rows, from the camera to the master camera, in metres. `SERIAL/label_%06d.npz` has `hand_joints_3d` (2, 21, 3) in
-metres in the camera's frame, wrist, then thumb to little finger. A hand that isn't there is -1: with one hand, one of
-the two is filled. So this reader needs no assumption about their order. Users' readers agree on the joints' frame.
+by rows, from the camera to the master camera, in metres. `SERIAL/label_%06d.npz` has `hand_joints_3d` (2, 21, 3).
+The toolkit's text doesn't describe this array. Readers by users of the dataset agree on it: metres in the camera's
+frame, wrist, then thumb to little finger, and -1 for a hand that isn't there. With one hand, one of the two is filled,
+so this reader needs no assumption about the order of the two.
 """
 
 from __future__ import annotations
