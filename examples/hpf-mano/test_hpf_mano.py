@@ -193,9 +193,10 @@ def test_annotations_and_pairs():
     bundled = PluginHost.load(only=[]).get("hand", "spheres41").spec
     other = bundled.factory(bundled.config(), Build(grid=Grid(), seed=0, cache=Path("unused")))
     assert (made.names, made.parts, made.links) == (other.names, other.parts, other.links)
-    for key, (names, matrix) in other.annotations.items():
-        assert made.annotations[key][0] == names
-        np.testing.assert_array_equal(made.annotations[key][1], matrix)
+    assert {"nyu36", "nyu14", "mano21"} == set(made.annotations)
+    for key, (names, matrix) in made.annotations.items():
+        assert other.annotations[key][0] == names
+        np.testing.assert_array_equal(other.annotations[key][1], matrix)
     assert {tuple(pair) for pair in torch.stack(made.collisions()).T.tolist()} == {
         tuple(pair) for pair in torch.stack(other.collisions()).T.tolist()
     }
