@@ -146,6 +146,7 @@ def _shard(text: str | None) -> tuple[int, int]:
 def _run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None:
     from hpf_cli import progress
     from hpf_core.ablation.schedule import Schedule, Watcher
+    from hpf_core.guests import stdout_held
 
     whole = plan.write()
     show.note(f"{len(jobs)} runs in {plan.out}")
@@ -157,7 +158,8 @@ def _run(plan: Plan, jobs: Sequence[Job], host: PluginHost, json_: bool) -> None
             yield Watcher([live], live.progress)
 
     try:
-        outcomes = Schedule(plan, jobs, host, watch, show.note).execute()
+        with stdout_held():
+            outcomes = Schedule(plan, jobs, host, watch, show.note).execute()
     except KeyboardInterrupt:
         show.note(f"to resume: {shlex.join(['hpf', *sys.argv[1:]])}")
         raise

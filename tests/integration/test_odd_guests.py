@@ -109,3 +109,16 @@ def test_the_command_says_so(does: Does, code: int, tiny: Path, tmp_path: Path) 
     else:
         assert json.loads(done.stdout)["recipe"] == "tiny"
         assert "a line of a guest" in done.stderr
+
+
+@pytest.mark.usefixtures("_no_figures", "guests")
+def test_what_a_guest_prints_in_an_ablation_is_not_in_its_document(tiny: Path, tmp_path: Path) -> None:
+    row = tmp_path / "odd.yaml"
+    row.write_text("terms: {odd: {does: prints}}\nstages: {fit: {terms: [supervised, odd]}}\n")
+    base = tmp_path / "base.yaml"
+    base.write_text(tiny.read_text().replace("evaluate: {data: real, split: test}", "evaluate: {data: real, limit: 1}"))
+    words = ["ablate", str(base), "--rows", str(row), "--seeds", "1", "--scale", "0.1", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert [each["row"] for each in json.loads(done.stdout)["rows"]] == ["odd"]
+    assert "a line of a guest" in done.stderr
