@@ -74,9 +74,9 @@ def view(
 
     if hand not in SIDES:
         raise InputError(f"--hand is '{hand}'. {nearest(hand, SIDES)}")
+    check_file("--out", out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out is {out}, but an HTML file was expected, such as {out.with_suffix('.html')}")
-    check_file("--out", out)
     shown: list[dict[str, Any]] = []
     joints: tuple[str, ...] = ()
     if after is not None and not is_run(place):
