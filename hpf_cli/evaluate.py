@@ -222,6 +222,10 @@ def _against(
 
     protocol = text_protocol(protocol_name)
     found = compare(paths, labels_path, protocol, after)
+    if count := len(found.unlabelled):
+        some = ", ".join(map(str, found.unlabelled[:5])) + (", ..." if count > 5 else "")
+        frames = "1 frame has" if count == 1 else f"{count:,} frames have"
+        show.warning(f"{labels_path}: {frames} no labels. The figures leave out: {some}")
     if not protocol.frames:
         show.note(
             f"{protocol.title} has no public test labels here: the figures can't be compared with published ones."

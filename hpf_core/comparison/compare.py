@@ -37,6 +37,7 @@ class Comparison:
         documents: the entries of `hpf eval --json`. A run's entry has its folder as `run`. A file's `better_reading`
             names another reading if it makes the error many times smaller.
         methods: other methods' results on the same frames; empty if the frames aren't a whole test set.
+        unlabelled: frames without labels, counted from 1; they are left out.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Comparison:
     measured: dict[str, Measured]
     documents: list[dict[str, Any]]
     methods: list[PublishedMethod]
+    unlabelled: tuple[int, ...] = ()
 
 
 def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, after: str | None = None) -> Comparison:
@@ -96,6 +98,7 @@ def compare(paths: Sequence[Path], labels_path: Path, protocol: TextProtocol, af
         labels=labels,
         measured={name: each.measured for name, each in evaluations.items()},
         documents=[each.document() | folders.get(name, {}) for name, each in evaluations.items()],
+        unlabelled=tuple((1 + np.flatnonzero(~labelled)).tolist()),
         methods=published.methods(protocol.name) if len(labels.xyz) == protocol.frames and not protocol.xyz else [],
     )
 

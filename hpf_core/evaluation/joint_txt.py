@@ -27,7 +27,7 @@ class LabelSet:
     """A loaded annotation.
 
     Attributes:
-        xyz: (F, K, 3) float64 mm in the camera's frame (x right, y down, z away).
+        xyz: (F, K, 3) float64 mm in the camera's frame (x right, y down, z away); NaN for frames without labels.
         subject: (F,) int64, or None if the subjects are unknown.
         subject_names: name of each number in `subject`.
     """
@@ -52,11 +52,12 @@ def read_labels(path: Path, protocol: TextProtocol) -> LabelSet:
         xyz = read_joint_txt(path, protocol)
         check_xyz(path, xyz)
         return LabelSet(xyz, None, {})
-    uvd = read_uvd(path, protocol)
+    uvd = read_uvd(path, protocol, unlabelled=True)
+    labelled = uvd[np.isfinite(uvd).all(axis=(1, 2))]
     if protocol.xyz:
-        check_xyz(path, uvd)
+        check_xyz(path, labelled)
     else:
-        check_uvd(path, uvd, protocol)
+        check_uvd(path, labelled, protocol)
     return LabelSet(protocol.to_xyz(uvd), protocol.subject_of(len(uvd)), protocol.subject_names)
 
 

@@ -22,12 +22,16 @@ _NYU_JOINTS = 36
 _SHOWN = 60  # longest quote of a wrong line in a message, characters
 
 
-def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
+def read_uvd(path: Path, protocol: TextProtocol, unlabelled: bool = False) -> np.ndarray:
     """Read a text file: (F, K, 3) float64 pixels, pixels and mm.
 
     Blanks are spaces or tabs. The reader accepts Windows line ends, a byte-order mark and empty lines at the end. It
-    also
-    accepts an image's name at the start of each line, as in ICVL's own label files.
+    also accepts an image's name at the start of each line, as in ICVL's own label files.
+
+    Args:
+        path: the file.
+        protocol: its joints and camera.
+        unlabelled: whether lines of nothing but 0, or nothing but -1, are frames without labels: NaN in the result.
 
     Raises:
         DataError: the file is missing, empty, too large or not text; or a line has a wrong number of columns, a value
@@ -40,8 +44,10 @@ def read_uvd(path: Path, protocol: TextProtocol) -> np.ndarray:
     except ValueError:
         good = False
     if good:
+        blank = (flat == 0).all(axis=1) | (flat == -1).all(axis=1) if unlabelled else np.zeros(len(flat), dtype=bool)
         # NaN compares false, so this test refuses NaN too.
-        good = bool((np.abs(flat) <= _LARGEST_VALUE).all() and (flat[:, 2::3] > 0).all())
+        good = bool((np.abs(flat) <= _LARGEST_VALUE).all() and (flat[~blank, 2::3] > 0).all() and not blank.all())
+        flat[blank] = np.nan
     if not good:
         raise _first_fault(path, lines, protocol)
     return flat.reshape(len(lines), len(protocol.joints), 3)

@@ -102,6 +102,31 @@ def test_mutated_texts(tmp_path: Path, protocol: TextProtocol) -> None:
     assert min(counts.values()) >= 3, counts
 
 
+@pytest.mark.parametrize("value", [0, -1])
+def test_lines_of_zeros_are_frames_without_labels(tmp_path: Path, value: float) -> None:
+    """They are left out and counted, and the other frames' figures are those without them."""
+    uvd = hands(NYU)
+    predicted = uvd + np.array([1.0, 0, 0])
+    kept = np.delete(np.arange(12), [2, 7])
+    blank = uvd.copy()
+    blank[[2, 7]] = value
+    for name, rows in {
+        "labels": blank,
+        "predictions": predicted,
+        "few": uvd[kept],
+        "few_predicted": predicted[kept],
+    }.items():
+        np.savetxt(tmp_path / f"{name}.txt", rows.reshape(len(rows), -1), fmt="%.3f")
+    found = compare([tmp_path / "predictions.txt"], tmp_path / "labels.txt", NYU)
+    without = compare([tmp_path / "few_predicted.txt"], tmp_path / "few.txt", NYU)
+    assert found.unlabelled == (3, 8)
+    assert without.unlabelled == ()
+    assert found.measured["predictions"].mean == pytest.approx(without.measured["few_predicted"].mean, rel=1e-9)
+    np.savetxt(tmp_path / "labels.txt", np.full((12, 42), value), fmt="%.3f")
+    with pytest.raises(HPFError, match=r"labels\.txt:1"):
+        compare([tmp_path / "predictions.txt"], tmp_path / "labels.txt", NYU)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_files_of_arrays(tmp_path: Path) -> None:
     """`joint_data.mat` of NYU's layout, and `joints.npz` of HPF's."""
