@@ -13,7 +13,6 @@ so this reader needs no assumption about the order of the two.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from hpf_core.data.cameras import Camera, Rig, Side
 from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import JOINTS21
 from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 
 _MM = 1000.0
@@ -130,7 +130,7 @@ def _read_joints(path: Path) -> np.ndarray:
             joints = np.asarray(stored["hand_joints_3d"])
     except FileNotFoundError:
         return np.full((21, 3), np.nan)
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path} can't be read: an archive with the array hand_joints_3d was expected. {error}"
         ) from error
