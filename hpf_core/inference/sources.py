@@ -20,6 +20,7 @@ from hpf_core.data.layouts.base import Layout
 from hpf_core.data.layouts.capture import CaptureLayout
 from hpf_core.data.layouts.nyu import NyuLayout
 from hpf_core.data.rig_file import RIG_FILE
+from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError, InputError
 
 SUFFIXES = (".png", ".npy")
@@ -251,7 +252,7 @@ def read_depth_file(path: Path, unit_mm: float = 1.0) -> np.ndarray:
         stored = _array(path) if path.suffix.lower() == ".npy" else _png(path, content)
     except FileNotFoundError:
         raise DataError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     return stored if unit_mm == 1 else stored.astype(np.float32) * np.float32(unit_mm)
 
