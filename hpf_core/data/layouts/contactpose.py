@@ -23,7 +23,8 @@ import numpy as np
 from hpf_core.data.cameras import Camera, Rig
 from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import JOINTS21
-from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.layouts.base import Annotation
+from hpf_core.data.layouts.sequence import SequenceLayout
 from hpf_core.errors import DataError
 
 _MM = 1000.0
@@ -36,7 +37,7 @@ def is_contactpose(root: Path) -> bool:
     return (root / "annotations.json").exists() and (root / "images_full").is_dir()
 
 
-class ContactPoseLayout(Layout):
+class ContactPoseLayout(SequenceLayout):
     """A grasp of ContactPose. Its last frames are the split `test`: the authors' splits divide people or objects.
 
     Args:
@@ -52,7 +53,7 @@ class ContactPoseLayout(Layout):
     format = "a grasp has annotations.json and images_full/kinect2_middle/depth/frame000.png, 16-bit grey, mm"
 
     def __init__(self, root: Path, test_share: float = 0.2) -> None:
-        self.root, self.test_share = root, test_share
+        self.root = root
         file = root / "annotations.json"
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
@@ -82,16 +83,7 @@ class ContactPoseLayout(Layout):
         self._from_world = np.linalg.inv(to_world)
         self.rig = Rig(cameras, to_first, names=tuple(named), where=str(file), hand="left" if valid == [0] else "right")
         total = len(self._in_world)
-        cut = total - round(total * test_share)
-        ends = {"train": (0, cut), "test": (cut, total)}
-        self._ends = {split: each for split, each in ends.items() if each[1] > each[0]}
-
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._ends)
-
-    def frames(self, split: str) -> int:
-        first, end = self._ends[split]
-        return end - first
+        self._split(total, test_share)
 
     def path(self, split: str, view: int, frame: int) -> Path:
         name = f"frame{self._ends[split][0] + frame:03d}.png"
@@ -117,9 +109,6 @@ class ContactPoseLayout(Layout):
         joints = np.array([self._in_object[k] for k in frames])
         xyz = np.einsum("vnij,nkj->vnki", maps[..., :3, :3], joints) + maps[..., None, :3, 3]
         return Annotation(xyz * _MM, JOINTS21, self.labels_path(split)).without_blanks()
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return {**super().fingerprint(), "test_share": self.test_share}
 
 
 def _pose(told: Mapping[str, Any]) -> np.ndarray:

@@ -11,24 +11,19 @@ by rows, from the camera to the master camera, in metres.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from hpf_core.data.cameras import Camera, Rig, Side
 from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import JOINTS21
-from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.layouts.base import Annotation
+from hpf_core.data.layouts.sequence import FARTHEST_M, MM, SequenceLayout, read_poses, read_yaml
 from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
 
 _SIZE = (640, 480)
-_MM = 1000.0
-_FARTHEST_M = 20.0  # from the master camera to another one; more means millimetres
 
 
 def is_dexycb(root: Path) -> bool:
@@ -36,7 +31,7 @@ def is_dexycb(root: Path) -> bool:
     return (root / "meta.yml").exists() and any(root.glob("*/aligned_depth_to_color_*.png"))
 
 
-class DexycbLayout(Layout):
+class DexycbLayout(SequenceLayout):
     """A sequence of DexYCB. Its last frames are the split `test`: the authors' splits divide sequences, not frames.
 
     Args:
@@ -52,10 +47,10 @@ class DexycbLayout(Layout):
     format = "a sequence of DexYCB has meta.yml and SERIAL/aligned_depth_to_color_000000.png, 16-bit grey, mm"
 
     def __init__(self, root: Path, test_share: float = 0.2) -> None:
-        self.root, self.test_share = root, test_share
+        self.root = root
         calibration = root.absolute().parents[1] / "calibration"
         meta_file = root / "meta.yml"
-        meta = _read_yaml(meta_file)
+        meta = read_yaml(meta_file, "DexYCB")
         try:
             serials = tuple(str(serial) for serial in meta["serials"])
             total, sides = int(meta["num_frames"]), [str(side) for side in meta["mano_sides"]]
@@ -67,22 +62,13 @@ class DexycbLayout(Layout):
         if sides not in (["right"], ["left"]):
             raise DataError(f"{meta_file}: mano_sides is {sides}, but one hand, right or left, was expected.")
         hand: Side = "left" if sides == ["left"] else "right"
-        to_master = _read_poses(extrinsics, serials)
+        to_master = read_poses(extrinsics, serials, "DexYCB")
         Rig((Camera(*_SIZE, fx=1, fy=1, cx=0, cy=0),) * len(serials), to_master, names=serials, where=str(extrinsics))
         to_first = np.linalg.inv(to_master[0]) @ to_master
         to_first[0] = np.eye(4)
         cameras = tuple(_read_camera(calibration / "intrinsics" / f"{serial}_640x480.yml") for serial in serials)
         self.rig = Rig(cameras, to_first, names=serials, where=str(extrinsics), hand=hand)
-        cut = total - round(total * test_share)
-        ends = {"train": (0, cut), "test": (cut, total)}
-        self._ends = {split: each for split, each in ends.items() if each[1] > each[0]}
-
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._ends)
-
-    def frames(self, split: str) -> int:
-        first, end = self._ends[split]
-        return end - first
+        self._split(total, test_share)
 
     def path(self, split: str, view: int, frame: int) -> Path:
         return self.root / self.rig.names[view] / f"aligned_depth_to_color_{self._ends[split][0] + frame:06d}.png"
@@ -104,10 +90,7 @@ class DexycbLayout(Layout):
             return None
         frames = range(*self._ends[split])
         xyz = [[_read_joints(self._labels(view, k)) for k in frames] for view in range(len(self.rig.names))]
-        return Annotation(np.array(xyz) * _MM, JOINTS21, self.labels_path(split)).without_blanks()
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return {**super().fingerprint(), "test_share": self.test_share}
+        return Annotation(np.array(xyz) * MM, JOINTS21, self.labels_path(split)).without_blanks()
 
     def _labels(self, view: int, number: int) -> Path:
         return self.root / self.rig.names[view] / f"labels_{number:06d}.npz"
@@ -124,41 +107,14 @@ def _read_joints(path: Path) -> np.ndarray:
         raise DataError(f"{path} can't be read: an archive with the array joint_3d was expected. {error}") from error
     if joints.shape != (1, 21, 3) or joints.dtype.kind not in "fiu":
         raise DataError(f"{path}: joint_3d has the shape {joints.shape}, but numbers (1, 21, 3) were expected.")
-    if np.abs(joints).max() > _FARTHEST_M:
+    if np.abs(joints).max() > FARTHEST_M:
         raise DataError(f"{path}: joint_3d has values up to {np.abs(joints).max():.0f}. Metres were expected.")
     return joints[0].astype(np.float64)
 
 
 def _read_camera(path: Path) -> Camera:
     try:
-        values = [float(_read_yaml(path)["color"][key]) for key in ("fx", "fy", "ppx", "ppy")]
+        values = [float(read_yaml(path, "DexYCB")["color"][key]) for key in ("fx", "fy", "ppx", "ppy")]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} needs fx, fy, ppx and ppy under `color`: {error!r}.") from error
     return Camera(*_SIZE, fx=values[0], fy=values[1], cx=values[2], cy=values[3])
-
-
-def _read_poses(path: Path, serials: tuple[str, ...]) -> np.ndarray:
-    """(V, 4, 4) mm, from each camera to the master camera."""
-    try:
-        found = {str(key): value for key, value in _read_yaml(path)["extrinsics"].items()}
-        rows = np.array([found[serial] for serial in serials], dtype=np.float64).reshape(len(serials), 3, 4)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} needs 12 numbers for each camera under `extrinsics`: {error!r}.") from error
-    if np.abs(rows[:, :, 3]).max() > _FARTHEST_M:
-        raise DataError(f"{path}: cameras lie {np.abs(rows[:, :, 3]).max():.0f} m apart. Metres were expected, not mm.")
-    poses = np.tile(np.eye(4), (len(serials), 1, 1))
-    poses[:, :3] = rows
-    poses[:, :3, 3] *= _MM
-    return poses
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise DataError(f"{path} can't be read: {error}.") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} has no keys, but those of DexYCB were expected.")
-    return found

@@ -13,23 +13,17 @@ so this reader needs no assumption about the order of the two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from hpf_core.data.cameras import Camera, Rig, Side
 from hpf_core.data.images import read_stored
 from hpf_core.data.joints21 import JOINTS21
-from hpf_core.data.layouts.base import Annotation, Layout
+from hpf_core.data.layouts.base import Annotation
+from hpf_core.data.layouts.sequence import FARTHEST_M, MM, SequenceLayout, read_poses, read_yaml
 from hpf_core.data.stored_arrays import UNREADABLE
 from hpf_core.errors import DataError
-
-_MM = 1000.0
-_FARTHEST_M = 20.0  # from the master camera to another one; more means millimetres
 
 
 def is_hocap(root: Path) -> bool:
@@ -37,7 +31,7 @@ def is_hocap(root: Path) -> bool:
     return (root / "meta.yaml").exists() and any(root.glob("*/depth_*.png"))
 
 
-class HocapLayout(Layout):
+class HocapLayout(SequenceLayout):
     """A sequence of HO-Cap. Its last frames are the split `test`: the authors' splits mix sequences and cameras.
 
     Args:
@@ -53,10 +47,10 @@ class HocapLayout(Layout):
     format = "a sequence of HO-Cap has meta.yaml and SERIAL/depth_000000.png, 16-bit grey, mm"
 
     def __init__(self, root: Path, test_share: float = 0.2) -> None:
-        self.root, self.test_share = root, test_share
+        self.root = root
         calibration = root.absolute().parents[1] / "calibration"
         file = root / "meta.yaml"
-        meta = _read_yaml(file)
+        meta = read_yaml(file, "HO-Cap")
         try:
             seen = meta["realsense"]
             serials = tuple(str(serial) for serial in seen["serials"])
@@ -70,22 +64,13 @@ class HocapLayout(Layout):
         if sides not in (["right"], ["left"]):
             raise DataError(f"{file}: mano_sides is {sides}, but HPF fits one hand. Choose a sequence with one.")
         hand: Side = "left" if sides == ["left"] else "right"
-        to_master = _read_poses(extrinsics, serials)
+        to_master = read_poses(extrinsics, serials, "HO-Cap")
         cameras = tuple(self._camera(calibration / "intrinsics" / f"{serial}.yaml") for serial in serials)
         Rig(cameras, to_master, names=serials, where=str(extrinsics))  # before inverting: are the maps rigid?
         to_first = np.linalg.inv(to_master[0]) @ to_master
         to_first[0] = np.eye(4)
         self.rig = Rig(cameras, to_first, names=serials, where=str(extrinsics), hand=hand)
-        cut = total - round(total * test_share)
-        ends = {"train": (0, cut), "test": (cut, total)}
-        self._ends = {split: each for split, each in ends.items() if each[1] > each[0]}
-
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._ends)
-
-    def frames(self, split: str) -> int:
-        first, end = self._ends[split]
-        return end - first
+        self._split(total, test_share)
 
     def path(self, split: str, view: int, frame: int) -> Path:
         return self.root / self.rig.names[view] / f"depth_{self._ends[split][0] + frame:06d}.png"
@@ -107,17 +92,14 @@ class HocapLayout(Layout):
             return None
         frames = range(*self._ends[split])
         xyz = [[_read_joints(self._labels(view, k)) for k in frames] for view in range(len(self.rig.names))]
-        return Annotation(np.array(xyz) * _MM, JOINTS21, self.labels_path(split)).without_blanks()
-
-    def fingerprint(self) -> Mapping[str, Any]:
-        return {**super().fingerprint(), "test_share": self.test_share}
+        return Annotation(np.array(xyz) * MM, JOINTS21, self.labels_path(split)).without_blanks()
 
     def _labels(self, view: int, number: int) -> Path:
         return self.root / self.rig.names[view] / f"label_{number:06d}.npz"
 
     def _camera(self, path: Path) -> Camera:
         try:
-            fx, fy, cx, cy = (float(_read_yaml(path)["color"][key]) for key in ("fx", "fy", "ppx", "ppy"))
+            fx, fy, cx, cy = (float(read_yaml(path, "HO-Cap")["color"][key]) for key in ("fx", "fy", "ppx", "ppy"))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} needs fx, fy, ppx and ppy under `color`: {error!r}.") from error
         return Camera(*self._size, fx=fx, fy=fy, cx=cx, cy=cy)
@@ -141,33 +123,6 @@ def _read_joints(path: Path) -> np.ndarray:
         raise DataError(f"{path} has two hands, but meta.yaml names one.")
     if not filled:
         return np.full((21, 3), np.nan)
-    if np.abs(filled[0]).max() > _FARTHEST_M:
+    if np.abs(filled[0]).max() > FARTHEST_M:
         raise DataError(f"{path}: hand_joints_3d has values up to {np.abs(filled[0]).max():.0f}. Metres were expected.")
     return filled[0].astype(np.float64)
-
-
-def _read_poses(path: Path, serials: tuple[str, ...]) -> np.ndarray:
-    """(V, 4, 4) mm, from each camera to the master camera."""
-    try:
-        found = {str(key): value for key, value in _read_yaml(path)["extrinsics"].items()}
-        rows = np.array([found[serial] for serial in serials], dtype=np.float64).reshape(len(serials), 3, 4)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} needs 12 numbers for each camera under `extrinsics`: {error!r}.") from error
-    if np.abs(rows[:, :, 3]).max(initial=0) > _FARTHEST_M:
-        raise DataError(f"{path}: cameras lie {np.abs(rows[:, :, 3]).max():.0f} m apart. Metres were expected, not mm.")
-    poses = np.tile(np.eye(4), (len(serials), 1, 1))
-    poses[:, :3] = rows
-    poses[:, :3, 3] *= _MM
-    return poses
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise DataError(f"{path} can't be read: {error}.") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} has no keys, but those of HO-Cap were expected.")
-    return found
